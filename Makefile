@@ -1,0 +1,29 @@
+# Run `make help` for the targets.
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+
+.PHONY: up
+up: ## Run Slipway on this machine; the first build takes some minutes
+	go build -v -o bin/slipway ./cmd/slipway
+	bin/slipway up
+
+.PHONY: build
+build: ## Build bin/slipway
+	CGO_ENABLED=0 go build -trimpath -o bin/slipway ./cmd/slipway
+
+.PHONY: test
+test: ## Install what the tests need and run all of them; STAGES="unit e2e" runs some
+	sh test/setup.sh
+	go run ./test/run $(STAGES)
+
+.PHONY: lint
+lint: ## Check format, vet, staticcheck and the repository's rules
+	go run ./test/run format vet staticcheck rules
+
+.PHONY: bench
+bench: ## Run the benchmarks and print their ratios
+	go test -run '^$$' -bench . ./...

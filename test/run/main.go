@@ -1,0 +1,104 @@
+// Command run runs every test of the repository, or the stages that its
+// arguments name, and ends with one summary.
+//
+// It starts the services that tests share, a PostgreSQL server and a Docker
+// engine where none answers, and stops them before it returns. Stages run one
+// after another; a stage that fails does not keep the later ones from running.
+// The output of failed tests is held back and shown once, above the summary.
+//
+// It exits 0 if everything passed, 1 if anything failed, 2 for an unknown
+// stage or a service that does not start.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code, err := run(ctx, os.Args[1:], os.Stdout)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(code)
+}
+
+// run runs the named stages, or all of them, and returns the exit status.
+func run(ctx context.Context, names []string, out io.Writer) (int, error) {
+	chosen, err := choose(names)
+	if err != nil {
+		return 2, err
+	}
+	var env []string
+	if slices.ContainsFunc(chosen, func(s stage) bool { return s.services }) {
+		started, err := startServices()
+		defer started.stop()
+		if err != nil {
+			return 2, err
+		}
+		env = started.env()
+	}
+	begin := time.Now()
+	var results []result
+	for _, s := range chosen {
+		fmt.Fprintf(out, "── %s\n", s.name)
+		r := s.run(ctx, env)
+		results = append(results, r)
+		fmt.Fprintf(out, "   %s\n", r.line())
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return summarize(out, results, time.Since(begin)), ctx.Err()
+}
+
+// choose returns the stages with the given names in their usual order.
+func choose(names []string) ([]stage, error) {
+	if len(names) == 0 {
+		return stages, nil
+	}
+	var chosen []stage
+	for _, s := range stages {
+		if slices.Contains(names, s.name) {
+			chosen = append(chosen, s)
+		}
+	}
+	if len(chosen) != len(names) {
+		var known []string
+		for _, s := range stages {
+			known = append(known, s.name)
+		}
+		return nil, errors.New("stages are: " + strings.Join(known, " "))
+	}
+	return chosen, nil
+}
+
+// summarize prints what failed, a line for each stage and the totals.
+func summarize(out io.Writer, results []result, took time.Duration) int {
+	for _, r := range results {
+		for _, f := range r.failures {
+			fmt.Fprintf(out, "\n══ %s: %s\n%s\n", r.stage, f.name, strings.TrimRight(f.output, "\n"))
+		}
+	}
+	passed, failed := 0, 0
+	fmt.Fprintln(out)
+	for _, r := range results {
+		fmt.Fprintln(out, r.line())
+		passed += r.passed
+		failed += len(r.failures)
+	}
+	fmt.Fprintf(out, "\n%d passed, %d failed in %s\n", passed, failed, took.Round(time.Second))
+	if failed > 0 {
+		return 1
+	}
+	return 0
+}

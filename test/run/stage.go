@@ -1,0 +1,168 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+)
+
+// stage is one part of the tests.
+type stage struct {
+	name     string
+	dir      string   // of the module, from the repository's root
+	command  []string // run as it stands, unless packages is set
+	packages func(path string) bool
+	services bool // PostgreSQL and Docker are needed
+	judge    func(output string, err error) verdict
+}
+
+// verdict is what the output of a command means.
+type verdict struct {
+	failed bool
+	note   string
+}
+
+// result is how a stage ended.
+type result struct {
+	stage    string
+	took     time.Duration
+	passed   int
+	failures []failure
+	notes    []string
+}
+
+type failure struct {
+	name   string
+	output string
+}
+
+// stages in the order in which they run: the quick ones that fail most first.
+var stages = []stage{
+	{name: "format", command: tool("gofumpt", "-l", "."), judge: silent},
+	{name: "vet", command: []string{"go", "vet", "./..."}, judge: succeeds},
+	{name: "staticcheck", command: tool("staticcheck", "./..."), judge: succeeds},
+	{name: "rules", packages: isRules},
+	{name: "unit", packages: isUnit, services: true},
+	{name: "e2e", packages: isE2E, services: true},
+	{name: "official-agent", dir: "test/officialagent", packages: anyPackage, services: true},
+	{name: "vulnerabilities", command: tool("govulncheck", "./..."), judge: vulnerabilities},
+}
+
+func isRules(path string) bool    { return strings.HasSuffix(path, "/internal/archtest") }
+func isE2E(path string) bool      { return strings.Contains(path, "/test/e2e") }
+func isUnit(path string) bool     { return !isRules(path) && !isE2E(path) }
+func anyPackage(path string) bool { return true }
+
+// tool runs a program of tools/go.mod, built at the first use and cached by the
+// go command.
+func tool(args ...string) []string {
+	return append([]string{"go", "tool", "-modfile=tools/go.mod"}, args...)
+}
+
+// silent is for programs that list what is wrong and exit 0.
+func silent(output string, err error) verdict {
+	return verdict{failed: err != nil || output != ""}
+}
+
+func succeeds(_ string, err error) verdict { return verdict{failed: err != nil} }
+
+// vulnerabilities fails for a known vulnerability, not for a database that
+// cannot be reached: the tests do not depend on the outside.
+func vulnerabilities(output string, err error) verdict {
+	if err != nil && strings.Contains(output, "fetching vulnerabilities") {
+		return verdict{note: "not checked: the vulnerability database cannot be reached"}
+	}
+	return verdict{failed: err != nil}
+}
+
+func (s stage) run(ctx context.Context, env []string) result {
+	begin := time.Now()
+	var r result
+	if s.packages == nil {
+		r = s.runCommand(ctx, env)
+	} else {
+		r = s.runTests(ctx, env)
+	}
+	r.stage, r.took = s.name, time.Since(begin)
+	return r
+}
+
+func (s stage) runCommand(ctx context.Context, env []string) result {
+	output, err := s.cmd(ctx, env, s.command...).CombinedOutput()
+	v := s.judge(string(output), err)
+	switch {
+	case v.note != "":
+		return result{notes: []string{v.note}}
+	case v.failed:
+		return result{failures: []failure{{strings.Join(s.command, " "), string(output)}}}
+	}
+	return result{passed: 1}
+}
+
+func (s stage) runTests(ctx context.Context, env []string) result {
+	packages, err := s.list(ctx)
+	if err != nil {
+		return result{failures: []failure{{"go list", err.Error()}}}
+	}
+	if len(packages) == 0 {
+		return result{notes: []string{"no packages yet"}}
+	}
+	args := append([]string{"go", "test", "-json", "-race", "-shuffle=on", "-timeout=15m"}, packages...)
+	cmd := s.cmd(ctx, env, args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	stdout, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		return result{failures: []failure{{"go test", err.Error()}}}
+	}
+	r, readErr := readEvents(stdout)
+	if err := cmd.Wait(); readErr != nil || (err != nil && len(r.failures) == 0) {
+		r.failures = append(r.failures, failure{"go test", fmt.Sprintf("%v %v\n%s", err, readErr, &stderr)})
+	}
+	return r
+}
+
+// list returns the stage's packages.
+func (s stage) list(ctx context.Context) ([]string, error) {
+	cmd := s.cmd(ctx, nil, "go", "list", "./...")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	output, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, &stderr)
+	}
+	packages := strings.Fields(string(output))
+	return slices.DeleteFunc(packages, func(p string) bool { return !s.packages(p) }), nil
+}
+
+func (s stage) cmd(ctx context.Context, env []string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Dir = s.dir
+	cmd.Env = append(os.Environ(), env...)
+	return cmd
+}
+
+// line is the stage's row in the summary.
+func (r result) line() string {
+	state := "ok"
+	switch {
+	case len(r.failures) > 0:
+		state = "FAIL"
+	case r.passed == 0:
+		state = "–"
+	}
+	line := fmt.Sprintf("%-16s %-4s %6.1f s  %5d passed  %3d failed",
+		r.stage, state, r.took.Seconds(), r.passed, len(r.failures))
+	if len(r.notes) > 0 {
+		line += "  " + strings.Join(r.notes, ", ")
+	}
+	return line
+}
