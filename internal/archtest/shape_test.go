@@ -223,10 +223,9 @@ func constant(x ast.Expr) bool {
 			return slices.Contains(builders, fun.Sel.Name)
 		case *ast.Ident:
 			// A function of the package that computes a table.
-			return strings.HasPrefix(fun.Name, "must") || strings.HasPrefix(fun.Name, "new") || strings.HasPrefix(fun.Name, "make") ||
-				strings.HasPrefix(fun.Name, "table")
-		case *ast.ArrayType:
-			return true // []byte("…")
+			return fun.Name != "make" && fun.Name != "new"
+		case *ast.ArrayType, *ast.FuncLit:
+			return true // []byte("…"), or a table computed in place
 		}
 	}
 	return false

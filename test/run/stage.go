@@ -132,7 +132,7 @@ func (s stage) runTests(ctx context.Context, env []string) result {
 
 // list returns the stage's packages.
 func (s stage) list(ctx context.Context) ([]string, error) {
-	cmd := s.cmd(ctx, nil, "go", "list", "./...")
+	cmd := s.cmd(ctx, nil, "go", "list", "-e", "./...")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	output, err := cmd.Output()
