@@ -1,0 +1,197 @@
+package trust
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
+
+// Decide applies the rules of the package comment, the first that fits.
+func Decide(f Facts, p Policy) Verdict {
+	v := decide(f, p)
+	v.Commit = f.Commit
+	if v.Decision != Allow {
+		v.Profile = ""
+	}
+	return v
+}
+
+func decide(f Facts, p Policy) Verdict {
+	switch f.Source {
+	case SourceUI, SourceAPI, SourceCLI:
+		return allow(RulePerson, "Only members can start builds through the %s.", doorName(f.Source))
+	case SourceWebhook:
+		return webhook(f, p)
+	case SourceSchedule:
+		return schedule(f, p)
+	case SourceTrigger:
+		return inherit(f)
+	case "":
+		return undecided(RuleNone, "it is not known how the build came to be")
+	default:
+		return undecided(RuleNone, "there is no rule for builds from %q", string(f.Source))
+	}
+}
+
+func doorName(s Source) string {
+	return map[Source]string{SourceUI: "web interface", SourceAPI: "API", SourceCLI: "command line"}[s]
+}
+
+func allow(rule Rule, reason string, args ...any) Verdict {
+	return Verdict{Decision: Allow, Rule: rule, Reason: fmt.Sprintf(reason, args...), Profile: ProfileMember}
+}
+
+func hold(rule Rule, reason string, args ...any) Verdict {
+	return Verdict{Decision: Hold, Rule: rule, Reason: fmt.Sprintf(reason, args...)}
+}
+
+func undecided(rule Rule, reason string, args ...any) Verdict {
+	v := hold(rule, "Could not decide: "+reason+".", args...)
+	v.Retry = true
+	return v
+}
+
+func webhook(f Facts, p Policy) Verdict {
+	switch f.Code {
+	case CodeOrigin:
+		return allow(RuleOriginBranch, "The commit is on a branch of the pipeline's own repository, where only members can push.")
+	case CodeFork:
+		return reviewed(f, fork(f, p))
+	default:
+		return undecided(RuleNone, "the webhook does not say whether the commit comes from a fork")
+	}
+}
+
+// fork decides about a stranger's or a member's fork before any review.
+func fork(f Facts, p Policy) Verdict {
+	switch {
+	case !fullHash(f.Commit):
+		return undecided(RuleNone, "the webhook does not name a full commit hash")
+	case f.ForkOwner.ID == "" || f.ForkOwner.Kind == AccountUnknown:
+		return undecided(RuleLookupFailed, "it is not known who owns the fork")
+	case f.ForkOwner.Kind == AccountOrganization:
+		return organizationFork(f, p)
+	}
+	switch standing(f.ForkOwner, p) {
+	case Member:
+		return pushed(f, p)
+	case NotMember:
+		return stranger(f, "The commit comes from a fork owned by %s, who is not trusted; a member must approve it.", f.ForkOwner)
+	default:
+		return undecided(RuleLookupFailed, "whether %s, who owns the fork, is trusted is not known%s", f.ForkOwner, cause(f.ForkOwner))
+	}
+}
+
+func organizationFork(f Facts, p Policy) Verdict {
+	if listed(f.ForkOwner, p.TrustedOrganizations) {
+		return allow(RuleOrganizationFork, "The commit comes from a fork owned by the organization %s, which is listed as trusted.", f.ForkOwner)
+	}
+	return hold(RuleOrganizationFork, "The commit comes from a fork owned by the organization %s, which is not listed as trusted; a member must approve it.", f.ForkOwner)
+}
+
+// pushed decides about a trusted owner's fork, to which others may push too.
+func pushed(f Facts, p Policy) Verdict {
+	if f.Pusher.ID == f.ForkOwner.ID {
+		return allow(RuleTrustedFork, "The commit was pushed by %s, who is trusted, to a fork of their own.", f.ForkOwner)
+	}
+	switch {
+	case f.Pusher.ID == "" || f.Pusher.Kind == AccountUnknown:
+		return undecided(RuleLookupFailed, "it is not known who pushed to the fork of %s", f.ForkOwner)
+	case f.Pusher.Kind == AccountOrganization:
+		return stranger(f, "The commit was pushed to the fork of %s by the organization %s; a member must approve it.", f.ForkOwner, f.Pusher)
+	}
+	switch standing(f.Pusher, p) {
+	case Member:
+		return allow(RuleTrustedFork, "The commit was pushed by %s to the fork of %s; both are trusted.", f.Pusher, f.ForkOwner)
+	case NotMember:
+		return stranger(f, "The commit was pushed to the fork of %s by %s, who is not trusted; a member must approve it.", f.ForkOwner, f.Pusher)
+	default:
+		return undecided(RuleLookupFailed, "whether %s, who pushed to the fork of %s, is trusted is not known%s", f.Pusher, f.ForkOwner, cause(f.Pusher))
+	}
+}
+
+// stranger is RuleUntrustedFork, or RuleRetry for a retry: running again changes nothing about
+// where the code came from.
+func stranger(f Facts, reason string, args ...any) Verdict {
+	v := hold(RuleUntrustedFork, reason, args...)
+	if f.Retry {
+		v.Rule = RuleRetry
+		v.Reason += " Retrying a job does not change that."
+	}
+	return v
+}
+
+// standing is what the list and the team say about a user.
+func standing(a Account, p Policy) Membership {
+	if listed(a, p.TrustedUsers) {
+		return Member
+	}
+	return a.Membership
+}
+
+func listed(a Account, ids []string) bool {
+	return a.ID != "" && slices.Contains(ids, a.ID)
+}
+
+func cause(a Account) string {
+	if a.LookupFail == "" {
+		return ""
+	}
+	return ": " + a.LookupFail
+}
+
+// reviewed lets a person's word about this very commit stand above a hold.
+func reviewed(f Facts, v Verdict) Verdict {
+	r := f.Review
+	if v.Decision != Hold || r == nil || r.By == "" || !fullHash(f.Commit) {
+		return v
+	}
+	switch {
+	case r.Commit != f.Commit:
+		v.Reason += fmt.Sprintf(" The review by %s was of another commit, %.12s.", r.By, r.Commit)
+		return v
+	case r.Refused:
+		return Verdict{Decision: Deny, Rule: v.Rule, Reason: fmt.Sprintf("%s refused commit %.12s.", r.By, r.Commit)}
+	}
+	approved := allow(v.Rule, "%s approved commit %.12s.", r.By, r.Commit)
+	approved.Profile = ProfileApproved
+	return approved
+}
+
+func schedule(f Facts, p Policy) Verdict {
+	switch {
+	case f.Code == CodeUnknown:
+		return undecided(RuleSchedule, "it is not known which repository the scheduled build takes its commit from")
+	case f.Code != CodeOrigin:
+		return hold(RuleSchedule, "Scheduled builds may only run code of the pipeline's own repository.")
+	case p.Schedules == SchedulesOrigin:
+		return allow(RuleSchedule, "The policy allows scheduled builds of the pipeline's own repository.")
+	case p.Schedules == SchedulesDefaultBranch && f.DefaultBranch:
+		return allow(RuleSchedule, "The policy allows scheduled builds of the default branch.")
+	case p.Schedules == SchedulesDefaultBranch:
+		return hold(RuleSchedule, "The policy allows scheduled builds of the default branch only.")
+	default:
+		return hold(RuleSchedule, "The policy does not say that scheduled builds may run.")
+	}
+}
+
+// inherit never looks at the trigger step's own build: its source would be
+// trigger_job whatever began the chain.
+func inherit(f Facts) Verdict {
+	if f.Root == nil {
+		return undecided(RuleRootBuild, "the verdict of the build that began the chain of triggers is not known")
+	}
+	v := Verdict{Decision: f.Root.Decision, Rule: RuleRootBuild, Retry: f.Root.Retry}
+	v.Profile = cmp.Or(f.Root.Profile, ProfileApproved) // not known: the narrower
+	switch {
+	case v.Decision == Allow && f.Root.Allows(f.Root.Commit):
+		v.Reason = "The build that began the chain of triggers is allowed: " + f.Root.Reason
+	case v.Decision == Deny:
+		v.Reason = "The build that began the chain of triggers is denied: " + f.Root.Reason
+	case v.Decision == Hold:
+		v.Reason = "The build that began the chain of triggers is held: " + f.Root.Reason
+	default:
+		return undecided(RuleRootBuild, "the build that began the chain of triggers has no verdict")
+	}
+	return v
+}
