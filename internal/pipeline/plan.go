@@ -45,6 +45,7 @@ type Step struct {
 	Group int
 	// If, Branches are evaluated already: Broken is the reason ("conditional_failed",
 	// "branch_mismatch") for which the step never runs, Skip the text of its skip attribute.
+	// A group passes both to its members.
 	Broken string
 	Skip   string
 
@@ -91,6 +92,17 @@ type CommandStep struct {
 	Concurrency       int // 0: no limit
 	ConcurrencyGroup  string
 	ConcurrencyMethod string // "ordered" or "eager"
+
+	// Secrets are the step's and, unless the step is signed, the document's: the accept reply
+	// carries them in place of the definition's own.
+	Secrets []Secret
+	Signed  bool // the definition has a signature
+}
+
+// Secret is one entry of secrets: the value of Key is exported as EnvironmentVariable.
+type Secret struct {
+	Key                 string `json:"key"`
+	EnvironmentVariable string `json:"environment_variable,omitempty"`
 }
 
 // WaitStep holds the attributes of a wait step.
@@ -140,9 +152,12 @@ type TriggerStep struct {
 // Job is one planned job of a step, with everything that may differ between the jobs of a step
 // expanded (matrix tokens, parallel label tokens).
 type Job struct {
-	Label    string
-	Command  string
-	Env      map[string]string
+	Label   string
+	Command string
+	Env     map[string]string // the step's env
+	// Emitted are variables that attributes stand for (image, checkout). They win over Env: where
+	// the step's env has precedence over an attribute, the variable is left out here.
+	Emitted  map[string]string
 	Plugins  json.RawMessage // list of single-key objects; nil if none
 	Agents   []string        // overrides CommandStep.Agents when a matrix expands them
 	SoftFail SoftFail
@@ -150,7 +165,7 @@ type Job struct {
 
 	ParallelIndex int // valid if ParallelTotal > 0
 	ParallelTotal int
-	Matrix        map[string]string // dimension to value; "" names the anonymous dimension
+	Matrix        map[string]string // dimension to value; "" names the anonymous dimension; nil: no matrix
 }
 
 // SoftFail says which exit statuses do not fail a build.

@@ -1,0 +1,239 @@
+package pipeline
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// matrix is a step's matrix (https://buildkite.com/docs/pipelines/configure/workflows/build-matrix).
+// The dimension of a plain list has the name "".
+type matrix struct {
+	names       []string
+	values      map[string][]string
+	adjustments []adjustment
+	ok          bool // false: problems were reported, do not expand
+}
+
+type adjustment struct {
+	with map[string]string
+	skip bool
+	soft *SoftFail
+}
+
+var dimensionPattern = regexp.MustCompile(`^[A-Za-z0-9_]+$`)
+
+// matrixJobs makes a job of every combination that no adjustment skips, in the order of the setup,
+// the last dimension varying fastest, and then of the combinations that adjustments add.
+func (p *planner) matrixJobs(t template, v value) []Job {
+	m := p.matrix(v)
+	if !m.ok {
+		return nil
+	}
+	before := len(p.list)
+	combinations := p.combinations(m, v)
+	if len(p.list) > before {
+		return nil
+	}
+	if len(combinations) == 0 {
+		// The step is there, with a job that says why nothing runs.
+		job := t.job
+		job.Skip = "every combination of the matrix is skipped"
+		p.count(t.body, 1)
+		return []Job{job}
+	}
+	if !p.count(t.body, len(combinations)) {
+		return nil
+	}
+	jobs := make([]Job, 0, len(combinations))
+	for _, values := range combinations {
+		job, err := t.expand(values)
+		if err != nil {
+			p.add(v.position(), "the matrix cannot be filled in: %s", lastClause(err.Error()))
+			return nil
+		}
+		job.SoftFail = m.softFail(values, t.soft)
+		jobs = append(jobs, job)
+	}
+	return jobs
+}
+
+func (m matrix) softFail(values map[string]string, soft SoftFail) SoftFail {
+	for _, a := range m.adjustments {
+		if a.soft != nil && maps.Equal(a.with, values) {
+			soft = *a.soft
+		}
+	}
+	return soft
+}
+
+// combinations are the permutations to run. Nothing is made before it is counted.
+func (p *planner) combinations(m matrix, v value) []map[string]string {
+	limit := p.limits.MatrixJobs
+	if limit <= 0 || limit > MaxJobs {
+		limit = MaxJobs
+	}
+	size := 1
+	for _, name := range m.names {
+		n := len(m.values[name])
+		// Each adjustment can take away one combination at most.
+		if n > 0 && size > (limit+len(m.adjustments))/n {
+			p.add(v.position(), "the matrix has more than %d jobs, the most that are allowed", limit)
+			return nil
+		}
+		size *= n
+	}
+	list := m.kept(size)
+	if len(list) > limit {
+		p.add(v.position(), "the matrix has %d jobs; at most %d are allowed", len(list), limit)
+		return nil
+	}
+	return list
+}
+
+// kept are the first size combinations of the product and those that adjustments add, without
+// those that an adjustment skips: among several for one combination, any skip wins.
+func (m matrix) kept(size int) []map[string]string {
+	done := map[string]bool{}
+	for _, a := range m.adjustments {
+		if a.skip {
+			done[m.id(a.with)] = true
+		}
+	}
+	var list []map[string]string
+	add := func(c map[string]string) {
+		if id := m.id(c); !done[id] {
+			done[id] = true
+			list = append(list, c)
+		}
+	}
+	for i := range size {
+		add(m.combination(i))
+	}
+	for _, a := range m.adjustments {
+		add(a.with)
+	}
+	return list
+}
+
+// combination is the i-th of the product.
+func (m matrix) combination(i int) map[string]string {
+	c := make(map[string]string, len(m.names))
+	for _, name := range slices.Backward(m.names) {
+		n := len(m.values[name])
+		c[name] = m.values[name][i%n]
+		i /= n
+	}
+	return c
+}
+
+// id tells combinations apart.
+func (m matrix) id(c map[string]string) string {
+	var b strings.Builder
+	for _, name := range m.names {
+		b.WriteString(strconv.Quote(c[name]))
+	}
+	return b.String()
+}
+
+func (p *planner) matrix(v value) matrix {
+	before := len(p.list)
+	m := matrix{values: map[string][]string{}}
+	setup := v
+	if v.isObject() {
+		p.only(v.object(), "matrix", "setup", "adjustments")
+		setup = v.object().get("setup")
+	}
+	switch {
+	case setup.isList():
+		p.dimension(&m, "", setup)
+	case setup.isObject():
+		for _, f := range setup.object().fields {
+			if !dimensionPattern.MatchString(f.name) {
+				p.add(setup.at.keyPosition(f.name), "a matrix dimension is named with letters, digits and underscores, unlike %q", f.name)
+			}
+			p.dimension(&m, f.name, f.value)
+		}
+	}
+	if len(m.names) == 0 {
+		p.add(v.position(), "`matrix` must be a list of values, or a mapping with `setup`")
+	}
+	p.over(setup, "dimensions", len(m.names), p.limits.MatrixDimensions)
+	p.adjustments(&m, v.object().get("adjustments"))
+	m.ok = len(p.list) == before
+	return m
+}
+
+// over refuses more of something than the limit allows; 0 allows any number.
+func (p *planner) over(v value, what string, n, limit int) {
+	if limit > 0 && n > limit {
+		p.add(v.position(), "a matrix may have at most %d %s, not %d", limit, what, n)
+	}
+}
+
+func (p *planner) dimension(m *matrix, name string, v value) {
+	if !v.isList() {
+		p.add(v.position(), "a matrix dimension must be a list of values")
+	}
+	values, seen := []string{}, map[string]bool{}
+	for _, item := range v.items() {
+		text := p.matrixText(item)
+		if seen[text] {
+			p.warn(item.position(), "the value %q stands twice in one dimension of the matrix and counts once", text)
+			continue
+		}
+		seen[text] = true
+		values = append(values, text)
+	}
+	p.over(v, "values in a dimension", len(values), p.limits.MatrixValues)
+	p.over(v, "bytes in the name of a dimension", len(name), p.limits.MatrixBytes)
+	m.names = append(m.names, name)
+	m.values[name] = values
+}
+
+func (p *planner) matrixText(v value) string {
+	if v.unset() || !v.isScalar() {
+		p.add(v.position(), "a matrix value must be a text, a number or a boolean")
+		return ""
+	}
+	p.over(v, "bytes in a value", len(v.text()), p.limits.MatrixBytes)
+	return v.text()
+}
+
+func (p *planner) adjustments(m *matrix, v value) {
+	if v.unset() {
+		return
+	}
+	if !v.isList() {
+		p.add(v.position(), "`adjustments` must be a list")
+	}
+	p.over(v, "adjustments", len(v.items()), p.limits.MatrixAdjustments)
+	for _, item := range v.items() {
+		m.adjustments = append(m.adjustments, p.adjustment(m, item))
+	}
+}
+
+func (p *planner) adjustment(m *matrix, v value) adjustment {
+	o := v.object()
+	p.only(o, "an adjustment", "with", "skip", "soft_fail")
+	a := adjustment{with: map[string]string{}, skip: p.skip(o, "") != ""}
+	with := o.get("with")
+	if with.isObject() {
+		for _, f := range with.object().fields {
+			a.with[f.name] = p.matrixText(f.value)
+		}
+	} else {
+		a.with[""] = p.matrixText(with)
+	}
+	if !slices.Equal(slices.Sorted(maps.Keys(a.with)), slices.Sorted(slices.Values(m.names))) {
+		p.add(with.position(), "`with` must give a value to every dimension of the matrix (%s) and to no other",
+			strings.Join(m.names, ", "))
+	}
+	if soft := o.get("soft_fail"); !soft.unset() {
+		s := p.softFail(soft)
+		a.soft = &s
+	}
+	return a
+}

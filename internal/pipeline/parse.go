@@ -1,0 +1,226 @@
+package pipeline
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	gopipeline "github.com/buildkite/go-pipeline"
+	"github.com/buildkite/go-pipeline/ordered"
+	"github.com/buildkite/go-pipeline/warning"
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// MaxSource is the size in bytes above which a document is refused unread.
+const MaxSource = 16 << 20
+
+// Document is a parsed pipeline document. It is used by one goroutine at a time.
+type Document struct {
+	file   string
+	source *gopipeline.Pipeline // nil: the document is as an agent sent it
+	tree   *tree                // nil: the document has no positions
+	root   value
+}
+
+// Parse reads YAML or JSON that a person wrote. File names it in messages. Errors are *Error:
+// syntax errors, duplicate keys, excessive or endless aliases, several documents in one source.
+func Parse(src []byte, file string) (*Document, error) {
+	found := &problems{file: file}
+	if len(src) > MaxSource {
+		found.add(Position{}, "the document is larger than %d MiB", MaxSource>>20)
+		return nil, found.err()
+	}
+	meaning, meaningErr := readMeaning(src)
+	d := &Document{file: file, source: meaning}
+	d.tree = readPlaces(src, meaningErr, found)
+	if err := found.err(); err != nil {
+		return nil, err
+	}
+	restoreCommands(meaning.Steps, d.stepPlaces())
+	if err := d.normalise(found); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// ParseJSON reads a document as an agent uploads it. Its steps keep the bytes they were received in,
+// and nothing in it is interpolated. Problems have no positions.
+func ParseJSON(src []byte) (*Document, error) {
+	found := &problems{}
+	src = bytes.TrimSpace(src)
+	switch {
+	case len(src) > MaxSource:
+		found.add(Position{}, "the document is larger than %d MiB", MaxSource>>20)
+	case !json.Valid(src):
+		found.add(Position{}, "the document is not valid JSON: %s", jsonFault(src))
+	}
+	if err := found.err(); err != nil {
+		return nil, err
+	}
+	return &Document{root: value{raw: bytes.Clone(src)}}, nil
+}
+
+func jsonFault(src []byte) string {
+	var raw json.RawMessage
+	err := json.Unmarshal(src, &raw)
+	if at, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return fmt.Sprintf("%s at byte %d", at.Error(), at.Offset)
+	}
+	return fmt.Sprint(err)
+}
+
+// readMeaning runs the agent's library. Warnings are dropped: they say that the library keeps a
+// step as it stands, and planning says what is wrong with that step.
+func readMeaning(src []byte) (*gopipeline.Pipeline, error) {
+	p, err := readLibrary(src)
+	if err != nil && !warning.Is(err) {
+		return nil, err
+	}
+	return p, nil
+}
+
+func readLibrary(src []byte) (*gopipeline.Pipeline, error) {
+	trimmed := bytes.TrimSpace(src)
+	if len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '[') && json.Valid(trimmed) {
+		// JSON goes past the YAML parser, which refuses tabs and surrogate pairs.
+		o, err := ordered.DecodeJSON(trimmed)
+		if err != nil {
+			return nil, err
+		}
+		p := new(gopipeline.Pipeline)
+		return p, ordered.Unmarshal(o, p)
+	}
+	return gopipeline.Parse(bytes.NewReader(src))
+}
+
+// readPlaces builds the positioned tree and reports what is wrong with the text. A text that only
+// this parser refuses is accepted without positions, because agents accept it.
+func readPlaces(src []byte, meaningErr error, found *problems) *tree {
+	file, err := parser.ParseBytes(src, 0, parser.AllowDuplicateMapKey())
+	if err != nil {
+		if meaningErr != nil {
+			found.add(syntaxFault(err, meaningErr))
+		}
+		return nil
+	}
+	var t *tree
+	for _, doc := range file.Docs {
+		if doc.Body == nil {
+			continue
+		}
+		if t != nil {
+			found.add(tokenPosition(doc.Start), "the file holds several documents; "+
+				"put each in a file of its own, or upload them from a step")
+			return t
+		}
+		t = newTree(doc.Body)
+		t.duplicates(found)
+	}
+	if meaningErr != nil {
+		found.add(meaningFault(meaningErr, t))
+	}
+	return t
+}
+
+func syntaxFault(err, meaningErr error) (Position, string) {
+	if at, ok := errors.AsType[*yaml.SyntaxError](err); ok {
+		return tokenPosition(at.Token), at.Message
+	}
+	return meaningFault(meaningErr, nil)
+}
+
+// faultLine finds the line in a message of the library, "line 3: …" or "line 3, col 7: …".
+var faultLine = regexp.MustCompile(`^line (\d+)(?:, col (\d+))?: `)
+
+func meaningFault(err error, t *tree) (Position, string) {
+	message := err.Error()
+	if message == "EOF" || strings.Contains(message, "unsupported type <nil>") {
+		return t.top().position(), "the document is empty; a pipeline is a list of steps"
+	}
+	for _, part := range strings.Split(message, "\n") {
+		m := faultLine.FindStringSubmatch(part)
+		if m == nil {
+			continue
+		}
+		line, _ := strconv.Atoi(m[1])
+		column, _ := strconv.Atoi(m[2])
+		return Position{Line: line, Column: max(1, column)}, strings.TrimPrefix(part, m[0])
+	}
+	return shapeFault(message, t)
+}
+
+// shapeFault explains the few shapes at the top of a document that the library refuses.
+func shapeFault(message string, t *tree) (Position, string) {
+	top := t.top()
+	at := func(name string) Position { return top.child(name).position() }
+	switch {
+	case strings.Contains(message, "unmarshaling steps") || strings.Contains(message, "unmarshaling step:"):
+		return at("steps"), "`steps` must be a list of steps, each a mapping or a name such as `wait`"
+	case strings.Contains(message, "want either"):
+		return top.position(), "a pipeline is a mapping with `steps`, or a list of steps"
+	}
+	for _, name := range []string{"env", "secrets", "checkout"} {
+		if strings.Contains(message, name) {
+			return at(name), fmt.Sprintf("`%s` is not valid: %s", name, lastClause(message))
+		}
+	}
+	return top.position(), message
+}
+
+// lastClause is the innermost of a chain of wrapped messages.
+func lastClause(message string) string {
+	parts := strings.Split(message, ": ")
+	return parts[len(parts)-1]
+}
+
+// normalise renders the library's form of the document, which is what an agent would have sent.
+func (d *Document) normalise(found *problems) error {
+	raw, err := json.Marshal(d.source)
+	if err != nil {
+		found.add(d.tree.top().position(), "the document has a value that JSON cannot hold: %s", lastClause(err.Error()))
+		return found.err()
+	}
+	d.root = value{raw: raw, at: d.tree.top()}
+	return nil
+}
+
+// restoreCommands joins command and commands where a step has both: the library keeps only the latter.
+func restoreCommands(steps gopipeline.Steps, at place) {
+	for i, step := range steps {
+		switch step := step.(type) {
+		case *gopipeline.GroupStep:
+			restoreCommands(step.Steps, at.item(i).child("steps"))
+		case *gopipeline.CommandStep:
+			one, several := at.item(i).named("command"), at.item(i).named("commands")
+			if one.node != nil && several.node != nil {
+				step.Command = strings.Join(append(one.texts(), step.Command), "\n")
+			}
+		}
+	}
+}
+
+// stepPlaces is where the list of steps stands.
+func (d *Document) stepPlaces() place {
+	top := d.tree.top()
+	if top.isSequence() {
+		return top
+	}
+	return top.child("steps")
+}
+
+// steps are the top-level steps: those of the mapping, or of the bare list.
+func (d *Document) steps() value {
+	if d.root.isList() {
+		return d.root
+	}
+	steps := d.root.object().get("steps")
+	if d.tree != nil {
+		steps.at = d.stepPlaces()
+	}
+	return steps
+}

@@ -1,0 +1,189 @@
+package pipeline
+
+import (
+	"encoding/json"
+
+	"github.com/slipway-ci/slipway/internal/condition"
+)
+
+// Facts are what planning needs to know about the build.
+type Facts struct {
+	Condition condition.Env // what a step's `if` may read
+	Branch    string        // what `branches` is held against
+	// UsedKeys says whether a step that the build already has bears the key: such a key cannot be
+	// given again and can be depended on. Nil: the build has no steps yet.
+	UsedKeys func(key string) bool
+}
+
+// Limits bound a plan. Zero means no limit, save that no plan exceeds MaxJobs.
+type Limits struct {
+	Jobs              int // jobs of one document, a group counting as one
+	MatrixDimensions  int
+	MatrixValues      int // values of one dimension
+	MatrixBytes       int // bytes of a dimension's name or of a value
+	MatrixAdjustments int
+	MatrixJobs        int // jobs of one matrix step
+}
+
+// MaxJobs is the number of jobs that no plan exceeds, whatever the limits say.
+const MaxJobs = 100_000
+
+// DefaultLimits are the limits of the service
+// (https://buildkite.com/docs/platform/limits, https://buildkite.com/docs/pipelines/configure/workflows/build-matrix).
+func DefaultLimits() Limits {
+	return Limits{
+		Jobs: 500, MatrixDimensions: 6, MatrixValues: 25, MatrixBytes: 128, MatrixAdjustments: 12, MatrixJobs: 50,
+	}
+}
+
+// Plan works out the steps and jobs of the document. The error, if any, is an *Error that lists
+// every problem found. The document does not change, and equal arguments give equal plans.
+func (d *Document) Plan(facts Facts, limits Limits) (Plan, error) {
+	p := &planner{
+		doc: d, facts: facts, limits: limits,
+		problems: problems{file: d.file},
+		keys:     map[string]int{},
+	}
+	p.top()
+	steps := d.steps()
+	switch {
+	case steps.unset() || steps.isList() && len(steps.items()) == 0:
+		p.add(steps.position(), "the document has no steps; add at least one to `steps`")
+	case !steps.isList():
+		p.add(steps.position(), "`steps` must be a list")
+	default:
+		p.scope(steps.items(), -1, inherited{})
+	}
+	p.dependencies()
+	p.cycles()
+	if err := p.err(); err != nil {
+		return Plan{}, err
+	}
+	return p.plan, nil
+}
+
+// planner holds one call of Plan.
+type planner struct {
+	problems
+	doc      *Document
+	facts    Facts
+	limits   Limits
+	defaults defaults
+	plan     Plan
+	keys     map[string]int // step by key
+	refs     []dependencyRef
+	jobs     int
+	overflow bool // the limit on jobs is reported already
+}
+
+// inherited is what a group passes to its members.
+type inherited struct {
+	broken string
+	skip   string
+}
+
+// scope plans the steps of the top level (group -1) or of a group.
+func (p *planner) scope(steps []value, group int, from inherited) {
+	for _, v := range steps {
+		body, kind, ok := p.classify(v)
+		if !ok {
+			continue
+		}
+		if kind == Group {
+			p.group(v, body, group)
+			continue
+		}
+		s := p.step(v, body, kind, from)
+		s.Group = group
+		switch kind {
+		case Command:
+			p.command(&s, body)
+		case Wait:
+			p.wait(&s, body)
+		case Block, Input:
+			p.manual(&s, body)
+		case Trigger:
+			p.trigger(&s, body)
+		}
+		p.plan.Steps = append(p.plan.Steps, s)
+	}
+}
+
+// step reads the attributes that every kind has.
+func (p *planner) step(v value, body object, kind Kind, from inherited) Step {
+	p.properties(body, kind)
+	s := Step{
+		Kind:                   kind,
+		Label:                  p.label(body, kind),
+		Key:                    p.key(body),
+		Broken:                 p.broken(body, from.broken),
+		Skip:                   p.skip(body, from.skip),
+		AllowDependencyFailure: p.flag(body, "allow_dependency_failure"),
+		Definition:             definition(v, kind),
+		Notify:                 p.notify(body),
+		Pos:                    body.at.position(),
+	}
+	p.dependsOn(&s, body)
+	return s
+}
+
+// definition is the step as received; for a command nested under its type key it is the inner
+// mapping, the only form of it that an agent can read back.
+func definition(v value, kind Kind) json.RawMessage {
+	if inner, nested := unnest(v); nested && kind == Command {
+		return inner.raw
+	}
+	return v.raw
+}
+
+func (p *planner) group(v value, body object, outer int) {
+	if outer >= 0 {
+		p.add(body.at.position(), "Group steps can't be nested within groups")
+		return
+	}
+	s := p.step(v, body, Group, inherited{})
+	s.Group = -1
+	p.count(body, 1)
+	index := len(p.plan.Steps)
+	p.plan.Steps = append(p.plan.Steps, s)
+	steps := body.get("steps")
+	if len(steps.items()) == 0 {
+		p.add(steps.position(), "a group needs a list of at least one step in `steps`")
+		return
+	}
+	p.scope(steps.items(), index, inherited{broken: s.Broken, skip: s.Skip})
+}
+
+func (p *planner) wait(s *Step, body object) {
+	p.count(body, 1)
+	nested := body.get("wait", "waiter").object()
+	if !nested.has("continue_on_failure") {
+		nested = body
+	}
+	s.Wait = &WaitStep{ContinueOnFailure: p.flag(nested, "continue_on_failure")}
+	s.Jobs = []Job{{Label: s.Label, Skip: s.Skip}}
+}
+
+// warn notes what does not stop the plan.
+func (p *planner) warn(pos Position, format string, args ...any) {
+	w := problems{file: p.file}
+	w.add(pos, format, args...)
+	p.plan.Warnings = append(p.plan.Warnings, w.list...)
+}
+
+// count adds jobs and reports, once, that they are too many. False: do not make them.
+func (p *planner) count(body object, n int) bool {
+	limit := p.limits.Jobs
+	if limit <= 0 || limit > MaxJobs {
+		limit = MaxJobs
+	}
+	if n > limit || p.jobs > limit-n {
+		if !p.overflow {
+			p.add(body.at.position(), "The number of jobs in this upload exceeds your organization limit of %d", limit)
+		}
+		p.overflow = true
+		return false
+	}
+	p.jobs += n
+	return true
+}
