@@ -1,0 +1,176 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/slipway-ci/slipway/internal/ci"
+)
+
+// Agent is one session of a process that runs jobs, from its registration on.
+type Agent struct {
+	ci.Agent
+	ID                 string
+	ClusterID          string
+	QueueID            string
+	TokenHash          string // of the session token
+	AgentTokenID       string // what it registered with
+	Name               string
+	Hostname           string
+	OS                 string
+	Arch               string
+	Version            string
+	Build              string
+	PID                int
+	MachineID          string
+	IP                 string
+	UserAgent          string
+	Tags               []string // "key=value", the queue's included
+	Features           []string
+	Priority           *int // nil sorts last
+	IgnoreInDispatches bool // never assigned to; it acquires
+	JobID              string
+	LastPipelineID     string
+	LastRepository     string
+	LastSuccessAt      time.Time
+	LastJobAt          time.Time
+	CreatedAt          time.Time
+	ConnectedAt        time.Time
+}
+
+const (
+	agentColumns = `id, cluster_id, queue_id, token_hash, agent_token_id, name, hostname, os, arch, version, build, pid,
+		machine_id, ip, user_agent, tags, features, priority, ignore_in_dispatches, state, paused, pause_note,
+		pause_until, force_stop, job_id, last_pipeline_id, last_repository, last_success_at, last_job_at, created_at,
+		connected_at, last_seen_at, ended_at`
+	liveAgents = `state IN ('never_connected', 'connected', 'stopping')`
+	idleAgents = `state = 'connected' AND NOT paused AND NOT ignore_in_dispatches AND job_id = ''`
+
+	sqlInsertAgent = `INSERT INTO agents (` + agentColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
+		$12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33)`
+	sqlUpdateAgent = `UPDATE agents SET state = $2, paused = $3, pause_note = $4, pause_until = $5, force_stop = $6,
+		job_id = $7, last_pipeline_id = $8, last_repository = $9, last_success_at = $10, last_job_at = $11,
+		ignore_in_dispatches = $12, connected_at = $13, last_seen_at = $14, ended_at = $15 WHERE id = $1`
+	sqlSeenAgent    = `UPDATE agents SET last_seen_at = $2 WHERE id = $1 AND last_seen_at < $2 AND ` + liveAgents
+	sqlAgent        = `SELECT ` + agentColumns + ` FROM agents WHERE id = $1`
+	sqlAgentByToken = `SELECT ` + agentColumns + ` FROM agents WHERE token_hash = $1`
+	sqlLiveAgents   = `SELECT ` + agentColumns + ` FROM agents WHERE cluster_id = $1 AND ` + liveAgents + `
+		AND (name, id) > ($2, $3) ORDER BY name, id LIMIT $4`
+	sqlNameTaken  = `SELECT COUNT(*) FROM agents WHERE cluster_id = $1 AND name = $2 AND ` + liveAgents
+	sqlIdleAgents = `SELECT ` + agentColumns + ` FROM agents WHERE queue_id = $1 AND ` + idleAgents + `
+		ORDER BY last_success_at DESC LIMIT $2`
+	sqlIdleQueues  = `SELECT DISTINCT queue_id FROM agents WHERE ` + idleAgents
+	sqlQuietAgents = `SELECT ` + agentColumns + ` FROM agents WHERE ` + liveAgents + ` AND last_seen_at < $1
+		ORDER BY last_seen_at LIMIT $2`
+	sqlRestedAgents = `SELECT ` + agentColumns + ` FROM agents WHERE paused AND pause_until > 0 AND pause_until <= $1
+		AND ` + liveAgents + ` LIMIT $2`
+	sqlCountLiveAgents = `SELECT COUNT(*) FROM agents WHERE ` + liveAgents
+	sqlCountBusyAgents = `SELECT COUNT(*) FROM agents WHERE ` + liveAgents + ` AND job_id <> ''`
+	sqlAgentsOfQueue   = `SELECT COUNT(*) FROM agents WHERE queue_id = $1 AND ` + liveAgents
+)
+
+func scanAgent(s scanner) (a Agent, err error) {
+	var priority sql.NullInt64
+	err = s.Scan(&a.ID, &a.ClusterID, &a.QueueID, &a.TokenHash, &a.AgentTokenID, &a.Name, &a.Hostname, &a.OS, &a.Arch,
+		&a.Version, &a.Build, &a.PID, &a.MachineID, &a.IP, &a.UserAgent, document{&a.Tags}, document{&a.Features},
+		&priority, &a.IgnoreInDispatches, &a.State, &a.Paused, &a.PauseNote, instant{&a.PauseUntil}, &a.ForceStop,
+		&a.JobID, &a.LastPipelineID, &a.LastRepository, instant{&a.LastSuccessAt}, instant{&a.LastJobAt},
+		instant{&a.CreatedAt}, instant{&a.ConnectedAt}, instant{&a.LastSeen}, instant{&a.EndedAt})
+	a.Priority = intOrNil(priority)
+	return a, err
+}
+
+func intOrNil(v sql.NullInt64) *int {
+	if !v.Valid {
+		return nil
+	}
+	n := int(v.Int64)
+	return &n
+}
+
+// Agent returns the agent with an id.
+func (r Reader) Agent(ctx context.Context, id string) (Agent, error) {
+	return one(ctx, r.q, scanAgent, sqlAgent, id)
+}
+
+// AgentByToken returns the agent whose session token has a hash.
+func (r Reader) AgentByToken(ctx context.Context, tokenHash string) (Agent, error) {
+	return one(ctx, r.q, scanAgent, sqlAgentByToken, tokenHash)
+}
+
+// LiveAgents returns up to limit agents of a cluster whose session has not ended, by name, after
+// the given one ("" for the first).
+func (r Reader) LiveAgents(ctx context.Context, clusterID, afterName, afterID string, limit int) ([]Agent, error) {
+	return list(ctx, r.q, scanAgent, sqlLiveAgents, clusterID, afterName, afterID, limit)
+}
+
+// AgentNameTaken says whether a live agent of the cluster has a name.
+func (r Reader) AgentNameTaken(ctx context.Context, clusterID, name string) (bool, error) {
+	n, err := one(ctx, r.q, scanInt, sqlNameTaken, clusterID, name)
+	return n > 0, err
+}
+
+// IdleAgents returns up to limit agents of a queue that a job may be assigned to, those that
+// succeeded last first.
+func (r Reader) IdleAgents(ctx context.Context, queueID string, limit int) ([]Agent, error) {
+	return list(ctx, r.q, scanAgent, sqlIdleAgents, queueID, limit)
+}
+
+// IdleQueues returns the queues that have an idle agent.
+func (r Reader) IdleQueues(ctx context.Context) ([]string, error) {
+	return list(ctx, r.q, scanString, sqlIdleQueues)
+}
+
+// QuietAgents returns up to limit live agents not heard of since a time, the longest first.
+func (r Reader) QuietAgents(ctx context.Context, since time.Time, limit int) ([]Agent, error) {
+	return list(ctx, r.q, scanAgent, sqlQuietAgents, micros(since), limit)
+}
+
+// RestedAgents returns up to limit agents whose pause is over at a time.
+func (r Reader) RestedAgents(ctx context.Context, now time.Time, limit int) ([]Agent, error) {
+	return list(ctx, r.q, scanAgent, sqlRestedAgents, micros(now), limit)
+}
+
+// CountAgents returns how many agents are live and how many of them hold a job.
+func (r Reader) CountAgents(ctx context.Context) (live, busy int, err error) {
+	n, err := one(ctx, r.q, scanInt, sqlCountLiveAgents)
+	if err != nil {
+		return 0, 0, err
+	}
+	b, err := one(ctx, r.q, scanInt, sqlCountBusyAgents)
+	return int(n), int(b), err
+}
+
+// CountAgentsOfQueue returns how many live agents serve a queue.
+func (r Reader) CountAgentsOfQueue(ctx context.Context, queueID string) (int, error) {
+	n, err := one(ctx, r.q, scanInt, sqlAgentsOfQueue, queueID)
+	return int(n), err
+}
+
+// LockAgent returns an agent and keeps others from changing it until the transaction ends.
+func (tx *Tx) LockAgent(ctx context.Context, id string) (Agent, error) {
+	return one(ctx, tx.q, scanAgent, sqlAgent+tx.forUpdate, id)
+}
+
+// InsertAgent adds an agent.
+func (tx *Tx) InsertAgent(ctx context.Context, a Agent) error {
+	return exec(ctx, tx.q, sqlInsertAgent, a.ID, a.ClusterID, a.QueueID, a.TokenHash, a.AgentTokenID, a.Name,
+		a.Hostname, a.OS, a.Arch, a.Version, a.Build, a.PID, a.MachineID, a.IP, a.UserAgent, text(a.Tags),
+		text(a.Features), a.Priority, a.IgnoreInDispatches, a.State, a.Paused, a.PauseNote, micros(a.PauseUntil),
+		a.ForceStop, a.JobID, a.LastPipelineID, a.LastRepository, micros(a.LastSuccessAt), micros(a.LastJobAt),
+		micros(a.CreatedAt), micros(a.ConnectedAt), micros(a.LastSeen), micros(a.EndedAt))
+}
+
+// UpdateAgent saves what changes in an agent's life.
+func (tx *Tx) UpdateAgent(ctx context.Context, a Agent) error {
+	return exec(ctx, tx.q, sqlUpdateAgent, a.ID, a.State, a.Paused, a.PauseNote, micros(a.PauseUntil), a.ForceStop,
+		a.JobID, a.LastPipelineID, a.LastRepository, micros(a.LastSuccessAt), micros(a.LastJobAt), a.IgnoreInDispatches,
+		micros(a.ConnectedAt), micros(a.LastSeen), micros(a.EndedAt))
+}
+
+// AgentSeen records when an agent was heard of, unless it was heard of later or its session ended.
+func (tx *Tx) AgentSeen(ctx context.Context, id string, at time.Time) error {
+	_, err := count(ctx, tx.q, sqlSeenAgent, id, micros(at))
+	return err
+}

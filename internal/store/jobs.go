@@ -1,0 +1,242 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"time"
+
+	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/pipeline"
+)
+
+// Job is one execution of a step: one attempt of one of its jobs.
+type Job struct {
+	ci.Job
+	BuildID           string
+	StepID            string
+	PipelineID        string
+	Number            int    // place in its step
+	Position          string // of its step
+	QueueID           string
+	Rules             []string // agent rules but the queue's
+	Priority          int
+	ConcurrencyGroup  string
+	Concurrency       int
+	ConcurrencyMethod string
+	AgentID           string // who holds or held it
+	TokenHash         string // "" until accepted
+	TimeoutMinutes    int    // 0: none
+	TimeoutAt         time.Time
+	RetriedIn         string // "": the latest attempt
+	RetryOf           string
+	RetryType         string // how this attempt came to be: manual, automatic or ""
+	RetryRule         int    // the automatic rule that made it, or -1
+	Retries           int    // attempts before this one
+	RetriedBy         string
+	TriggeredBuild    string
+	UnblockedBy       string
+	ChunksFailed      int
+	LogSize           int64
+	SpecJSON          json.RawMessage // a pipeline.Job; Spec decodes it
+}
+
+// Spec is what the job was planned as.
+func (j Job) Spec() (spec pipeline.Job, err error) {
+	return spec, json.Unmarshal(j.SpecJSON, &spec)
+}
+
+const (
+	jobColumns = `id, build_id, step_id, pipeline_id, kind, state, number, position, queue_id, rules, priority,
+		concurrency_group, concurrency, concurrency_method, lease_state, agent_id, lease_deadline, token_hash,
+		timeout_minutes, timeout_at, soft_failed, lost, exit_status, signal, signal_reason, promised, promised_hard, reason,
+		canceled_by, retried_in, retry_of, retry_type, retry_rule, retries, retried_by, triggered_build, unblocked_by,
+		chunks_failed, log_size, spec, created_at, scheduled_at, runnable_at, started_at, finished_at`
+	sqlInsertJob = `INSERT INTO jobs (` + jobColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
+		$14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36,
+		$37, $38, $39, $40, $41, $42, $43, $44, $45)`
+	sqlUpdateJob = `UPDATE jobs SET state = $2, priority = $3, lease_state = $4, agent_id = $5, lease_deadline = $6,
+		token_hash = $7, timeout_minutes = $8, timeout_at = $9, soft_failed = $10, lost = $11, exit_status = $12,
+		signal = $13, signal_reason = $14, promised = $15, promised_hard = $16, reason = $17, canceled_by = $18,
+		retried_in = $19, retried_by = $20, triggered_build = $21, unblocked_by = $22, chunks_failed = $23, log_size = $24,
+		scheduled_at = $25, runnable_at = $26, started_at = $27, finished_at = $28 WHERE id = $1`
+
+	sqlJob        = `SELECT ` + jobColumns + ` FROM jobs WHERE id = $1`
+	sqlJobByToken = `SELECT ` + jobColumns + ` FROM jobs WHERE token_hash = $1`
+	sqlJobs       = `SELECT ` + jobColumns + ` FROM jobs WHERE build_id = $1 ORDER BY position, number, retries`
+	sqlJobsOfStep = `SELECT ` + jobColumns + ` FROM jobs WHERE step_id = $1 AND retried_in = '' ORDER BY number`
+	sqlOpenJobs   = `SELECT ` + jobColumns + ` FROM jobs WHERE build_id = $1 AND retried_in = '' AND state NOT IN
+		('finished', 'canceled', 'timed_out', 'skipped', 'broken', 'expired', 'waiting_failed', 'blocked_failed', 'unblocked_failed')
+		ORDER BY position, number`
+	sqlJobOfAgent = `SELECT ` + jobColumns + ` FROM jobs WHERE agent_id = $1 AND state IN
+		('assigned', 'accepted', 'running', 'canceling', 'timing_out')`
+	sqlScheduledJobs = `SELECT ` + jobColumns + ` FROM jobs WHERE queue_id = $1 AND state = 'scheduled' AND kind = 'script'
+		AND (0 - priority, scheduled_at, position, id) > ($2, $3, $4, $5)
+		ORDER BY 0 - priority, scheduled_at, position, id LIMIT $6`
+	sqlExpiredOffers = `SELECT ` + jobColumns + ` FROM jobs WHERE (lease_state = 'offered' OR state = 'reserved')
+		AND lease_deadline <= $1 ORDER BY lease_deadline LIMIT $2`
+	sqlTimedOutJobs = `SELECT ` + jobColumns + ` FROM jobs WHERE state = 'running' AND timeout_at > 0 AND timeout_at <= $1
+		ORDER BY timeout_at LIMIT $2`
+	sqlLimitedJobs = `SELECT ` + jobColumns + ` FROM jobs WHERE concurrency_group <> '' AND state = 'limited'
+		ORDER BY concurrency_group, scheduled_at, position, number LIMIT $1`
+	sqlGroupHolders = `SELECT COUNT(*) FROM jobs WHERE concurrency_group = $1 AND state IN
+		('scheduled', 'reserved', 'assigned', 'accepted', 'running', 'canceling', 'timing_out')`
+	sqlReadyTriggers = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND state = 'scheduled'
+		ORDER BY scheduled_at LIMIT $1`
+	sqlTriggerOf      = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND state IN ('scheduled', 'running') AND triggered_build = $1`
+	sqlCountJobs      = `SELECT COUNT(*) FROM jobs WHERE build_id = $1`
+	sqlCountByState   = `SELECT state, COUNT(*) FROM jobs WHERE build_id = $1 AND retried_in = '' AND kind <> 'waiter' GROUP BY state`
+	sqlCountScheduled = `SELECT COUNT(*) FROM jobs WHERE queue_id = $1 AND state = 'scheduled' AND kind = 'script'`
+	sqlCountWaiting   = `SELECT COUNT(*) FROM jobs WHERE state = 'scheduled' AND kind = 'script'`
+)
+
+func scanJob(s scanner) (j Job, err error) {
+	var exit, promised sql.NullInt64
+	var token sql.NullString
+	err = s.Scan(&j.ID, &j.BuildID, &j.StepID, &j.PipelineID, &j.Kind, &j.State, &j.Number, &j.Position, &j.QueueID,
+		document{&j.Rules}, &j.Priority, &j.ConcurrencyGroup, &j.Concurrency, &j.ConcurrencyMethod, &j.Lease.State,
+		&j.AgentID, instant{&j.Lease.Deadline}, &token, &j.TimeoutMinutes, instant{&j.TimeoutAt}, &j.SoftFailed, &j.Lost,
+		&exit, &j.Signal, &j.SignalReason, &promised, &j.PromisedHard, &j.Reason, &j.CanceledBy, &j.RetriedIn, &j.RetryOf,
+		&j.RetryType, &j.RetryRule, &j.Retries, &j.RetriedBy, &j.TriggeredBuild, &j.UnblockedBy, &j.ChunksFailed,
+		&j.LogSize, rawDocument{&j.SpecJSON}, instant{&j.CreatedAt}, instant{&j.ScheduledAt}, instant{&j.RunnableAt},
+		instant{&j.StartedAt}, instant{&j.FinishedAt})
+	j.ExitStatus, j.Promised, j.TokenHash = intOrNil(exit), intOrNil(promised), token.String
+	if j.Lease.State != ci.LeaseNone {
+		j.Lease.Agent = j.AgentID
+	}
+	return j, err
+}
+
+// rawDocument scans JSON text without looking into it.
+type rawDocument struct{ to *json.RawMessage }
+
+func (d rawDocument) Scan(v any) error {
+	s, ok := v.(string)
+	if !ok {
+		return document{d.to}.Scan(v)
+	}
+	*d.to = json.RawMessage(s)
+	return nil
+}
+
+// Job returns the job with an id.
+func (r Reader) Job(ctx context.Context, id string) (Job, error) {
+	return one(ctx, r.q, scanJob, sqlJob, id)
+}
+
+// JobByToken returns the job whose token has a hash.
+func (r Reader) JobByToken(ctx context.Context, tokenHash string) (Job, error) {
+	return one(ctx, r.q, scanJob, sqlJobByToken, tokenHash)
+}
+
+// Jobs returns all jobs of a build in pipeline order, retried attempts before later ones.
+func (r Reader) Jobs(ctx context.Context, buildID string) ([]Job, error) {
+	return list(ctx, r.q, scanJob, sqlJobs, buildID)
+}
+
+// JobsOfStep returns the latest attempts of a step's jobs.
+func (r Reader) JobsOfStep(ctx context.Context, stepID string) ([]Job, error) {
+	return list(ctx, r.q, scanJob, sqlJobsOfStep, stepID)
+}
+
+// OpenJobs returns the jobs of a build that have not ended.
+func (r Reader) OpenJobs(ctx context.Context, buildID string) ([]Job, error) {
+	return list(ctx, r.q, scanJob, sqlOpenJobs, buildID)
+}
+
+// JobOfAgent returns the job that an agent holds.
+func (r Reader) JobOfAgent(ctx context.Context, agentID string) (Job, error) {
+	return one(ctx, r.q, scanJob, sqlJobOfAgent, agentID)
+}
+
+// ScheduledJobs returns up to limit jobs of a queue that wait for an agent, in the order in which
+// they are to be dispatched, after the given one (nil for the first).
+func (r Reader) ScheduledJobs(ctx context.Context, queueID string, after *Job, limit int) ([]Job, error) {
+	if after == nil {
+		return list(ctx, r.q, scanJob, sqlScheduledJobs, queueID, int64(-1<<62), int64(0), "", "", limit)
+	}
+	return list(ctx, r.q, scanJob, sqlScheduledJobs, queueID, int64(-after.Priority), micros(after.ScheduledAt),
+		after.Position, after.ID, limit)
+}
+
+// ExpiredOffers returns up to limit jobs whose assignment or reservation ran out.
+func (r Reader) ExpiredOffers(ctx context.Context, now time.Time, limit int) ([]Job, error) {
+	return list(ctx, r.q, scanJob, sqlExpiredOffers, micros(now), limit)
+}
+
+// TimedOutJobs returns up to limit jobs that have run longer than they may.
+func (r Reader) TimedOutJobs(ctx context.Context, now time.Time, limit int) ([]Job, error) {
+	return list(ctx, r.q, scanJob, sqlTimedOutJobs, micros(now), limit)
+}
+
+// LimitedJobs returns up to limit jobs that wait for their concurrency group, group by group in
+// the order of the group's queue.
+func (r Reader) LimitedJobs(ctx context.Context, limit int) ([]Job, error) {
+	return list(ctx, r.q, scanJob, sqlLimitedJobs, limit)
+}
+
+// GroupHolders returns how many jobs hold a slot of a concurrency group.
+func (r Reader) GroupHolders(ctx context.Context, group string) (int, error) {
+	n, err := one(ctx, r.q, scanInt, sqlGroupHolders, group)
+	return int(n), err
+}
+
+// ReadyTriggers returns up to limit trigger jobs whose build is to be made.
+func (r Reader) ReadyTriggers(ctx context.Context, limit int) ([]Job, error) {
+	return list(ctx, r.q, scanJob, sqlReadyTriggers, limit)
+}
+
+// TriggerOf returns the open trigger job that made a build.
+func (r Reader) TriggerOf(ctx context.Context, buildID string) (Job, error) {
+	return one(ctx, r.q, scanJob, sqlTriggerOf, buildID)
+}
+
+// CountJobs returns how many jobs a build has, retried attempts included.
+func (r Reader) CountJobs(ctx context.Context, buildID string) (int, error) {
+	n, err := one(ctx, r.q, scanInt, sqlCountJobs, buildID)
+	return int(n), err
+}
+
+// JobStates returns how many jobs of a build, without waits and retried attempts, are in each state.
+func (r Reader) JobStates(ctx context.Context, buildID string) (map[ci.JobState]int, error) {
+	type row struct {
+		state ci.JobState
+		n     int
+	}
+	rows, err := list(ctx, r.q, func(s scanner) (v row, err error) { return v, s.Scan(&v.state, &v.n) }, sqlCountByState, buildID)
+	out := make(map[ci.JobState]int, len(rows))
+	for _, v := range rows {
+		out[v.state] = v.n
+	}
+	return out, err
+}
+
+// CountScheduledJobs returns how many jobs of a queue wait for an agent; queueID "" counts all queues.
+func (r Reader) CountScheduledJobs(ctx context.Context, queueID string) (int, error) {
+	if queueID == "" {
+		n, err := one(ctx, r.q, scanInt, sqlCountWaiting)
+		return int(n), err
+	}
+	n, err := one(ctx, r.q, scanInt, sqlCountScheduled, queueID)
+	return int(n), err
+}
+
+// InsertJob adds a job.
+func (tx *Tx) InsertJob(ctx context.Context, j Job) error {
+	return exec(ctx, tx.q, sqlInsertJob, j.ID, j.BuildID, j.StepID, j.PipelineID, j.Kind, j.State, j.Number, j.Position,
+		j.QueueID, text(j.Rules), j.Priority, j.ConcurrencyGroup, j.Concurrency, j.ConcurrencyMethod, j.Lease.State,
+		j.AgentID, micros(j.Lease.Deadline), nullable(j.TokenHash), j.TimeoutMinutes, micros(j.TimeoutAt), j.SoftFailed,
+		j.Lost, j.ExitStatus, j.Signal, j.SignalReason, j.Promised, j.PromisedHard, j.Reason, j.CanceledBy, j.RetriedIn,
+		j.RetryOf, j.RetryType, j.RetryRule, j.Retries, j.RetriedBy, j.TriggeredBuild, j.UnblockedBy, j.ChunksFailed,
+		j.LogSize, string(j.SpecJSON), micros(j.CreatedAt), micros(j.ScheduledAt), micros(j.RunnableAt),
+		micros(j.StartedAt), micros(j.FinishedAt))
+}
+
+// UpdateJob saves what changes in a job's life. An agent that holds another job is ErrConflict.
+func (tx *Tx) UpdateJob(ctx context.Context, j Job) error {
+	return exec(ctx, tx.q, sqlUpdateJob, j.ID, j.State, j.Priority, j.Lease.State, j.AgentID, micros(j.Lease.Deadline),
+		nullable(j.TokenHash), j.TimeoutMinutes, micros(j.TimeoutAt), j.SoftFailed, j.Lost, j.ExitStatus, j.Signal,
+		j.SignalReason, j.Promised, j.PromisedHard, j.Reason, j.CanceledBy, j.RetriedIn, j.RetriedBy, j.TriggeredBuild,
+		j.UnblockedBy, j.ChunksFailed, j.LogSize, micros(j.ScheduledAt), micros(j.RunnableAt), micros(j.StartedAt),
+		micros(j.FinishedAt))
+}

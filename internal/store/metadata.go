@@ -1,0 +1,94 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	sqlMetaData     = `SELECT value FROM meta_data WHERE build_id = $1 AND key = $2`
+	sqlMetaDataKeys = `SELECT key FROM meta_data WHERE build_id = $1 ORDER BY key`
+	sqlAllMetaData  = `SELECT key, value FROM meta_data WHERE build_id = $1 ORDER BY key`
+	sqlSetMetaData  = `INSERT INTO meta_data (build_id, key, value) VALUES ($1, $2, $3)
+		ON CONFLICT (build_id, key) DO UPDATE SET value = excluded.value`
+)
+
+// MetaData returns the value of a build's key.
+func (r Reader) MetaData(ctx context.Context, buildID, key string) (string, error) {
+	return one(ctx, r.q, scanString, sqlMetaData, buildID, key)
+}
+
+// MetaDataKeys returns the keys of a build's meta-data, sorted.
+func (r Reader) MetaDataKeys(ctx context.Context, buildID string) ([]string, error) {
+	return list(ctx, r.q, scanString, sqlMetaDataKeys, buildID)
+}
+
+// AllMetaData returns a build's meta-data.
+func (r Reader) AllMetaData(ctx context.Context, buildID string) (map[string]string, error) {
+	type pair struct{ key, value string }
+	pairs, err := list(ctx, r.q, func(s scanner) (p pair, err error) { return p, s.Scan(&p.key, &p.value) }, sqlAllMetaData, buildID)
+	out := make(map[string]string, len(pairs))
+	for _, p := range pairs {
+		out[p.key] = p.value
+	}
+	return out, err
+}
+
+// SetMetaData sets a key of a build.
+func (tx *Tx) SetMetaData(ctx context.Context, buildID, key, value string) error {
+	return exec(ctx, tx.q, sqlSetMetaData, buildID, key, value)
+}
+
+// Annotation is a text shown with a build or a job.
+type Annotation struct {
+	ID        string
+	BuildID   string
+	JobID     string // "": of the build
+	Context   string // one annotation a context and scope
+	Style     string
+	Priority  int
+	Body      string // Markdown
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+const (
+	annotationColumns   = `id, build_id, job_id, context, style, priority, body, created_at, updated_at`
+	sqlAnnotation       = `SELECT ` + annotationColumns + ` FROM annotations WHERE build_id = $1 AND job_id = $2 AND context = $3`
+	sqlAnnotations      = `SELECT ` + annotationColumns + ` FROM annotations WHERE build_id = $1 ORDER BY priority DESC, created_at, id LIMIT 1000`
+	sqlInsertAnnotation = `INSERT INTO annotations (` + annotationColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`
+	sqlUpdateAnnotation = `UPDATE annotations SET style = $2, priority = $3, body = $4, updated_at = $5 WHERE id = $1`
+	sqlDeleteAnnotation = `DELETE FROM annotations WHERE build_id = $1 AND job_id = $2 AND context = $3`
+)
+
+func scanAnnotation(s scanner) (a Annotation, err error) {
+	return a, s.Scan(&a.ID, &a.BuildID, &a.JobID, &a.Context, &a.Style, &a.Priority, &a.Body,
+		instant{&a.CreatedAt}, instant{&a.UpdatedAt})
+}
+
+// Annotation returns the annotation of a scope and context.
+func (r Reader) Annotation(ctx context.Context, buildID, jobID, context string) (Annotation, error) {
+	return one(ctx, r.q, scanAnnotation, sqlAnnotation, buildID, jobID, context)
+}
+
+// Annotations returns a build's annotations and those of its jobs, the most important first.
+func (r Reader) Annotations(ctx context.Context, buildID string) ([]Annotation, error) {
+	return list(ctx, r.q, scanAnnotation, sqlAnnotations, buildID)
+}
+
+// InsertAnnotation adds an annotation.
+func (tx *Tx) InsertAnnotation(ctx context.Context, a Annotation) error {
+	return exec(ctx, tx.q, sqlInsertAnnotation, a.ID, a.BuildID, a.JobID, a.Context, a.Style, a.Priority, a.Body,
+		micros(a.CreatedAt), micros(a.UpdatedAt))
+}
+
+// UpdateAnnotation saves an annotation's text and looks.
+func (tx *Tx) UpdateAnnotation(ctx context.Context, a Annotation) error {
+	return exec(ctx, tx.q, sqlUpdateAnnotation, a.ID, a.Style, a.Priority, a.Body, micros(a.UpdatedAt))
+}
+
+// DeleteAnnotation removes an annotation; one that is not there is none the less gone.
+func (tx *Tx) DeleteAnnotation(ctx context.Context, buildID, jobID, context string) error {
+	_, err := count(ctx, tx.q, sqlDeleteAnnotation, buildID, jobID, context)
+	return err
+}

@@ -1,0 +1,347 @@
+-- +goose Up
+-- One schema for SQLite and PostgreSQL. Ids are UUIDv7 text, instants microseconds since 1970 UTC
+-- (0: never), documents JSON text that SQL never looks into.
+
+CREATE TABLE organizations (
+    id         TEXT PRIMARY KEY,
+    slug       TEXT NOT NULL UNIQUE,
+    name       TEXT NOT NULL,
+    settings   TEXT NOT NULL DEFAULT '{}',
+    created_at BIGINT NOT NULL
+);
+
+CREATE TABLE users (
+    id            TEXT PRIMARY KEY,
+    name          TEXT NOT NULL,
+    email         TEXT NOT NULL UNIQUE,
+    password_hash TEXT NOT NULL DEFAULT '',
+    created_at    BIGINT NOT NULL
+);
+
+CREATE TABLE members (
+    organization_id TEXT NOT NULL REFERENCES organizations (id),
+    user_id         TEXT NOT NULL REFERENCES users (id),
+    role            TEXT NOT NULL CHECK (role IN ('admin', 'member')),
+    PRIMARY KEY (organization_id, user_id)
+);
+
+CREATE TABLE sessions (
+    token_hash TEXT PRIMARY KEY,
+    user_id    TEXT NOT NULL REFERENCES users (id),
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+
+-- A link is used once: used_at is set in the transaction that makes the session.
+CREATE TABLE sign_in_links (
+    token_hash TEXT PRIMARY KEY,
+    user_id    TEXT NOT NULL REFERENCES users (id),
+    expires_at BIGINT NOT NULL,
+    used_at    BIGINT NOT NULL DEFAULT 0
+);
+
+CREATE TABLE api_tokens (
+    id              TEXT PRIMARY KEY,
+    organization_id TEXT NOT NULL REFERENCES organizations (id),
+    user_id         TEXT NOT NULL REFERENCES users (id),
+    token_hash      TEXT NOT NULL UNIQUE,
+    description     TEXT NOT NULL,
+    scopes          TEXT NOT NULL,
+    created_at      BIGINT NOT NULL,
+    expires_at      BIGINT NOT NULL DEFAULT 0,
+    revoked_at      BIGINT NOT NULL DEFAULT 0
+);
+
+CREATE TABLE clusters (
+    id               TEXT PRIMARY KEY,
+    organization_id  TEXT NOT NULL REFERENCES organizations (id),
+    name             TEXT NOT NULL,
+    default_queue_id TEXT NOT NULL DEFAULT '',
+    created_at       BIGINT NOT NULL
+);
+
+CREATE TABLE queues (
+    id          TEXT PRIMARY KEY,
+    cluster_id  TEXT NOT NULL REFERENCES clusters (id),
+    key         TEXT NOT NULL,
+    description TEXT NOT NULL DEFAULT '',
+    paused_at   BIGINT NOT NULL DEFAULT 0,
+    created_at  BIGINT NOT NULL,
+    UNIQUE (cluster_id, key)
+);
+
+CREATE TABLE agent_tokens (
+    id          TEXT PRIMARY KEY,
+    cluster_id  TEXT NOT NULL REFERENCES clusters (id),
+    token_hash  TEXT NOT NULL UNIQUE,
+    description TEXT NOT NULL,
+    created_at  BIGINT NOT NULL,
+    expires_at  BIGINT NOT NULL DEFAULT 0,
+    revoked_at  BIGINT NOT NULL DEFAULT 0
+);
+
+CREATE TABLE agents (
+    id                    TEXT PRIMARY KEY,
+    cluster_id            TEXT NOT NULL REFERENCES clusters (id),
+    queue_id              TEXT NOT NULL REFERENCES queues (id),
+    token_hash            TEXT NOT NULL UNIQUE,
+    agent_token_id        TEXT NOT NULL REFERENCES agent_tokens (id),
+    name                  TEXT NOT NULL,
+    hostname              TEXT NOT NULL,
+    os                    TEXT NOT NULL,
+    arch                  TEXT NOT NULL,
+    version               TEXT NOT NULL,
+    build                 TEXT NOT NULL,
+    pid                   BIGINT NOT NULL,
+    machine_id            TEXT NOT NULL,
+    ip                    TEXT NOT NULL,
+    user_agent            TEXT NOT NULL,
+    tags                  TEXT NOT NULL, -- JSON list of "key=value"
+    features              TEXT NOT NULL, -- JSON list
+    priority              BIGINT, -- NULL sorts last
+    ignore_in_dispatches  BOOLEAN NOT NULL,
+    state                 TEXT NOT NULL CHECK (state IN ('never_connected', 'connected', 'stopping', 'disconnected', 'lost')),
+    paused                BOOLEAN NOT NULL DEFAULT FALSE,
+    pause_note            TEXT NOT NULL DEFAULT '',
+    pause_until           BIGINT NOT NULL DEFAULT 0,
+    force_stop            BOOLEAN NOT NULL DEFAULT FALSE,
+    job_id                TEXT NOT NULL DEFAULT '', -- the job it holds
+    last_pipeline_id      TEXT NOT NULL DEFAULT '',
+    last_repository       TEXT NOT NULL DEFAULT '',
+    last_success_at       BIGINT NOT NULL DEFAULT 0,
+    last_job_at           BIGINT NOT NULL DEFAULT 0,
+    created_at            BIGINT NOT NULL,
+    connected_at          BIGINT NOT NULL DEFAULT 0,
+    last_seen_at          BIGINT NOT NULL DEFAULT 0,
+    ended_at              BIGINT NOT NULL DEFAULT 0
+);
+CREATE INDEX agents_idle ON agents (queue_id, last_success_at)
+    WHERE state = 'connected' AND NOT paused AND NOT ignore_in_dispatches AND job_id = '';
+CREATE INDEX agents_live ON agents (cluster_id, name) WHERE state IN ('never_connected', 'connected', 'stopping');
+CREATE INDEX agents_seen ON agents (last_seen_at) WHERE state IN ('never_connected', 'connected', 'stopping');
+
+CREATE TABLE pipelines (
+    id                TEXT PRIMARY KEY,
+    organization_id   TEXT NOT NULL REFERENCES organizations (id),
+    cluster_id        TEXT NOT NULL REFERENCES clusters (id),
+    slug              TEXT NOT NULL,
+    name              TEXT NOT NULL,
+    description       TEXT NOT NULL DEFAULT '',
+    repository        TEXT NOT NULL,
+    configuration     TEXT NOT NULL DEFAULT '', -- '': read from the repository
+    path              TEXT NOT NULL DEFAULT '', -- file in the repository; '': the default ones
+    default_branch    TEXT NOT NULL,
+    settings          TEXT NOT NULL DEFAULT '{}', -- JSON of what REST clients store and read back
+    next_build_number BIGINT NOT NULL DEFAULT 1,
+    created_by        TEXT NOT NULL DEFAULT '',
+    created_at        BIGINT NOT NULL,
+    archived_at       BIGINT NOT NULL DEFAULT 0,
+    UNIQUE (organization_id, slug)
+);
+
+CREATE TABLE builds (
+    id              TEXT PRIMARY KEY,
+    organization_id TEXT NOT NULL REFERENCES organizations (id),
+    pipeline_id     TEXT NOT NULL REFERENCES pipelines (id),
+    number          BIGINT NOT NULL,
+    state           TEXT NOT NULL CHECK (state IN ('creating', 'scheduled', 'running', 'passed', 'failing', 'failed',
+                        'blocked', 'canceling', 'canceled', 'skipped', 'not_run')),
+    blocked_state   TEXT NOT NULL DEFAULT '',
+    version         BIGINT NOT NULL DEFAULT 1, -- grows with every change that pages show
+    jobs            TEXT NOT NULL, -- JSON tally
+    commit_sha      TEXT NOT NULL,
+    branch          TEXT NOT NULL,
+    tag             TEXT NOT NULL DEFAULT '',
+    message         TEXT NOT NULL,
+    source          TEXT NOT NULL CHECK (source IN ('ui', 'api', 'cli', 'webhook', 'schedule', 'trigger_job')),
+    detail          TEXT NOT NULL, -- JSON: author, env, pull request, trigger, rebuild, agents, notify, warnings
+    creator_id      TEXT NOT NULL DEFAULT '',
+    verdict         TEXT NOT NULL CHECK (verdict IN ('allow', 'hold', 'deny')),
+    verdict_rule    TEXT NOT NULL,
+    verdict_reason  TEXT NOT NULL,
+    verdict_commit  TEXT NOT NULL,
+    plan_error      TEXT NOT NULL DEFAULT '',
+    canceled_by     TEXT NOT NULL DEFAULT '',
+    next_position   BIGINT NOT NULL DEFAULT 0,
+    created_at      BIGINT NOT NULL,
+    scheduled_at    BIGINT NOT NULL DEFAULT 0,
+    started_at      BIGINT NOT NULL DEFAULT 0,
+    failing_at      BIGINT NOT NULL DEFAULT 0,
+    finished_at     BIGINT NOT NULL DEFAULT 0,
+    UNIQUE (pipeline_id, number)
+);
+CREATE INDEX builds_recent ON builds (organization_id, created_at);
+CREATE INDEX builds_branch ON builds (pipeline_id, branch, number);
+CREATE INDEX builds_creating ON builds (created_at) WHERE state = 'creating';
+
+CREATE TABLE steps (
+    id           TEXT PRIMARY KEY,
+    build_id     TEXT NOT NULL REFERENCES builds (id),
+    position     TEXT NOT NULL, -- digits only, so that any collation sorts it in pipeline order
+    kind         TEXT NOT NULL CHECK (kind IN ('command', 'wait', 'block', 'input', 'trigger', 'group')),
+    key          TEXT, -- NULL if none
+    label        TEXT NOT NULL,
+    group_id     TEXT NOT NULL DEFAULT '',
+    uploader_id  TEXT NOT NULL DEFAULT '', -- the step whose job uploaded it
+    implicit     BOOLEAN NOT NULL,
+    continues    BOOLEAN NOT NULL, -- a wait with continue_on_failure
+    gone         BOOLEAN NOT NULL DEFAULT FALSE, -- removed by an upload that replaces
+    state        TEXT NOT NULL CHECK (state IN ('ignored', 'waiting_for_dependencies', 'ready', 'waiting_for_input',
+                     'running', 'failing', 'finished', 'canceled')),
+    outcome      TEXT NOT NULL CHECK (outcome IN ('neutral', 'passed', 'soft_failed', 'hard_failed', 'errored')),
+    jobs         TEXT NOT NULL, -- JSON tally
+    deps_open    BIGINT NOT NULL,
+    deps_failed  BIGINT NOT NULL,
+    deps_tainted BIGINT NOT NULL,
+    definition   TEXT NOT NULL, -- the step as it stood in the document, JSON
+    spec         TEXT NOT NULL, -- what its jobs share, JSON
+    UNIQUE (build_id, key)
+);
+CREATE INDEX steps_order ON steps (build_id, position);
+
+CREATE TABLE edges (
+    build_id      TEXT NOT NULL REFERENCES builds (id),
+    from_step     TEXT NOT NULL REFERENCES steps (id),
+    to_step       TEXT NOT NULL REFERENCES steps (id),
+    allow_failure BOOLEAN NOT NULL,
+    gate          BOOLEAN NOT NULL,
+    implicit      BOOLEAN NOT NULL,
+    PRIMARY KEY (from_step, to_step)
+);
+CREATE INDEX edges_to ON edges (to_step);
+
+CREATE TABLE jobs (
+    id             TEXT PRIMARY KEY,
+    build_id       TEXT NOT NULL REFERENCES builds (id),
+    step_id        TEXT NOT NULL REFERENCES steps (id),
+    pipeline_id    TEXT NOT NULL REFERENCES pipelines (id),
+    kind           TEXT NOT NULL CHECK (kind IN ('script', 'waiter', 'manual', 'trigger')),
+    state          TEXT NOT NULL CHECK (state IN ('pending', 'waiting', 'waiting_failed', 'blocked', 'blocked_failed',
+                       'unblocked', 'unblocked_failed', 'limiting', 'limited', 'platform_limiting', 'platform_limited',
+                       'scheduled', 'reserved', 'assigned', 'accepted', 'running', 'canceling', 'canceled',
+                       'timing_out', 'timed_out', 'finished', 'skipped', 'broken', 'expired')),
+    number         BIGINT NOT NULL, -- place in its step: parallel index or matrix order
+    position       TEXT NOT NULL, -- of its step
+    queue_id       TEXT NOT NULL DEFAULT '',
+    rules          TEXT NOT NULL DEFAULT '[]', -- agent rules but the queue's, JSON list
+    priority       BIGINT NOT NULL DEFAULT 0,
+    concurrency_group  TEXT NOT NULL DEFAULT '',
+    concurrency        BIGINT NOT NULL DEFAULT 0,
+    concurrency_method TEXT NOT NULL DEFAULT '',
+    lease_state    TEXT NOT NULL DEFAULT '' CHECK (lease_state IN ('', 'offered', 'held')),
+    agent_id       TEXT NOT NULL DEFAULT '', -- who holds or held it
+    lease_deadline BIGINT NOT NULL DEFAULT 0,
+    token_hash     TEXT, -- NULL until accepted
+    timeout_minutes BIGINT NOT NULL DEFAULT 0,
+    timeout_at     BIGINT NOT NULL DEFAULT 0, -- of a running job
+    soft_failed    BOOLEAN NOT NULL DEFAULT FALSE,
+    lost           BOOLEAN NOT NULL DEFAULT FALSE,
+    exit_status    BIGINT,
+    signal         TEXT NOT NULL DEFAULT '',
+    signal_reason  TEXT NOT NULL DEFAULT '',
+    promised       BIGINT,
+    promised_hard  BOOLEAN NOT NULL DEFAULT FALSE,
+    reason         TEXT NOT NULL DEFAULT '',
+    canceled_by    TEXT NOT NULL DEFAULT '',
+    retried_in     TEXT NOT NULL DEFAULT '', -- '': the latest attempt
+    retry_of       TEXT NOT NULL DEFAULT '',
+    retry_type     TEXT NOT NULL DEFAULT '', -- how this attempt came to be: manual, automatic
+    retry_rule     BIGINT NOT NULL DEFAULT -1, -- the automatic rule that made it
+    retries        BIGINT NOT NULL DEFAULT 0, -- attempts before this one
+    retried_by     TEXT NOT NULL DEFAULT '',
+    triggered_build TEXT NOT NULL DEFAULT '',
+    unblocked_by   TEXT NOT NULL DEFAULT '',
+    chunks_failed  BIGINT NOT NULL DEFAULT 0,
+    log_size       BIGINT NOT NULL DEFAULT 0, -- bytes, set when the job ends
+    spec           TEXT NOT NULL, -- label, command, env, plugins, matrix, JSON
+    created_at     BIGINT NOT NULL,
+    scheduled_at   BIGINT NOT NULL DEFAULT 0,
+    runnable_at    BIGINT NOT NULL DEFAULT 0,
+    started_at     BIGINT NOT NULL DEFAULT 0,
+    finished_at    BIGINT NOT NULL DEFAULT 0
+);
+CREATE INDEX jobs_step ON jobs (step_id, number);
+CREATE INDEX jobs_build ON jobs (build_id, position, number);
+CREATE UNIQUE INDEX jobs_token ON jobs (token_hash) WHERE token_hash IS NOT NULL;
+CREATE INDEX jobs_scheduled ON jobs (queue_id, (0 - priority), scheduled_at, position, id)
+    WHERE state = 'scheduled' AND kind = 'script';
+-- One live lease an agent, whatever the code does.
+CREATE UNIQUE INDEX jobs_held ON jobs (agent_id)
+    WHERE state IN ('assigned', 'accepted', 'running', 'canceling', 'timing_out') AND agent_id <> '';
+CREATE INDEX jobs_offers ON jobs (lease_deadline) WHERE lease_state = 'offered' OR state = 'reserved';
+CREATE INDEX jobs_timeouts ON jobs (timeout_at) WHERE state = 'running' AND timeout_at > 0;
+CREATE INDEX jobs_groups ON jobs (concurrency_group, scheduled_at) WHERE concurrency_group <> '';
+CREATE INDEX jobs_triggers ON jobs (scheduled_at) WHERE kind = 'trigger' AND state IN ('scheduled', 'running');
+
+CREATE TABLE meta_data (
+    build_id TEXT NOT NULL REFERENCES builds (id),
+    key      TEXT NOT NULL,
+    value    TEXT NOT NULL,
+    PRIMARY KEY (build_id, key)
+);
+
+CREATE TABLE annotations (
+    id         TEXT PRIMARY KEY,
+    build_id   TEXT NOT NULL REFERENCES builds (id),
+    job_id     TEXT NOT NULL, -- '' for the scope of the build
+    context    TEXT NOT NULL,
+    style      TEXT NOT NULL,
+    priority   BIGINT NOT NULL,
+    body       TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    UNIQUE (build_id, job_id, context)
+);
+
+CREATE TABLE artifacts (
+    id                 TEXT PRIMARY KEY,
+    build_id           TEXT NOT NULL REFERENCES builds (id),
+    job_id             TEXT NOT NULL REFERENCES jobs (id),
+    batch_id           TEXT NOT NULL, -- idempotency key of the agent's call
+    number             BIGINT NOT NULL, -- place in the batch
+    path               TEXT NOT NULL,
+    absolute_path      TEXT NOT NULL,
+    glob_path          TEXT NOT NULL,
+    size               BIGINT NOT NULL,
+    sha1               TEXT NOT NULL,
+    sha256             TEXT NOT NULL,
+    content_type       TEXT NOT NULL,
+    upload_destination TEXT NOT NULL,
+    url                TEXT NOT NULL, -- of custom destinations
+    state              TEXT NOT NULL CHECK (state IN ('new', 'finished', 'error', 'deleted')),
+    created_at         BIGINT NOT NULL,
+    UNIQUE (job_id, batch_id, number)
+);
+CREATE INDEX artifacts_build ON artifacts (build_id, path);
+
+CREATE TABLE uploads (
+    job_id     TEXT NOT NULL REFERENCES jobs (id),
+    uuid       TEXT NOT NULL, -- idempotency key of the agent's call
+    build_id   TEXT NOT NULL REFERENCES builds (id),
+    state      TEXT NOT NULL CHECK (state IN ('applied', 'rejected')),
+    message    TEXT NOT NULL,
+    jobs       BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (job_id, uuid)
+);
+
+-- External effects, at least once. A row is claimed by moving next_at and deleted when done.
+CREATE TABLE outbox (
+    id         TEXT PRIMARY KEY,
+    kind       TEXT NOT NULL,
+    target     TEXT NOT NULL, -- what it is about; rows of one kind and target coalesce
+    payload    TEXT NOT NULL,
+    attempts   BIGINT NOT NULL DEFAULT 0,
+    last_error TEXT NOT NULL DEFAULT '',
+    created_at BIGINT NOT NULL,
+    next_at    BIGINT NOT NULL,
+    UNIQUE (kind, target)
+);
+CREATE INDEX outbox_due ON outbox (next_at);
+
+-- One holder a background loop where several servers share a database.
+CREATE TABLE loop_leases (
+    name       TEXT PRIMARY KEY,
+    holder     TEXT NOT NULL,
+    expires_at BIGINT NOT NULL
+);

@@ -1,0 +1,119 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+)
+
+// Organization owns pipelines and clusters.
+type Organization struct {
+	ID        string
+	Slug      string
+	Name      string
+	Settings  json.RawMessage
+	CreatedAt time.Time
+}
+
+const (
+	sqlOrganization       = `SELECT id, slug, name, settings, created_at FROM organizations WHERE slug = $1`
+	sqlOrganizationByID   = `SELECT id, slug, name, settings, created_at FROM organizations WHERE id = $1`
+	sqlOrganizations      = `SELECT id, slug, name, settings, created_at FROM organizations ORDER BY slug LIMIT 100`
+	sqlInsertOrganization = `INSERT INTO organizations (id, slug, name, settings, created_at) VALUES ($1, $2, $3, $4, $5)`
+)
+
+func scanOrganization(s scanner) (o Organization, err error) {
+	return o, s.Scan(&o.ID, &o.Slug, &o.Name, document{&o.Settings}, instant{&o.CreatedAt})
+}
+
+// Organization returns the organization with a slug.
+func (r Reader) Organization(ctx context.Context, slug string) (Organization, error) {
+	return one(ctx, r.q, scanOrganization, sqlOrganization, slug)
+}
+
+// OrganizationByID returns the organization with an id.
+func (r Reader) OrganizationByID(ctx context.Context, id string) (Organization, error) {
+	return one(ctx, r.q, scanOrganization, sqlOrganizationByID, id)
+}
+
+// Organizations returns the first 100 organizations by slug.
+func (r Reader) Organizations(ctx context.Context) ([]Organization, error) {
+	return list(ctx, r.q, scanOrganization, sqlOrganizations)
+}
+
+// InsertOrganization adds an organization.
+func (tx *Tx) InsertOrganization(ctx context.Context, o Organization) error {
+	return exec(ctx, tx.q, sqlInsertOrganization, o.ID, o.Slug, o.Name, text(o.Settings), micros(o.CreatedAt))
+}
+
+// Cluster holds queues and the agents that serve them.
+type Cluster struct {
+	ID             string
+	OrganizationID string
+	Name           string
+	DefaultQueueID string
+	CreatedAt      time.Time
+}
+
+// Queue is a routing key: a job of a queue runs on an agent of that queue.
+type Queue struct {
+	ID          string
+	ClusterID   string
+	Key         string
+	Description string
+	PausedAt    time.Time // zero: dispatches
+	CreatedAt   time.Time
+}
+
+const (
+	sqlCluster       = `SELECT id, organization_id, name, default_queue_id, created_at FROM clusters WHERE id = $1`
+	sqlClusters      = `SELECT id, organization_id, name, default_queue_id, created_at FROM clusters WHERE organization_id = $1 ORDER BY created_at LIMIT 100`
+	sqlInsertCluster = `INSERT INTO clusters (id, organization_id, name, default_queue_id, created_at) VALUES ($1, $2, $3, $4, $5)`
+	sqlQueue         = `SELECT id, cluster_id, key, description, paused_at, created_at FROM queues WHERE cluster_id = $1 AND key = $2`
+	sqlQueueByID     = `SELECT id, cluster_id, key, description, paused_at, created_at FROM queues WHERE id = $1`
+	sqlQueues        = `SELECT id, cluster_id, key, description, paused_at, created_at FROM queues WHERE cluster_id = $1 ORDER BY key LIMIT 500`
+	sqlInsertQueue   = `INSERT INTO queues (id, cluster_id, key, description, paused_at, created_at) VALUES ($1, $2, $3, $4, $5, $6)`
+)
+
+func scanCluster(s scanner) (c Cluster, err error) {
+	return c, s.Scan(&c.ID, &c.OrganizationID, &c.Name, &c.DefaultQueueID, instant{&c.CreatedAt})
+}
+
+func scanQueue(s scanner) (q Queue, err error) {
+	return q, s.Scan(&q.ID, &q.ClusterID, &q.Key, &q.Description, instant{&q.PausedAt}, instant{&q.CreatedAt})
+}
+
+// Cluster returns the cluster with an id.
+func (r Reader) Cluster(ctx context.Context, id string) (Cluster, error) {
+	return one(ctx, r.q, scanCluster, sqlCluster, id)
+}
+
+// Clusters returns an organization's clusters, oldest first: the first is its default.
+func (r Reader) Clusters(ctx context.Context, organizationID string) ([]Cluster, error) {
+	return list(ctx, r.q, scanCluster, sqlClusters, organizationID)
+}
+
+// InsertCluster adds a cluster.
+func (tx *Tx) InsertCluster(ctx context.Context, c Cluster) error {
+	return exec(ctx, tx.q, sqlInsertCluster, c.ID, c.OrganizationID, c.Name, c.DefaultQueueID, micros(c.CreatedAt))
+}
+
+// Queue returns a cluster's queue by key.
+func (r Reader) Queue(ctx context.Context, clusterID, key string) (Queue, error) {
+	return one(ctx, r.q, scanQueue, sqlQueue, clusterID, key)
+}
+
+// QueueByID returns the queue with an id.
+func (r Reader) QueueByID(ctx context.Context, id string) (Queue, error) {
+	return one(ctx, r.q, scanQueue, sqlQueueByID, id)
+}
+
+// Queues returns a cluster's queues by key, at most 500.
+func (r Reader) Queues(ctx context.Context, clusterID string) ([]Queue, error) {
+	return list(ctx, r.q, scanQueue, sqlQueues, clusterID)
+}
+
+// InsertQueue adds a queue.
+func (tx *Tx) InsertQueue(ctx context.Context, q Queue) error {
+	return exec(ctx, tx.q, sqlInsertQueue, q.ID, q.ClusterID, q.Key, q.Description, micros(q.PausedAt), micros(q.CreatedAt))
+}

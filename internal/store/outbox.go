@@ -1,0 +1,68 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+)
+
+// Effect is something to be done outside after a transaction: at least once, in no promised order.
+// Effects of one kind about one target coalesce until they are done.
+type Effect struct {
+	ID        string
+	Kind      string
+	Target    string
+	Payload   json.RawMessage
+	Attempts  int
+	LastError string
+	CreatedAt time.Time
+	NextAt    time.Time
+}
+
+const (
+	effectColumns = `id, kind, target, payload, attempts, last_error, created_at, next_at`
+	sqlPutEffect  = `INSERT INTO outbox (` + effectColumns + `) VALUES ($1, $2, $3, $4, 0, '', $5, $6)
+		ON CONFLICT (kind, target) DO UPDATE SET id = excluded.id, payload = excluded.payload, next_at = excluded.next_at`
+	sqlDueEffects = `SELECT ` + effectColumns + ` FROM outbox WHERE next_at <= $1 ORDER BY next_at LIMIT $2`
+	sqlDelay      = `UPDATE outbox SET attempts = attempts + 1, last_error = $2, next_at = $3 WHERE id = $1`
+	sqlDone       = `DELETE FROM outbox WHERE id = $1`
+
+	sqlTakeLoop = `INSERT INTO loop_leases (name, holder, expires_at) VALUES ($1, $2, $3)
+		ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at
+		WHERE loop_leases.holder = excluded.holder OR loop_leases.expires_at <= $4`
+)
+
+func scanEffect(s scanner) (e Effect, err error) {
+	return e, s.Scan(&e.ID, &e.Kind, &e.Target, rawDocument{&e.Payload}, &e.Attempts, &e.LastError,
+		instant{&e.CreatedAt}, instant{&e.NextAt})
+}
+
+// DueEffects returns up to limit effects that are due.
+func (r Reader) DueEffects(ctx context.Context, now time.Time, limit int) ([]Effect, error) {
+	return list(ctx, r.q, scanEffect, sqlDueEffects, micros(now), limit)
+}
+
+// PutEffect adds an effect, or replaces the one of its kind and target that is not done yet. It
+// takes the new effect's id, so that a relay at work on the old one does not delete it.
+func (tx *Tx) PutEffect(ctx context.Context, e Effect) error {
+	return exec(ctx, tx.q, sqlPutEffect, e.ID, e.Kind, e.Target, string(e.Payload), micros(e.CreatedAt), micros(e.NextAt))
+}
+
+// DelayEffect records a failed attempt; an effect replaced meanwhile is left alone.
+func (tx *Tx) DelayEffect(ctx context.Context, id, cause string, next time.Time) error {
+	_, err := count(ctx, tx.q, sqlDelay, id, cause, micros(next))
+	return err
+}
+
+// EffectDone removes an effect; one replaced meanwhile is left to be done again.
+func (tx *Tx) EffectDone(ctx context.Context, id string) error {
+	_, err := count(ctx, tx.q, sqlDone, id)
+	return err
+}
+
+// TakeLoop makes holder the one who runs a background loop until a time. It reports false while
+// another's term has not ended.
+func (tx *Tx) TakeLoop(ctx context.Context, name, holder string, now, until time.Time) (bool, error) {
+	n, err := count(ctx, tx.q, sqlTakeLoop, name, holder, micros(until), micros(now))
+	return n > 0, err
+}

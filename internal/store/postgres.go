@@ -1,0 +1,97 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	_ "github.com/jackc/pgx/v5/stdlib" // registers the driver "pgx"
+	"github.com/pressly/goose/v3"
+)
+
+// maxAttempts is how often an update is tried that PostgreSQL aborted for the sake of another.
+const maxAttempts = 8
+
+func openPostgres(ctx context.Context, o Options) (*Store, error) {
+	db, err := sql.Open("pgx", o.Postgres)
+	if err != nil {
+		return nil, fmt.Errorf("the database URL: %w", err)
+	}
+	db.SetMaxOpenConns(32)
+	db.SetMaxIdleConns(32)
+	if err := db.PingContext(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("PostgreSQL at %s does not answer: %w", hostOf(o.Postgres), err), db.Close())
+	}
+	if err := migrate(ctx, db, goose.DialectPostgres); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return &Store{Reader: Reader{&direct{db}}, db: db, update: &pgUpdater{db}, kind: goose.DialectPostgres}, nil
+}
+
+// hostOf is the part of a database URL that may be shown.
+func hostOf(dsn string) string {
+	u, err := url.Parse(dsn)
+	if err != nil {
+		return "the given address"
+	}
+	return u.Host + u.Path
+}
+
+type pgUpdater struct{ db *sql.DB }
+
+func (p *pgUpdater) update(ctx context.Context, fn func(*Tx) error) error {
+	for attempt := 1; ; attempt++ {
+		err := p.once(ctx, fn)
+		if !aborted(err) || attempt == maxAttempts {
+			return err
+		}
+	}
+}
+
+func (p *pgUpdater) once(ctx context.Context, fn func(*Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	tx, err := p.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() // after a commit it does nothing
+	if err := fn(&Tx{Reader: Reader{&direct{tx}}, forUpdate: " FOR UPDATE"}); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+func (p *pgUpdater) close() error { return nil }
+
+// aborted says whether PostgreSQL gave up the transaction although nothing was wrong with it
+// (https://www.postgresql.org/docs/15/errcodes-appendix.html, class 40).
+func aborted(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (e.Code == "40001" || e.Code == "40P01")
+}
+
+// direct passes statements on: pgx keeps the prepared ones itself.
+type direct struct {
+	db interface {
+		ExecContext(context.Context, string, ...any) (sql.Result, error)
+		QueryContext(context.Context, string, ...any) (*sql.Rows, error)
+	}
+}
+
+func (d *direct) execContext(ctx context.Context, q string, args ...any) (sql.Result, error) {
+	res, err := d.db.ExecContext(ctx, q, args...)
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "23505" {
+		return nil, fmt.Errorf("%w: %w", ErrConflict, err)
+	}
+	return res, err
+}
+
+func (d *direct) queryContext(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
+	return d.db.QueryContext(ctx, q, args...)
+}

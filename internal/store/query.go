@@ -1,0 +1,189 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Reader holds the queries, over a pool of connections or inside a transaction.
+type Reader struct{ q querier }
+
+type querier interface {
+	execContext(ctx context.Context, q string, args ...any) (sql.Result, error)
+	queryContext(ctx context.Context, q string, args ...any) (*sql.Rows, error)
+}
+
+// stmtCache keeps prepared statements: SQLite compiles a text anew each time it sees one.
+type stmtCache struct {
+	prepare func(context.Context, string) (*sql.Stmt, error)
+	mu      sync.Mutex
+	stmts   map[string]*sql.Stmt
+}
+
+func (c *stmtCache) get(ctx context.Context, q string) (*sql.Stmt, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if st, ok := c.stmts[q]; ok {
+		return st, nil
+	}
+	st, err := c.prepare(context.WithoutCancel(ctx), q)
+	if err != nil {
+		return nil, fmt.Errorf("preparing %q: %w", firstWords(q), err)
+	}
+	if c.stmts == nil {
+		c.stmts = map[string]*sql.Stmt{}
+	}
+	c.stmts[q] = st
+	return st, nil
+}
+
+func firstWords(q string) string {
+	q = strings.Join(strings.Fields(q), " ")
+	return q[:min(len(q), 80)]
+}
+
+// pool is the read-only side of SQLite.
+type pool struct {
+	db    *sql.DB
+	once  sync.Once
+	stmts stmtCache
+}
+
+func (p *pool) cache() *stmtCache {
+	p.once.Do(func() { p.stmts.prepare = p.db.PrepareContext })
+	return &p.stmts
+}
+
+func (p *pool) execContext(context.Context, string, ...any) (sql.Result, error) {
+	return nil, errors.New("writing outside a transaction")
+}
+
+func (p *pool) queryContext(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
+	st, err := p.cache().get(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	return st.QueryContext(ctx, args...)
+}
+
+// scanner is a row that can be scanned.
+type scanner interface{ Scan(dest ...any) error }
+
+// list runs a query and scans every row.
+func list[T any](ctx context.Context, q querier, scan func(scanner) (T, error), query string, args ...any) ([]T, error) {
+	rows, err := q.queryContext(ctx, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", firstWords(query), err)
+	}
+	defer rows.Close()
+	var out []T
+	for rows.Next() {
+		v, err := scan(rows)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", firstWords(query), err)
+		}
+		out = append(out, v)
+	}
+	return out, rows.Err()
+}
+
+// one runs a query and scans its first row. No row is ErrNotFound.
+func one[T any](ctx context.Context, q querier, scan func(scanner) (T, error), query string, args ...any) (T, error) {
+	var none T
+	got, err := list(ctx, q, scan, query, args...)
+	if err != nil {
+		return none, err
+	}
+	if len(got) == 0 {
+		return none, ErrNotFound
+	}
+	return got[0], nil
+}
+
+// exec runs a statement that must change a row; none is ErrNotFound.
+func exec(ctx context.Context, q querier, query string, args ...any) error {
+	n, err := count(ctx, q, query, args...)
+	if err == nil && n == 0 {
+		return ErrNotFound
+	}
+	return err
+}
+
+// count runs a statement and returns how many rows it changed.
+func count(ctx context.Context, q querier, query string, args ...any) (int64, error) {
+	res, err := q.execContext(ctx, query, args...)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", firstWords(query), err)
+	}
+	return res.RowsAffected()
+}
+
+func scanString(s scanner) (string, error) {
+	var v string
+	return v, s.Scan(&v)
+}
+
+func scanInt(s scanner) (int64, error) {
+	var v int64
+	return v, s.Scan(&v)
+}
+
+// in returns "(?, …)" as $first… and the values as arguments.
+func in[T any](first int, values []T) (string, []any) {
+	marks, args := make([]string, len(values)), make([]any, len(values))
+	for i, v := range values {
+		marks[i], args[i] = fmt.Sprintf("$%d", first+i), v
+	}
+	return "(" + strings.Join(marks, ", ") + ")", args
+}
+
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+// instant scans microseconds into a time.
+type instant struct{ t *time.Time }
+
+func (i instant) Scan(v any) error {
+	n, ok := v.(int64)
+	if !ok {
+		return fmt.Errorf("an instant is %T", v)
+	}
+	*i.t = time.Time{}
+	if n != 0 {
+		*i.t = time.UnixMicro(n).UTC()
+	}
+	return nil
+}
+
+// document scans JSON text into a value.
+type document struct{ to any }
+
+func (d document) Scan(v any) error {
+	switch v := v.(type) {
+	case string:
+		return json.Unmarshal([]byte(v), d.to)
+	case []byte:
+		return json.Unmarshal(v, d.to)
+	}
+	return fmt.Errorf("a document is %T", v)
+}
+
+// text is a value as JSON text. What the store keeps is made of maps, slices, strings and numbers,
+// which always encode.
+func text(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("a %T cannot be stored: %v", v, err))
+	}
+	return string(b)
+}

@@ -1,0 +1,232 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+
+	"github.com/pressly/goose/v3"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// maxGroup is how many updates share a commit at most. It bounds how long the first of them waits.
+const maxGroup = 128
+
+func openSQLite(ctx context.Context, o Options) (*Store, error) {
+	if err := writableFolder(filepath.Dir(o.Path)); err != nil {
+		return nil, err
+	}
+	w, err := sql.Open("sqlite", sqliteURL(o.Path, ""))
+	if err != nil {
+		return nil, err
+	}
+	w.SetMaxOpenConns(1)
+	if err := migrate(ctx, w, goose.DialectSQLite3); err != nil {
+		return nil, errors.Join(fmt.Errorf("database %s: %w", o.Path, err), w.Close())
+	}
+	conn, err := w.Conn(ctx)
+	if err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	r, err := sql.Open("sqlite", sqliteURL(o.Path, "&_pragma=query_only(1)"))
+	if err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	r.SetMaxOpenConns(max(4, 2*runtime.NumCPU()))
+	r.SetMaxIdleConns(max(4, 2*runtime.NumCPU()))
+	return &Store{
+		Reader: Reader{&pool{db: r}},
+		db:     r,
+		update: startWriter(w, conn),
+		kind:   goose.DialectSQLite3,
+	}, nil
+}
+
+// writableFolder says what to do where the database could not be made, which SQLite reports in
+// words that name no cause.
+func writableFolder(dir string) error {
+	f, err := os.CreateTemp(dir, ".writable-*")
+	if err != nil {
+		return fmt.Errorf("the data directory cannot be written (choose another with --data, or change its owner): %w", err)
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+func sqliteURL(path, more string) string {
+	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath()}
+	return u.String() + "?_txlock=immediate&_pragma=journal_mode(wal)&_pragma=synchronous(full)" +
+		"&_pragma=foreign_keys(1)&_pragma=busy_timeout(10000)&_pragma=temp_store(memory)" +
+		"&_pragma=cache_size(-16000)" + more
+}
+
+// writer owns the one connection that writes. Its goroutine ends with close.
+type writer struct {
+	db    *sql.DB
+	conn  *sql.Conn
+	stmts stmtCache
+	queue chan *request
+	mu    sync.RWMutex // held for reading while sending on queue
+	ended bool
+	done  sync.WaitGroup
+}
+
+type request struct {
+	ctx    context.Context
+	fn     func(*Tx) error
+	err    error
+	panics any
+	done   chan struct{}
+}
+
+func startWriter(db *sql.DB, conn *sql.Conn) *writer {
+	w := &writer{db: db, conn: conn, stmts: stmtCache{prepare: conn.PrepareContext}, queue: make(chan *request, maxGroup)}
+	w.done.Go(w.run)
+	return w
+}
+
+func (w *writer) update(ctx context.Context, fn func(*Tx) error) error {
+	r := &request{ctx: ctx, fn: fn, done: make(chan struct{})}
+	if err := w.send(ctx, r); err != nil {
+		return err
+	}
+	<-r.done
+	if r.panics != nil {
+		panic(r.panics) // the caller's own, moved back to its goroutine
+	}
+	return r.err
+}
+
+func (w *writer) send(ctx context.Context, r *request) error {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if w.ended {
+		return sql.ErrConnDone
+	}
+	select {
+	case w.queue <- r:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (w *writer) run() {
+	for r := range w.queue {
+		group := w.gather(r)
+		if err := w.commit(group); err != nil {
+			for _, r := range group {
+				r.err = errors.Join(r.err, err)
+			}
+		}
+		for _, r := range group {
+			close(r.done)
+		}
+	}
+}
+
+// gather returns first and whatever else waits, without waiting for more.
+func (w *writer) gather(first *request) []*request {
+	group := []*request{first}
+	for len(group) < maxGroup {
+		select {
+		case r, ok := <-w.queue:
+			if !ok {
+				return group
+			}
+			group = append(group, r)
+		default:
+			return group
+		}
+	}
+	return group
+}
+
+func (w *writer) commit(group []*request) error {
+	ctx := context.Background()
+	if err := w.exec(ctx, "BEGIN IMMEDIATE"); err != nil {
+		return fmt.Errorf("beginning: %w", err)
+	}
+	for _, r := range group {
+		if err := w.attempt(ctx, r); err != nil {
+			return errors.Join(err, w.exec(ctx, "ROLLBACK"))
+		}
+	}
+	if err := w.exec(ctx, "COMMIT"); err != nil {
+		return errors.Join(fmt.Errorf("committing: %w", err), w.exec(ctx, "ROLLBACK"))
+	}
+	return nil
+}
+
+// attempt runs one update in its savepoint. It returns an error only where the whole group is lost.
+func (w *writer) attempt(ctx context.Context, r *request) error {
+	if r.err = r.ctx.Err(); r.err != nil {
+		return nil
+	}
+	if err := w.exec(ctx, "SAVEPOINT op"); err != nil {
+		return err
+	}
+	r.run(&Tx{Reader: Reader{w}})
+	if r.err != nil || r.panics != nil {
+		if err := w.exec(ctx, "ROLLBACK TO op"); err != nil {
+			return err
+		}
+	}
+	return w.exec(ctx, "RELEASE op")
+}
+
+func (r *request) run(tx *Tx) {
+	defer func() { r.panics = recover() }()
+	r.err = r.fn(tx)
+}
+
+func (w *writer) exec(ctx context.Context, q string) error {
+	_, err := w.execContext(ctx, q)
+	return err
+}
+
+func (w *writer) execContext(ctx context.Context, q string, args ...any) (sql.Result, error) {
+	st, err := w.stmts.get(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	res, err := st.ExecContext(context.WithoutCancel(ctx), args...)
+	return res, sqliteError(err)
+}
+
+func (w *writer) queryContext(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
+	st, err := w.stmts.get(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	return st.QueryContext(context.WithoutCancel(ctx), args...)
+}
+
+func (w *writer) close() error {
+	w.mu.Lock()
+	if w.ended {
+		w.mu.Unlock()
+		return nil
+	}
+	w.ended = true
+	close(w.queue)
+	w.mu.Unlock()
+	w.done.Wait()
+	return errors.Join(w.conn.Close(), w.db.Close())
+}
+
+func sqliteError(err error) error {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		switch e.Code() {
+		case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
+			return fmt.Errorf("%w: %w", ErrConflict, err)
+		}
+	}
+	return err
+}

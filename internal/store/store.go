@@ -1,0 +1,104 @@
+// Package store keeps everything in SQL, on SQLite or PostgreSQL, with one schema and one text for
+// each statement.
+//
+// Reads are methods of Reader, which Store and Tx share. Writes are methods of Tx alone, and only
+// Store.Update hands one out: what its function did is there as a whole when Update returns nil,
+// also after the process is killed or the power is cut, and not at all when it returns an error.
+// Inside Update the transaction is the only thing in scope: no network, no waiting.
+//
+// On SQLite there is one writer connection. Updates that wait for it at the same time share one
+// commit, each in a savepoint of its own, so that the cost of making a commit durable is divided
+// among them. On PostgreSQL updates run side by side at READ COMMITTED; an operation on a build
+// locks the build's row first (Tx.LockBuild), so that both databases serialize the same things.
+//
+// Times are stored as microseconds and come back in UTC; the zero time.Time is stored as 0.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/pressly/goose/v3"
+)
+
+// ErrNotFound says that no row has the id or key asked for.
+var ErrNotFound = errors.New("not found")
+
+// ErrConflict says that a unique key is taken.
+var ErrConflict = errors.New("already exists")
+
+// Options say which database to open. Exactly one field is set.
+type Options struct {
+	Path     string // SQLite file; made if absent, its folder must exist
+	Postgres string // postgres:// URL
+}
+
+// Store is an open database. It is safe for concurrent use.
+type Store struct {
+	Reader
+	db     *sql.DB
+	update updater
+	kind   goose.Dialect
+}
+
+// updater runs one function in one transaction.
+type updater interface {
+	update(ctx context.Context, fn func(*Tx) error) error
+	close() error
+}
+
+// Tx is one transaction. It must not be used after the function it was given to has returned.
+type Tx struct {
+	Reader
+	forUpdate string
+}
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Open opens the database and brings its schema up to date.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	open := openSQLite
+	if o.Postgres != "" {
+		open = openPostgres
+	}
+	s, err := open(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Update runs fn in one transaction. The function may run more than once (PostgreSQL aborts one of
+// two transactions that wait for each other), so it must set what it captures anew each time.
+// Once fn has begun, the end of ctx does not stop it.
+func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
+	return s.update.update(ctx, fn)
+}
+
+// Close waits for the updates under way and closes the database.
+func (s *Store) Close() error {
+	return errors.Join(s.update.close(), s.db.Close())
+}
+
+// Ping says whether the database answers.
+func (s *Store) Ping(ctx context.Context) error { return s.db.PingContext(ctx) }
+
+func migrate(ctx context.Context, db *sql.DB, d goose.Dialect) error {
+	dir, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(d, db, dir)
+	if err != nil {
+		return fmt.Errorf("reading migrations: %w", err)
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("migrating the database: %w", err)
+	}
+	return nil
+}
