@@ -70,7 +70,7 @@ func (t *tally) add(e event) {
 	case "build-output":
 		t.print("build "+e.ImportPath, e.Output)
 	case "attr":
-		t.notes = append(t.notes, e.Key+" "+e.Value)
+		t.notes = append(t.notes, strings.ReplaceAll(e.Key, "-", " ")+" "+e.Value)
 	case "run":
 		if i := strings.LastIndexByte(e.Test, '/'); i >= 0 {
 			t.parents[key(e.Package, e.Test[:i])] = true
