@@ -50,6 +50,7 @@ type pipelineUploader struct {
 	rejectWarns   *bool
 	changes       changeFlags
 	signing       []*string
+	print         func(any) error // of --dry-run
 }
 
 func pipelineUpload(f *flags) action {
@@ -91,6 +92,7 @@ func (u *pipelineUploader) run(ctx context.Context, p *program, args []string) e
 	if !*u.verbatim {
 		p.resolveCommit(ctx, env)
 	}
+	u.print = printer(p.stdio.Out, *u.format)
 	changes := u.changes.evaluator(p)
 	for _, in := range inputs {
 		if err := u.process(ctx, p, in, env, changes); err != nil {
@@ -182,7 +184,7 @@ func (u *pipelineUploader) judge(p *program, name string, err error) error {
 
 func (u *pipelineUploader) deliver(ctx context.Context, p *program, name string, doc *pipeline.Pipeline) error {
 	if *u.dryRun {
-		return printPipeline(p.stdio.Out, *u.format, doc)
+		return u.print(doc)
 	}
 	text, err := json.Marshal(doc)
 	if err != nil {
@@ -200,14 +202,15 @@ func (u *pipelineUploader) deliver(ctx context.Context, p *program, name string,
 	return nil
 }
 
-func printPipeline(w io.Writer, format string, doc *pipeline.Pipeline) error {
+// printer prints one document after the other, YAML with separators in between.
+func printer(w io.Writer, format string) func(any) error {
 	if format == "yaml" {
-		return yaml.NewEncoder(w).Encode(doc)
+		return yaml.NewEncoder(w).Encode
 	}
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
-	return enc.Encode(doc)
+	return enc.Encode
 }
 
 // upload sends a pipeline and, where the server takes it for later, waits until
