@@ -21,9 +21,15 @@ func Match(s Snapshot) []Assignment {
 // queue is what one queue brings to a pass.
 type queue struct {
 	id     string
-	jobs   []*Job
+	jobs   []request
 	agents []*Agent
 	held   map[string]int // by pipeline
+}
+
+// request is a job with the agents that satisfy its rules.
+type request struct {
+	*Job
+	set *set
 }
 
 // gather sorts cleared jobs and free agents by queue and leaves out queues
@@ -47,7 +53,7 @@ func gather(s Snapshot) map[string]*queue {
 	}
 	for i := range s.Jobs {
 		if j := &s.Jobs[i]; queues[j.Queue] != nil && j.Clearance.granted {
-			queues[j.Queue].jobs = append(queues[j.Queue].jobs, j)
+			queues[j.Queue].jobs = append(queues[j.Queue].jobs, request{Job: j})
 		}
 	}
 	for share, n := range s.Held {
@@ -72,11 +78,11 @@ func (q *queue) match(out []Assignment) []Assignment {
 	if len(q.jobs) == 0 {
 		return out
 	}
-	slices.SortFunc(q.jobs, compareJobs)
+	slices.SortFunc(q.jobs, func(a, b request) int { return compareJobs(a.Job, b.Job) })
 	slices.SortFunc(q.agents, compareAgents)
 	p := newPool(q.agents, q.jobs)
 	for rest := q.jobs; len(rest) > 0; {
-		n := slices.IndexFunc(rest, func(j *Job) bool { return j.Priority != rest[0].Priority })
+		n := slices.IndexFunc(rest, func(j request) bool { return j.Priority != rest[0].Priority })
 		if n < 0 {
 			n = len(rest)
 		}
@@ -88,14 +94,13 @@ func (q *queue) match(out []Assignment) []Assignment {
 
 // share serves the jobs of one priority, each time the pipeline with the
 // fewest.
-func (q *queue) share(p *pool, jobs []*Job, out []Assignment) []Assignment {
+func (q *queue) share(p *pool, jobs []request, out []Assignment) []Assignment {
 	lanes := q.lanes(jobs)
 	for len(lanes) > 0 {
 		l := lanes[0]
-		set := p.setFor(l.jobs[0])
-		if !p.exhausted(set) {
-			agent, reason := p.pick(set, l.jobs[0])
-			out = append(out, Assignment{l.jobs[0].ID, agent.ID, reason})
+		if next := l.jobs[0]; !p.exhausted(next.set) {
+			agent, reason := p.pick(next.set, next.Job)
+			out = append(out, Assignment{next.ID, agent.ID, reason})
 			l.held++
 			q.held[l.pipeline] = l.held
 		}
@@ -112,12 +117,12 @@ func (q *queue) share(p *pool, jobs []*Job, out []Assignment) []Assignment {
 type lane struct {
 	pipeline string
 	held     int
-	jobs     []*Job
+	jobs     []request
 }
 
 type lanes []*lane
 
-func (q *queue) lanes(jobs []*Job) lanes {
+func (q *queue) lanes(jobs []request) lanes {
 	byPipeline := map[string]*lane{}
 	var all lanes
 	for _, j := range jobs {
@@ -146,5 +151,5 @@ func (l lanes) Less(i, k int) bool {
 	if l[i].held != l[k].held {
 		return l[i].held < l[k].held
 	}
-	return compareJobs(l[i].jobs[0], l[k].jobs[0]) < 0
+	return compareJobs(l[i].jobs[0].Job, l[k].jobs[0].Job) < 0
 }

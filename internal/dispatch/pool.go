@@ -8,7 +8,6 @@ type pool struct {
 	taken  []bool
 	byID   map[string]int
 	wanted map[rule][]int // agents that satisfy a rule some job has
-	sets   map[string]*set
 }
 
 // set is the agents that satisfy one set of rules.
@@ -55,18 +54,15 @@ func compareAgents(a, b *Agent) int {
 	return cmp.Or(cmp.Compare(b.LastSuccessAt, a.LastSuccessAt), cmp.Compare(a.ID, b.ID))
 }
 
-// newPool takes agents in order. Jobs are those that will ask.
-func newPool(agents []*Agent, jobs []*Job) *pool {
+// newPool takes agents in order, and the jobs that will ask for them.
+func newPool(agents []*Agent, jobs []request) *pool {
 	p := &pool{
 		agents: agents,
 		taken:  make([]bool, len(agents)),
 		byID:   make(map[string]int, len(agents)),
 		wanted: map[rule][]int{},
-		sets:   map[string]*set{},
 	}
-	for _, j := range jobs {
-		p.declare(j)
-	}
+	p.declare(jobs)
 	for i, a := range agents {
 		p.byID[a.ID] = i
 		p.index(i)
@@ -74,15 +70,22 @@ func newPool(agents []*Agent, jobs []*Job) *pool {
 	return p
 }
 
-// declare notes what a job asks for, so that only that is indexed.
-func (p *pool) declare(j *Job) {
-	key := signature(j.Rules)
-	if p.sets[key] != nil {
-		return
-	}
-	p.sets[key] = &set{rules: j.Rules}
-	for _, r := range j.Rules {
-		p.wanted[parse(r)] = nil
+// declare gives every job its set and notes what tags are asked for, so that
+// only those are indexed.
+func (p *pool) declare(jobs []request) {
+	sets := map[string]*set{}
+	var key []byte
+	for i := range jobs {
+		key = signature(key[:0], jobs[i].Rules)
+		s := sets[string(key)]
+		if s == nil {
+			s = &set{rules: jobs[i].Rules}
+			sets[string(key)] = s
+			for _, r := range s.rules {
+				p.wanted[parse(r)] = nil
+			}
+		}
+		jobs[i].set = s
 	}
 }
 
@@ -107,16 +110,7 @@ func (p *pool) add(r rule, i int) {
 	}
 }
 
-// setFor finds the agents for a job, the first time by walking the shortest
-// list that any of its rules has.
-func (p *pool) setFor(j *Job) *set {
-	s := p.sets[signature(j.Rules)]
-	if s.all == nil {
-		s.all = newShelf(p.candidates(s.rules))
-	}
-	return s
-}
-
+// candidates walks the shortest list that any of the rules has.
 func (p *pool) candidates(rules []string) []int {
 	if len(rules) == 0 {
 		everyone := make([]int, len(p.agents))
@@ -141,8 +135,13 @@ func (p *pool) candidates(rules []string) []int {
 }
 
 // exhausted reports that no agent of the set is free, which no later pick of
-// the pass can change.
-func (p *pool) exhausted(s *set) bool { return s.all.seek(p.taken, 0) == len(s.all.agents) }
+// the pass can change. The set is filled when it is first asked about.
+func (p *pool) exhausted(s *set) bool {
+	if s.all == nil {
+		s.all = newShelf(p.candidates(s.rules))
+	}
+	return s.all.seek(p.taken, 0) == len(s.all.agents)
+}
 
 // pick takes the best free agent of the set for the job; there must be one.
 func (p *pool) pick(s *set, j *Job) (*Agent, Reason) {

@@ -100,7 +100,7 @@ func checkOrder(t *rapid.T, s Snapshot, out []Assignment, left map[string]*Job) 
 	for _, a := range out {
 		j := byID[a.JobID]
 		for _, w := range left {
-			comparable := w.Queue == j.Queue && w.Clearance == j.Clearance && signature(w.Rules) == signature(j.Rules)
+			comparable := w.Queue == j.Queue && w.Clearance == j.Clearance && slices.Equal(w.Rules, j.Rules)
 			switch {
 			case !comparable:
 			case w.Priority > j.Priority, w.Pipeline == j.Pipeline && compareJobs(w, j) < 0:

@@ -36,20 +36,13 @@ func (r rule) satisfied(tag string) bool {
 	return key == r.key && (r.value == "" || r.value == value)
 }
 
-// signature is equal for lists that hold the same rules. Lengths keep lists
-// apart whatever characters the rules are made of.
-func signature(rules []string) string {
-	if len(rules) == 0 {
-		return ""
-	}
-	if !slices.IsSorted(rules) {
-		rules = slices.Sorted(slices.Values(rules))
-	}
-	var key []byte
+// signature appends what is equal for equal lists of rules alone: lengths keep
+// them apart whatever characters they are made of.
+func signature(key []byte, rules []string) []byte {
 	for _, r := range rules {
 		key = strconv.AppendInt(key, int64(len(r)), 10)
 		key = append(key, ':')
 		key = append(key, r...)
 	}
-	return string(key)
+	return key
 }

@@ -21,7 +21,7 @@
 //
 // Invariants:
 //   - Only what is known to be good is allowed. A fact that is missing or
-//     unknown gives a hold that begins with "could not decide". The zero Facts
+//     unknown gives a hold whose reason says "Could not decide". The zero Facts
 //     are held under the zero Policy and under every other.
 //   - Accounts are compared by the forge's immutable id, never by name: a name
 //     can be given up and taken by somebody else.
