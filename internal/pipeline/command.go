@@ -67,21 +67,28 @@ func (p *planner) concurrency(c *CommandStep, body object) {
 // commandJobs expands parallelism or the matrix.
 func (p *planner) commandJobs(s *Step, body object, own checkout) []Job {
 	parallel, isParallel := p.number(body, 1, "parallelism")
-	matrix := body.get("matrix")
-	if isParallel && !matrix.unset() {
+	setup := body.get("matrix")
+	if isParallel && !setup.unset() {
 		p.add(body.at.keyPosition("parallelism"), "`parallelism` and `matrix` cannot both be set on a step; "+
 			"add a dimension to the matrix")
 		return nil
 	}
-	t := p.template(s, body, own)
+	var m *matrix
+	if !setup.unset() {
+		m = p.matrix(setup)
+	}
+	t, ok := p.template(s, body, own)
 	switch {
-	case !matrix.unset():
-		return p.matrixJobs(t, matrix)
+	case !ok:
+	case m != nil:
+		return p.matrixJobs(t, m)
 	case isParallel:
 		return p.parallelJobs(body, t.job, parallel)
+	default:
+		p.count(body, 1)
+		return []Job{t.job}
 	}
-	p.count(body, 1)
-	return []Job{t.job}
+	return nil
 }
 
 // parallelJobs are n copies of a job, each with its index and its label.
@@ -117,7 +124,9 @@ type template struct {
 	soft SoftFail
 }
 
-func (p *planner) template(s *Step, body object, own checkout) template {
+// template reads what the jobs of a step share. False: something is wrong with the step's
+// attributes and has been reported, so that there is nothing to expand.
+func (p *planner) template(s *Step, body object, own checkout) (template, bool) {
 	t := template{body: body, soft: p.softFail(body.get("soft_fail"))}
 	t.job = Job{
 		Label:    s.Label,
@@ -127,17 +136,22 @@ func (p *planner) template(s *Step, body object, own checkout) template {
 		Skip:     s.Skip,
 	}
 	t.job.Emitted = p.emitted(body, t.job.Env, own)
-	p.plugins(body.get("plugins"))
+	plugins := body.get("plugins")
+	p.plugins(plugins)
+	if plugins.unset() && body.get("matrix").unset() {
+		return t, true
+	}
+	if len(p.list) > p.before {
+		return t, false
+	}
 	t.raw = expandable(t.job, s.Command.Agents, body)
 	step := new(gopipeline.CommandStep)
 	if err := step.UnmarshalJSON(t.raw); err != nil {
-		if len(p.list) == 0 {
-			p.add(body.at.position(), "the step is not valid: %s", lastClause(err.Error()))
-		}
-		return t
+		p.add(body.at.position(), "the step is not valid: %s", lastClause(err.Error()))
+		return t, false
 	}
 	t.job.Plugins = pluginList(step.Plugins)
-	return t
+	return t, true
 }
 
 // expandable is the part of a step that a matrix expands, as the library reads it.

@@ -1,6 +1,10 @@
 package pipeline
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"math"
 	"regexp"
 	"slices"
@@ -60,12 +64,12 @@ var (
 // agent verifies the list it gets against the signature.
 func (p *planner) secrets(c *CommandStep, body object, checkout checkout) {
 	own := p.secretList(body.get("secrets"))
-	if key := checkout.sshSecret; key != "" {
-		own = append(own, Secret{Key: key, EnvironmentVariable: "BUILDKITE_GIT_SSH_KEY"})
-	}
 	if c.Signed {
 		c.Secrets = own
 		return
+	}
+	if key := checkout.sshSecret; key != "" {
+		own = append(own, Secret{Key: key, EnvironmentVariable: "BUILDKITE_GIT_SSH_KEY"})
 	}
 	c.Secrets = mergeSecrets(own, p.defaults.secrets)
 }
@@ -80,6 +84,44 @@ func mergeSecrets(own, more []Secret) []Secret {
 		}
 	}
 	return list
+}
+
+// WithSecrets is a step's definition with the list of secrets that its jobs get, as the reply to an
+// accepting agent carries it. All other members keep their bytes and their order.
+func WithSecrets(definition json.RawMessage, secrets []Secret) (json.RawMessage, error) {
+	step := value{raw: definition}
+	if !step.isObject() {
+		return nil, errors.New("merging secrets: the definition is no mapping")
+	}
+	list, err := json.Marshal(secrets)
+	if err != nil {
+		return nil, fmt.Errorf("merging secrets: %w", err)
+	}
+	o := step.object()
+	if len(secrets) > 0 {
+		o.set("secrets", list)
+	}
+	var b bytes.Buffer
+	separator := "{"
+	for _, f := range o.fields {
+		if f.name == "secrets" && len(secrets) == 0 {
+			continue
+		}
+		name, err := json.Marshal(f.name)
+		if err != nil {
+			return nil, fmt.Errorf("merging secrets: %w", err)
+		}
+		b.WriteString(separator)
+		b.Write(name)
+		b.WriteString(":")
+		b.Write(f.raw)
+		separator = ","
+	}
+	if separator == "{" {
+		b.WriteString(separator)
+	}
+	b.WriteString("}")
+	return b.Bytes(), nil
 }
 
 func (p *planner) secretList(v value) []Secret {
@@ -105,7 +147,7 @@ func (p *planner) secretList(v value) []Secret {
 			continue
 		}
 		o := e.object()
-		p.only(o, "secrets", "key", "environment_variable")
+		p.only(o, "an entry of `secrets`", "key", "environment_variable")
 		list = append(list, p.secret(e, p.text(o.get("key"), "key"), p.text(o.get("environment_variable"), "environment_variable")))
 	}
 	return list
@@ -145,7 +187,7 @@ func (p *planner) checkout(v value) checkout {
 		return c
 	}
 	o := v.object()
-	p.only(o, "checkout", "skip", "submodules", "lfs", "depth", "flags", "sparse", "ssh_secret", "commit_verification")
+	p.only(o, "`checkout`", "skip", "submodules", "lfs", "depth", "flags", "sparse", "ssh_secret", "commit_verification")
 	for _, m := range []struct{ name, variable string }{
 		{"skip", "BUILDKITE_SKIP_CHECKOUT"},
 		{"submodules", "BUILDKITE_GIT_SUBMODULES"},
@@ -172,14 +214,14 @@ func (p *planner) checkoutStrings(c *checkout, o object) {
 	if !flags.unset() && !flags.isObject() {
 		p.add(flags.position(), "`checkout.flags` must be a mapping with %s", strings.Join(checkoutFlags, ", "))
 	}
-	p.only(flags.object(), "checkout.flags", checkoutFlags...)
+	p.only(flags.object(), "`checkout.flags`", checkoutFlags...)
 	for _, name := range checkoutFlags {
 		if f := flags.object().get(name); !f.unset() {
 			c.under[flagsVariable(name)] = p.text(f, name)
 		}
 	}
 	if sparse := o.get("sparse"); !sparse.unset() {
-		p.only(sparse.object(), "checkout.sparse", "paths")
+		p.only(sparse.object(), "`checkout.sparse`", "paths")
 		paths := p.texts(sparse.object().get("paths"), "paths")
 		if len(paths) == 0 {
 			p.add(sparse.position(), "`checkout.sparse` needs a list of `paths`")

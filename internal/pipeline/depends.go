@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"fmt"
 	"strings"
 )
 
@@ -90,6 +91,9 @@ func stepName(s Step) string {
 		if name != "" {
 			return name
 		}
+	}
+	if s.Pos.Line > 0 {
+		return fmt.Sprintf("the %s step on line %d", s.Kind, s.Pos.Line)
 	}
 	return "a " + string(s.Kind) + " step"
 }

@@ -35,6 +35,18 @@ func (d *Document) Interpolate(lookup func(name string) (string, bool)) error {
 	return d.normalise(found)
 }
 
+// editorVariables are what the service interpolates into steps kept with the pipeline, before the
+// build exists (https://buildkite.com/docs/pipelines/configure/environment-variables).
+var editorVariables = set("BRANCH TAG MESSAGE COMMIT PIPELINE_SLUG PIPELINE_NAME PIPELINE_ID ORGANIZATION_SLUG " +
+	"TRIGGERED_FROM_BUILD_PIPELINE_SLUG REPO PULL_REQUEST PULL_REQUEST_BASE_BRANCH PULL_REQUEST_REPO " +
+	"MERGE_QUEUE_BASE_BRANCH MERGE_QUEUE_BASE_COMMIT")
+
+// EditorVariable says whether a variable may be interpolated into a pipeline's own configuration.
+func EditorVariable(name string) bool {
+	rest, ok := strings.CutPrefix(name, "BUILDKITE_")
+	return ok && editorVariables[rest]
+}
+
 // recorder is the environment of one interpolation. It remembers what was asked for in vain.
 type recorder struct {
 	lookup func(string) (string, bool)
@@ -150,11 +162,11 @@ func (d *Document) agentAttribute() error {
 }
 
 func (d *Document) ifChanged(step value) error {
-	body, _ := unnest(step)
-	if body.object().get("if_changed").unset() {
+	o, _ := bodyOf(step)
+	if o.get("if_changed").unset() {
 		return nil
 	}
-	return &AgentAttribute{Name: "if_changed", File: d.file, Pos: body.at.keyPosition("if_changed")}
+	return &AgentAttribute{Name: "if_changed", File: d.file, Pos: o.at.keyPosition("if_changed")}
 }
 
 // lowerFirst makes a library's capitalised message part of a sentence.

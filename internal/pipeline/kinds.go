@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -38,49 +39,61 @@ var bodyKeys = []string{"command", "commands", "script", "wait", "waiter", "bloc
 // scalarSteps are the steps that may be written as a bare word.
 var scalarSteps = map[string]Kind{"wait": Wait, "waiter": Wait, "block": Block, "input": Input, "manual": Block}
 
-// unnest returns the body of a step that is written as one mapping under its type key,
-// `- command: {command: make}`, and whether it was.
-func unnest(v value) (value, bool) {
+// bodyOf returns the attributes of a step, which may be nested under its type key,
+// `- command: {command: make}`, and the key they are nested under, or "".
+func bodyOf(v value) (object, string) {
 	o := v.object()
-	if len(o.fields) != 1 || !slices.Contains(bodyKeys, o.fields[0].name) || !o.fields[0].isObject() {
-		return v, false
+	if len(o.fields) == 1 && o.fields[0].isObject() && slices.Contains(bodyKeys, o.fields[0].name) {
+		return o.fields[0].object(), o.fields[0].name
 	}
-	return o.fields[0].value, true
+	return o, ""
 }
 
-// classify finds a step's kind and its attributes. A bare word is a step without attributes.
-func (p *planner) classify(v value) (object, Kind, bool) {
-	if v.isString() {
-		kind, ok := scalarSteps[v.text()]
-		if !ok {
-			p.unsupported(v)
+// source is a step before planning: its kind, its attributes, and the JSON that defines it.
+type source struct {
+	kind Kind
+	object
+	definition json.RawMessage
+}
+
+// classify finds a step's kind and its attributes. A bare word is a step without attributes. The
+// definition is the step as received; for a command nested under its type key it is the inner
+// mapping, the only form of it that an agent can read back.
+func (p *planner) classify(v value) (source, bool) {
+	o, nested := bodyOf(v)
+	src := source{object: o, definition: v.raw}
+	ok := false
+	switch {
+	case v.isString():
+		src.kind, ok = scalarSteps[v.text()]
+	case !v.isObject():
+	case !o.get("type").unset():
+		src.kind, ok = typeNames[o.get("type").text()]
+		src.kind = manualKind(src.kind, o)
+	case nested != "":
+		src.kind, ok = typeNames[nested]
+	default:
+		if src.kind, ok = inferKind(o); !ok {
+			p.add(v.position(), "Step is missing a type `%s`", v.compact())
+			return src, false
 		}
-		return v.object(), kind, ok
 	}
-	if !v.isObject() {
-		p.unsupported(v)
-		return object{}, "", false
+	if !ok {
+		p.add(v.position(), "One of the steps you provided was invalid: %s, The step type supplied is not supported", v.compact())
 	}
-	inner, nested := unnest(v)
-	body := inner.object()
-	if t := body.get("type"); !t.unset() {
-		kind, ok := typeNames[t.text()]
-		if !ok {
-			p.unsupported(v)
-		}
-		return body, manualKind(kind, body), ok
+	if nested != "" && src.kind == Command {
+		src.definition = v.object().fields[0].raw
 	}
-	if nested {
-		name := v.object().fields[0].name
-		return body, typeNames[name], true
-	}
+	return src, ok
+}
+
+func inferKind(o object) (Kind, bool) {
 	for _, k := range typeKeys {
-		if body.has(k.key) {
-			return body, k.kind, true
+		if o.has(k.key) {
+			return k.kind, true
 		}
 	}
-	p.add(v.position(), "Step is missing a type `%s`", v.compact())
-	return object{}, "", false
+	return "", false
 }
 
 // manualKind tells block from input where `type: manual` does not.
@@ -92,10 +105,6 @@ func manualKind(kind Kind, body object) Kind {
 		return Block
 	}
 	return kind
-}
-
-func (p *planner) unsupported(v value) {
-	p.add(v.position(), "One of the steps you provided was invalid: %s, The step type supplied is not supported", v.compact())
 }
 
 // common are the attributes of every kind but group.

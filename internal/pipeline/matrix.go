@@ -11,10 +11,10 @@ import (
 // matrix is a step's matrix (https://buildkite.com/docs/pipelines/configure/workflows/build-matrix).
 // The dimension of a plain list has the name "".
 type matrix struct {
+	at          value
 	names       []string
 	values      map[string][]string
 	adjustments []adjustment
-	ok          bool // false: problems were reported, do not expand
 }
 
 type adjustment struct {
@@ -27,14 +27,9 @@ var dimensionPattern = regexp.MustCompile(`^[A-Za-z0-9_]+$`)
 
 // matrixJobs makes a job of every combination that no adjustment skips, in the order of the setup,
 // the last dimension varying fastest, and then of the combinations that adjustments add.
-func (p *planner) matrixJobs(t template, v value) []Job {
-	m := p.matrix(v)
-	if !m.ok {
-		return nil
-	}
-	before := len(p.list)
-	combinations := p.combinations(m, v)
-	if len(p.list) > before {
+func (p *planner) matrixJobs(t template, m *matrix) []Job {
+	combinations, ok := p.combinations(m)
+	if !ok {
 		return nil
 	}
 	if len(combinations) == 0 {
@@ -51,7 +46,7 @@ func (p *planner) matrixJobs(t template, v value) []Job {
 	for _, values := range combinations {
 		job, err := t.expand(values)
 		if err != nil {
-			p.add(v.position(), "the matrix cannot be filled in: %s", lastClause(err.Error()))
+			p.add(m.at.position(), "%s", matrixFault(err))
 			return nil
 		}
 		job.SoftFail = m.softFail(values, t.soft)
@@ -60,7 +55,15 @@ func (p *planner) matrixJobs(t template, v value) []Job {
 	return jobs
 }
 
-func (m matrix) softFail(values map[string]string, soft SoftFail) SoftFail {
+// matrixFault cuts the reason out of the library's message.
+func matrixFault(err error) string {
+	if _, tokens, ok := strings.Cut(err.Error(), "unknown matrix tokens in input: "); ok {
+		return "the step uses {{" + tokens + "}}, which the matrix does not set"
+	}
+	return "the matrix cannot be filled in: " + lastClause(err.Error())
+}
+
+func (m *matrix) softFail(values map[string]string, soft SoftFail) SoftFail {
 	for _, a := range m.adjustments {
 		if a.soft != nil && maps.Equal(a.with, values) {
 			soft = *a.soft
@@ -70,7 +73,7 @@ func (m matrix) softFail(values map[string]string, soft SoftFail) SoftFail {
 }
 
 // combinations are the permutations to run. Nothing is made before it is counted.
-func (p *planner) combinations(m matrix, v value) []map[string]string {
+func (p *planner) combinations(m *matrix) ([]map[string]string, bool) {
 	limit := p.limits.MatrixJobs
 	if limit <= 0 || limit > MaxJobs {
 		limit = MaxJobs
@@ -80,22 +83,22 @@ func (p *planner) combinations(m matrix, v value) []map[string]string {
 		n := len(m.values[name])
 		// Each adjustment can take away one combination at most.
 		if n > 0 && size > (limit+len(m.adjustments))/n {
-			p.add(v.position(), "the matrix has more than %d jobs, the most that are allowed", limit)
-			return nil
+			p.add(m.at.position(), "the matrix has more than %d jobs, the most that are allowed", limit)
+			return nil, false
 		}
 		size *= n
 	}
 	list := m.kept(size)
 	if len(list) > limit {
-		p.add(v.position(), "the matrix has %d jobs; at most %d are allowed", len(list), limit)
-		return nil
+		p.add(m.at.position(), "the matrix has %d jobs; at most %d are allowed", len(list), limit)
+		return nil, false
 	}
-	return list
+	return list, true
 }
 
 // kept are the first size combinations of the product and those that adjustments add, without
 // those that an adjustment skips: among several for one combination, any skip wins.
-func (m matrix) kept(size int) []map[string]string {
+func (m *matrix) kept(size int) []map[string]string {
 	done := map[string]bool{}
 	for _, a := range m.adjustments {
 		if a.skip {
@@ -119,7 +122,7 @@ func (m matrix) kept(size int) []map[string]string {
 }
 
 // combination is the i-th of the product.
-func (m matrix) combination(i int) map[string]string {
+func (m *matrix) combination(i int) map[string]string {
 	c := make(map[string]string, len(m.names))
 	for _, name := range slices.Backward(m.names) {
 		n := len(m.values[name])
@@ -130,7 +133,7 @@ func (m matrix) combination(i int) map[string]string {
 }
 
 // id tells combinations apart.
-func (m matrix) id(c map[string]string) string {
+func (m *matrix) id(c map[string]string) string {
 	var b strings.Builder
 	for _, name := range m.names {
 		b.WriteString(strconv.Quote(c[name]))
@@ -138,31 +141,30 @@ func (m matrix) id(c map[string]string) string {
 	return b.String()
 }
 
-func (p *planner) matrix(v value) matrix {
-	before := len(p.list)
-	m := matrix{values: map[string][]string{}}
+// matrix reads the attribute. Whatever is wrong with it is reported, and then nothing expands it.
+func (p *planner) matrix(v value) *matrix {
+	m := &matrix{at: v, values: map[string][]string{}}
 	setup := v
 	if v.isObject() {
-		p.only(v.object(), "matrix", "setup", "adjustments")
+		p.only(v.object(), "`matrix`", "setup", "adjustments")
 		setup = v.object().get("setup")
 	}
 	switch {
 	case setup.isList():
-		p.dimension(&m, "", setup)
+		p.dimension(m, "", setup)
 	case setup.isObject():
 		for _, f := range setup.object().fields {
 			if !dimensionPattern.MatchString(f.name) {
 				p.add(setup.at.keyPosition(f.name), "a matrix dimension is named with letters, digits and underscores, unlike %q", f.name)
 			}
-			p.dimension(&m, f.name, f.value)
+			p.dimension(m, f.name, f.value)
 		}
 	}
 	if len(m.names) == 0 {
 		p.add(v.position(), "`matrix` must be a list of values, or a mapping with `setup`")
 	}
 	p.over(setup, "dimensions", len(m.names), p.limits.MatrixDimensions)
-	p.adjustments(&m, v.object().get("adjustments"))
-	m.ok = len(p.list) == before
+	p.adjustments(m, v.object().get("adjustments"))
 	return m
 }
 

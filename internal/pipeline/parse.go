@@ -13,6 +13,7 @@ import (
 	"github.com/buildkite/go-pipeline/ordered"
 	"github.com/buildkite/go-pipeline/warning"
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 )
 
@@ -101,7 +102,12 @@ func readLibrary(src []byte) (*gopipeline.Pipeline, error) {
 // readPlaces builds the positioned tree and reports what is wrong with the text. A text that only
 // this parser refuses is accepted without positions, because agents accept it.
 func readPlaces(src []byte, meaningErr error, found *problems) *tree {
-	file, err := parser.ParseBytes(src, 0, parser.AllowDuplicateMapKey())
+	if meaningErr != nil && strings.Contains(meaningErr.Error(), "exceeded max depth") {
+		// The positioned parser has no such limit and takes quadratic time.
+		found.add(meaningFault(meaningErr, nil))
+		return nil
+	}
+	file, err := parsePlaces(src)
 	if err != nil {
 		if meaningErr != nil {
 			found.add(syntaxFault(err, meaningErr))
@@ -121,17 +127,49 @@ func readPlaces(src []byte, meaningErr error, found *problems) *tree {
 		t = newTree(doc.Body)
 		t.duplicates(found)
 	}
-	if meaningErr != nil {
+	switch {
+	case meaningErr == nil:
+	case t != nil && len(t.unbound) > 0:
+		for _, a := range t.unbound {
+			found.add(tokenPosition(a.Start), "the alias `*%s` stands for nothing; define `&%s` before it", tokenText(a.Value), tokenText(a.Value))
+		}
+	default:
 		found.add(meaningFault(meaningErr, t))
 	}
 	return t
 }
 
+// parsePlaces runs the positioned parser, which is young: if it should break on a text that the
+// library reads, the document has no positions, and that is all.
+func parsePlaces(src []byte) (file *ast.File, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			file, err = nil, fmt.Errorf("positions are unavailable: %v", r)
+		}
+	}()
+	return parser.ParseBytes(src, 0, parser.AllowDuplicateMapKey())
+}
+
 func syntaxFault(err, meaningErr error) (Position, string) {
 	if at, ok := errors.AsType[*yaml.SyntaxError](err); ok {
-		return tokenPosition(at.Token), at.Message
+		return tokenPosition(at.Token), advised(at.Message)
 	}
 	return meaningFault(meaningErr, nil)
+}
+
+// advised adds what to do to the messages that leave people guessing.
+func advised(message string) string {
+	switch {
+	case strings.Contains(message, "'\t'"), strings.Contains(message, "character '	'"):
+		return "a tab cannot indent YAML; use spaces"
+	case strings.Contains(message, "not allowed in this context"), strings.Contains(message, "non-map value"):
+		return message + "; check the indentation, and quote texts that hold `: `"
+	case strings.Contains(message, "infinite recursion"):
+		return "an anchor contains itself through an alias"
+	case strings.Contains(message, "excessive aliasing"):
+		return "the document's aliases expand to far more than it holds; repeat less"
+	}
+	return message
 }
 
 // faultLine finds the line in a message of the library, "line 3: …" or "line 3, col 7: …".
@@ -139,7 +177,7 @@ var faultLine = regexp.MustCompile(`^line (\d+)(?:, col (\d+))?: `)
 
 func meaningFault(err error, t *tree) (Position, string) {
 	message := err.Error()
-	if message == "EOF" || strings.Contains(message, "unsupported type <nil>") {
+	if message == "EOF" || strings.Contains(message, "unsupported type <nil>, want either") {
 		return t.top().position(), "the document is empty; a pipeline is a list of steps"
 	}
 	for _, part := range strings.Split(message, "\n") {
@@ -149,28 +187,41 @@ func meaningFault(err error, t *tree) (Position, string) {
 		}
 		line, _ := strconv.Atoi(m[1])
 		column, _ := strconv.Atoi(m[2])
-		return Position{Line: line, Column: max(1, column)}, strings.TrimPrefix(part, m[0])
+		return Position{Line: line, Column: max(1, column)}, advised(strings.TrimPrefix(part, m[0]))
 	}
 	return shapeFault(message, t)
 }
 
-// shapeFault explains the few shapes at the top of a document that the library refuses.
+// shapeFault explains the few shapes that the library refuses outright.
 func shapeFault(message string, t *tree) (Position, string) {
 	top := t.top()
-	at := func(name string) Position { return top.child(name).position() }
+	steps := top
+	if !top.isSequence() {
+		steps = top.child("steps")
+	}
 	switch {
-	case strings.Contains(message, "unmarshaling steps") || strings.Contains(message, "unmarshaling step:"):
-		return at("steps"), "`steps` must be a list of steps, each a mapping or a name such as `wait`"
+	case strings.Contains(message, "unmarshaling step: step's `type`"):
+		return steps.position(), "the `type` of a step must be a text"
+	case strings.Contains(message, "unmarshaling step"):
+		return steps.oddItem(), "`steps` must be a list of steps, each a mapping or a word such as wait"
 	case strings.Contains(message, "want either"):
 		return top.position(), "a pipeline is a mapping with `steps`, or a list of steps"
 	}
-	for _, name := range []string{"env", "secrets", "checkout"} {
-		if strings.Contains(message, name) {
-			return at(name), fmt.Sprintf("`%s` is not valid: %s", name, lastClause(message))
+	for _, name := range []string{"secrets", "checkout"} {
+		if strings.Contains(message, "unmarshaling "+name) {
+			return top.child(name).position(), fmt.Sprintf("`%s` is not valid: %s", name, lastClause(message))
 		}
 	}
-	return top.position(), message
+	if m := faultKey.FindStringSubmatch(message); m != nil {
+		at := top.child("env").child(m[1]).position()
+		return at, fmt.Sprintf("`%s` in `env` must be a text, a number or a boolean", m[1])
+	}
+	return top.child("env").position(), "the document is not valid: " + lastClause(message)
 }
+
+// faultKey finds the key of a mapping in a message of the library; the only mapping whose values it
+// checks outside steps is env.
+var faultKey = regexp.MustCompile(`unmarshaling value for key "([^"]*)"`)
 
 // lastClause is the innermost of a chain of wrapped messages.
 func lastClause(message string) string {

@@ -33,6 +33,7 @@ type place struct {
 type tree struct {
 	root    ast.Node
 	anchors map[*ast.AliasNode]ast.Node // what each alias stands for
+	unbound []*ast.AliasNode            // aliases that stand for nothing
 }
 
 func (t *tree) top() place {
@@ -46,12 +47,13 @@ func (t *tree) top() place {
 func newTree(root ast.Node) *tree {
 	b := &binder{names: map[string]ast.Node{}, anchors: map[*ast.AliasNode]ast.Node{}}
 	ast.Walk(b, root)
-	return &tree{root, b.anchors}
+	return &tree{root, b.anchors, b.unbound}
 }
 
 type binder struct {
 	names   map[string]ast.Node
 	anchors map[*ast.AliasNode]ast.Node
+	unbound []*ast.AliasNode
 }
 
 func (b *binder) Visit(n ast.Node) ast.Visitor {
@@ -61,6 +63,8 @@ func (b *binder) Visit(n ast.Node) ast.Visitor {
 	case *ast.AliasNode:
 		if target, ok := b.names[tokenText(n.Value)]; ok {
 			b.anchors[n] = target
+		} else {
+			b.unbound = append(b.unbound, n)
 		}
 	}
 	return b
@@ -298,4 +302,20 @@ func (s *stringFinder) Visit(n ast.Node) ast.Visitor {
 func (p place) isSequence() bool {
 	_, ok := p.resolve().node.(*ast.SequenceNode)
 	return ok
+}
+
+// oddItem is the first item of a list of steps that is neither a mapping nor a word.
+func (p place) oddItem() Position {
+	seq, ok := p.resolve().node.(*ast.SequenceNode)
+	if !ok {
+		return p.position()
+	}
+	for i := range seq.Values {
+		switch p.item(i).resolve().node.(type) {
+		case *ast.MappingNode, *ast.MappingValueNode, *ast.StringNode, *ast.LiteralNode:
+		default:
+			return p.item(i).position()
+		}
+	}
+	return p.position()
 }

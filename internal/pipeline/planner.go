@@ -1,8 +1,6 @@
 package pipeline
 
 import (
-	"encoding/json"
-
 	"github.com/slipway-ci/slipway/internal/condition"
 )
 
@@ -74,6 +72,7 @@ type planner struct {
 	refs     []dependencyRef
 	jobs     int
 	overflow bool // the limit on jobs is reported already
+	before   int  // problems before the step at hand
 }
 
 // inherited is what a group passes to its members.
@@ -85,68 +84,60 @@ type inherited struct {
 // scope plans the steps of the top level (group -1) or of a group.
 func (p *planner) scope(steps []value, group int, from inherited) {
 	for _, v := range steps {
-		body, kind, ok := p.classify(v)
+		src, ok := p.classify(v)
 		if !ok {
 			continue
 		}
-		if kind == Group {
-			p.group(v, body, group)
+		if src.kind == Group {
+			p.group(src, group)
 			continue
 		}
-		s := p.step(v, body, kind, from)
+		s := p.step(src, from)
 		s.Group = group
-		switch kind {
+		switch src.kind {
 		case Command:
-			p.command(&s, body)
+			p.command(&s, src.object)
 		case Wait:
-			p.wait(&s, body)
+			p.wait(&s, src.object)
 		case Block, Input:
-			p.manual(&s, body)
+			p.manual(&s, src.object)
 		case Trigger:
-			p.trigger(&s, body)
+			p.trigger(&s, src.object)
 		}
 		p.plan.Steps = append(p.plan.Steps, s)
 	}
 }
 
 // step reads the attributes that every kind has.
-func (p *planner) step(v value, body object, kind Kind, from inherited) Step {
-	p.properties(body, kind)
+func (p *planner) step(src source, from inherited) Step {
+	p.before = len(p.list)
+	p.properties(src.object, src.kind)
 	s := Step{
-		Kind:                   kind,
-		Label:                  p.label(body, kind),
-		Key:                    p.key(body),
-		Broken:                 p.broken(body, from.broken),
-		Skip:                   p.skip(body, from.skip),
-		AllowDependencyFailure: p.flag(body, "allow_dependency_failure"),
-		Definition:             definition(v, kind),
-		Notify:                 p.notify(body),
-		Pos:                    body.at.position(),
+		Kind:                   src.kind,
+		Label:                  p.label(src.object, src.kind),
+		Key:                    p.key(src.object),
+		Broken:                 p.broken(src.object, from.broken),
+		Skip:                   p.skip(src.object, from.skip),
+		AllowDependencyFailure: p.flag(src.object, "allow_dependency_failure"),
+		Definition:             src.definition,
+		Notify:                 p.notify(src.object),
+		Pos:                    src.at.position(),
 	}
-	p.dependsOn(&s, body)
+	p.dependsOn(&s, src.object)
 	return s
 }
 
-// definition is the step as received; for a command nested under its type key it is the inner
-// mapping, the only form of it that an agent can read back.
-func definition(v value, kind Kind) json.RawMessage {
-	if inner, nested := unnest(v); nested && kind == Command {
-		return inner.raw
-	}
-	return v.raw
-}
-
-func (p *planner) group(v value, body object, outer int) {
+func (p *planner) group(src source, outer int) {
 	if outer >= 0 {
-		p.add(body.at.position(), "Group steps can't be nested within groups")
+		p.add(src.at.position(), "Group steps can't be nested within groups")
 		return
 	}
-	s := p.step(v, body, Group, inherited{})
+	s := p.step(src, inherited{})
 	s.Group = -1
-	p.count(body, 1)
+	p.count(src.object, 1)
 	index := len(p.plan.Steps)
 	p.plan.Steps = append(p.plan.Steps, s)
-	steps := body.get("steps")
+	steps := src.get("steps")
 	if len(steps.items()) == 0 {
 		p.add(steps.position(), "a group needs a list of at least one step in `steps`")
 		return

@@ -31,7 +31,7 @@ func (p *planner) softFail(v value) SoftFail {
 	}
 	for _, item := range v.items() {
 		o := item.object()
-		p.only(o, "soft_fail", "exit_status")
+		p.only(o, "`soft_fail`", "exit_status")
 		statuses, ok := p.statuses(o.get("exit_status"))
 		if o.get("exit_status").unset() {
 			p.add(item.position(), "an entry of `soft_fail` needs an `exit_status`")
@@ -71,7 +71,7 @@ func (p *planner) statuses(v value) ([]int, bool) {
 func (p *planner) only(o object, name string, members ...string) {
 	for _, f := range o.fields {
 		if !slices.Contains(members, f.name) {
-			p.add(o.at.keyPosition(f.name), "`%s` is not a valid property of `%s`; it has %s",
+			p.add(o.at.keyPosition(f.name), "`%s` is not a valid property of %s, which has %s",
 				f.name, name, strings.Join(members, ", "))
 		}
 	}
@@ -87,7 +87,7 @@ func (p *planner) retry(v value) Retry {
 		return r
 	}
 	o := v.object()
-	p.only(o, "retry", "automatic", "manual")
+	p.only(o, "`retry`", "automatic", "manual")
 	r.Automatic = p.automaticRetry(o)
 	r.Manual = p.manualRetry(o)
 	return r
@@ -117,7 +117,7 @@ func (p *planner) retryRule(v value) RetryRule {
 		return rule
 	}
 	o := v.object()
-	p.only(o, "retry.automatic", "exit_status", "signal", "signal_reason", "limit")
+	p.only(o, "`retry.automatic`", "exit_status", "signal", "signal_reason", "limit")
 	if status := o.get("exit_status"); !status.unset() {
 		rule.ExitStatuses, _ = p.statuses(status)
 	}
@@ -159,7 +159,7 @@ func (p *planner) manualRetry(o object) ManualRetry {
 		return ManualRetry{Allowed: v.unset() || p.flag(o, "manual")}
 	}
 	m := v.object()
-	p.only(m, "retry.manual", "allowed", "permit_on_passed", "reason")
+	p.only(m, "`retry.manual`", "allowed", "permit_on_passed", "reason")
 	return ManualRetry{
 		Allowed:        m.get("allowed").unset() || p.flag(m, "allowed"),
 		PermitOnPassed: p.flag(m, "permit_on_passed"),

@@ -8,7 +8,7 @@ func (p *planner) trigger(s *Step, body object) {
 		p.add(build.position(), "`build` must be a mapping with branch, commit, message, env or meta_data")
 	}
 	o := build.object()
-	p.only(o, "build", "branch", "commit", "message", "env", "meta_data")
+	p.only(o, "`build`", "branch", "commit", "message", "env", "meta_data")
 	t := &TriggerStep{
 		Pipeline: p.text(body.get("trigger"), "trigger"),
 		Async:    p.flag(body, "async"),
