@@ -31,7 +31,7 @@ var allowed = map[string]string{
 	"cloud":   "ci fleet",
 
 	// The one place that changes state.
-	"engine": "ci condition pipeline trust dispatch fleet store secret",
+	"engine": "ci condition pipeline trust dispatch fleet store secret live", // live: hints after the commit
 	"worker": "ci pipeline dispatch fleet store blob joblog gitrepo forge/... cloud/... engine live loop telemetry",
 
 	// Doors.

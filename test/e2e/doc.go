@@ -1,0 +1,34 @@
+// Package e2e runs the real slipway binary by scripts that a person could type.
+//
+// Each script in scripts runs on SQLite and on PostgreSQL, with our agent or,
+// when SLIPWAY_E2E_AGENT names its binary, with the official one. Each script in
+// run is about `slipway run` and the messages of the command line.
+//
+// Beside testscript's own commands a script has these; builds and jobs are those
+// of the last `build create` unless said otherwise.
+//
+//	server start [FLAG…]            a server on a free port and an empty database
+//	server stop                     SIGTERM, and exit status 0
+//	server kill9                    SIGKILL
+//	server restart                  the same server again, at the same address
+//	agent start NAME [FLAG…]        an agent of the server
+//	agent stop NAME                 SIGTERM, and wait for its end
+//	agent kill9 NAME                SIGKILL to the agent, not to its jobs
+//	git-repo DIR                    make DIR a repository with one commit on main
+//	pipeline create NAME DIR [FILE] a pipeline of the repository DIR; FILE is its configuration
+//	build create PIPELINE [FIELD=VALUE…]
+//	wait-build STATE                until the build is in STATE; another end fails
+//	wait-job KEY STATE              until the job of the step KEY is in STATE
+//	job retry|unblock KEY [JSON]
+//	log KEY                         the log of the job of the step KEY, to stdout
+//	rest METHOD PATH [@FILE] [STATUS] [ASSERTION…]
+//	exits STATUS COMMAND [ARG…]     run a program and check its exit status
+//
+// PATH is below the organization, or below the build if it begins with "build".
+// An assertion is a path into the answer with = and a value or ~ and a regular
+// expression: state=passed, jobs.#=2, jobs[step_key=test].exit_status=0.
+//
+// The programs wait-for FILE and hold FILE are on the PATH of scripts and jobs.
+// The first waits until FILE exists, the second makes FILE and waits until it is
+// gone; both end when the script's folder does.
+package e2e

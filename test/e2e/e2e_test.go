@@ -1,0 +1,129 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/slipway-ci/slipway/internal/dbtest"
+)
+
+// bin is the folder of the binary and of the programs of scripts. TestMain sets
+// it once, before any test.
+var bin string
+
+func TestMain(m *testing.M) {
+	os.Exit(buildAndRun(m))
+}
+
+func buildAndRun(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "slipway-e2e")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	if err := build(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	bin = dir
+	return m.Run()
+}
+
+// build makes the binary, with the race detector if the tests have it.
+func build(dir string) error {
+	args := []string{"build", "-o", filepath.Join(dir, "slipway")}
+	if raceDetector {
+		args = append(args, "-race")
+	}
+	cmd := exec.Command("go", append(args, "./cmd/slipway")...)
+	cmd.Dir = "../.."
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build slipway: %w\n%s", err, output)
+	}
+	for name, body := range map[string]string{
+		"wait-for": "until test -e \"$1\"; do test -d \"$WORK\" || exit 1; sleep 0.05; done\n",
+		"hold":     "touch \"$1\"\nwhile test -e \"$1\"; do test -d \"$WORK\" || exit 1; sleep 0.05; done\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+body), 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// patience bounds every wait of a script. Only a failure takes that long; a lost
+// agent is noticed after at most four minutes.
+const patience = 5 * time.Minute
+
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	databases := map[string]func(testing.TB) string{
+		"sqlite":   func(testing.TB) string { return "" },
+		"postgres": dbtest.Postgres,
+	}
+	for name, database := range databases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testscript.Run(t, params("scripts", database))
+		})
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, params("run", func(testing.TB) string { return "" }))
+}
+
+// params describes the scripts of a folder. Database returns the URL of an empty
+// PostgreSQL database, or "" for SQLite.
+func params(dir string, database func(testing.TB) string) testscript.Params {
+	return testscript.Params{
+		Dir:                 dir,
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			t := env.T().(testing.TB)
+			w := &world{t: t, dir: env.WorkDir, database: database(t), agents: map[string]*process{}}
+			env.Values[key{}] = w
+			env.Defer(w.close)
+			return w.prepare(env)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"server":     command((*world).serverCommand),
+			"agent":      command((*world).agentCommand),
+			"git-repo":   command((*world).gitRepo),
+			"pipeline":   command((*world).pipelineCommand),
+			"build":      command((*world).buildCommand),
+			"wait-build": command((*world).waitBuild),
+			"wait-job":   command((*world).waitJob),
+			"job":        command((*world).jobCommand),
+			"log":        command((*world).jobLog),
+			"rest":       command((*world).restCommand),
+			"exits":      command((*world).exits),
+		},
+	}
+}
+
+// key is the one under which a script's world is kept.
+type key struct{}
+
+// command makes a command of scripts from a method.
+func command(f func(*world, *testscript.TestScript, []string) error) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		err := f(ts.Value(key{}).(*world), ts, args)
+		switch {
+		case neg && err == nil:
+			ts.Fatalf("succeeded, and must not")
+		case neg:
+			fmt.Fprintln(ts.Stderr(), err)
+		default:
+			ts.Check(err)
+		}
+	}
+}
