@@ -1,0 +1,165 @@
+package joblog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	iofs "io/fs"
+)
+
+// gzipOverhead is how much longer than its text the gzip of an incompressible chunk may be, in bytes: RFC 1952 headers with a
+// name, and RFC 1951 stored blocks.
+const gzipOverhead = 4 << 10
+
+// Append adds a chunk. A chunk that is there already, with the same sequence, offset and size, is a duplicate and no error, also after
+// Finish. Refusals are *ChunkError (malformed), *ConflictError, *LimitError and ErrFinished; the agent gives a chunk
+// up at any 4xx, so these must answer one, and everything else a 5xx.
+func (s *Store) Append(ctx context.Context, jobID string, c Chunk) (Progress, error) {
+	if err := s.validate(c); err != nil {
+		return Progress{}, err
+	}
+	if duplicate, p, err := s.inspect(ctx, jobID, c); duplicate || err != nil {
+		return p, err
+	}
+	text := s.buffers.get(int(c.Size))
+	defer s.buffers.put(text)
+	z := s.inflaters.get()
+	err := z.chunk(c.Gzip, *text)
+	s.inflaters.put(z)
+	if err != nil {
+		return Progress{}, &ChunkError{c.Sequence, err.Error()}
+	}
+	l, err := s.acquire(ctx, jobID, true)
+	if err != nil {
+		return Progress{}, err
+	}
+	defer s.release(l)
+	return l.append(c, *text)
+}
+
+// inspect finds out, before the chunk is decompressed, whether it need be.
+func (s *Store) inspect(ctx context.Context, jobID string, c Chunk) (duplicate bool, p Progress, err error) {
+	l, err := s.acquire(ctx, jobID, false)
+	if errors.Is(err, ErrNotFound) {
+		return false, Progress{}, nil
+	}
+	if err != nil {
+		return false, Progress{}, err
+	}
+	defer s.release(l)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if duplicate, err = l.vet(c); err != nil {
+		return false, Progress{}, err
+	}
+	return duplicate, l.progress(duplicate), nil
+}
+
+func (s *Store) validate(c Chunk) error {
+	most := int64(s.options.MaxChunk)
+	switch {
+	case c.Sequence < 1:
+		return &ChunkError{c.Sequence, "sequences count from 1"}
+	case c.Offset < 0 || c.Offset > 1<<60:
+		return &ChunkError{c.Sequence, fmt.Sprintf("offset %d is out of range", c.Offset)}
+	case c.Size < 1 || c.Size > most:
+		return &ChunkError{c.Sequence, fmt.Sprintf("size %d is out of range, allowed are 1 to %d bytes", c.Size, most)}
+	case int64(len(c.Gzip)) > most+gzipOverhead:
+		return &ChunkError{c.Sequence, fmt.Sprintf("has %d compressed bytes, allowed are %d", len(c.Gzip), most+gzipOverhead)}
+	}
+	return nil
+}
+
+// vet is check, but lets the log say that its limit was met.
+func (l *jobLog) vet(c Chunk) (duplicate bool, err error) {
+	duplicate, err = l.check(c)
+	if _, over := errors.AsType[*LimitError](err); over {
+		err = errors.Join(err, l.refuse(c.Offset))
+		l.store.queue(l)
+		l.store.watchers.notify(l.id)
+	}
+	return duplicate, err
+}
+
+func (l *jobLog) append(c Chunk, text []byte) (Progress, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	duplicate, err := l.vet(c)
+	if err != nil {
+		return Progress{}, err
+	}
+	if duplicate {
+		return l.progress(true), nil
+	}
+	before := l.text
+	err = l.add(c, text)
+	l.store.queue(l)
+	if l.text > before {
+		l.store.watchers.notify(l.id)
+	}
+	if err != nil {
+		return Progress{}, err
+	}
+	l.checkpoint()
+	return l.progress(false), nil
+}
+
+// checkpoint stores the index now and then, so that a crash costs no more than indexing snapshotEvery bytes again.
+func (l *jobLog) checkpoint() {
+	if l.text-l.snapshot < snapshotEvery || l.sync() != nil {
+		return
+	}
+	l.snapshot = l.text
+	if err := l.storeIndex(false); err != nil {
+		l.store.log.Warn("log index not stored; it will be made again", "job", l.id, "err", err)
+	}
+}
+
+// Finish closes a log; calling it again does nothing. A job that printed nothing gets an empty log.
+func (s *Store) Finish(ctx context.Context, jobID string) error {
+	l, err := s.acquire(ctx, jobID, true)
+	if err != nil {
+		return err
+	}
+	defer s.release(l)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.sealed != nil {
+		return nil
+	}
+	if l.broken != nil {
+		return l.broken
+	}
+	if err := l.seal(); err != nil {
+		return fmt.Errorf("finishing log %s: %w", jobID, err)
+	}
+	s.watchers.notify(jobID)
+	return nil
+}
+
+// Delete removes a log. Deleting one that does not exist is no error. Open readers go on reading.
+func (s *Store) Delete(ctx context.Context, jobID string) error {
+	l, err := s.acquire(ctx, jobID, false)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer s.release(l)
+	s.mu.Lock()
+	l.deleted = true
+	if s.logs[jobID] == l {
+		delete(s.logs, jobID)
+	}
+	s.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, name := range []string{indexName(jobID), logName(jobID)} {
+		if err := s.root.Remove(name); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+			return fmt.Errorf("deleting log %s: %w", jobID, err)
+		}
+	}
+	s.watchers.notify(jobID)
+	return nil
+}

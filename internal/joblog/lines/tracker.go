@@ -1,0 +1,244 @@
+package lines
+
+import "io"
+
+// drawer receives what a Tracker shows. A block that was never redrawn causes text calls only.
+type drawer interface {
+	text(b []byte, s Style, url string)
+	newline(fresh bool) // fresh: the cursor goes to a row that did not exist
+	move(rows, column int)
+	erase(sequence string)
+}
+
+// Tracker splits a log into rows. It is fed by Write, in pieces of any size that make no difference to the result. The rows it
+// passes to emit have settled; Rest returns the others. Use NewTracker.
+type Tracker struct {
+	emit func(Row)
+	seen func(line int64, text []byte) // what a row shows, each time the cursor leaves it
+	draw drawer
+
+	carry []byte // start of a token whose end has not come
+	pos   int64  // offset of the next byte to be understood
+
+	ring [ScreenRows]Row
+	head int
+	size int
+	next int64 // number of the next new row
+
+	y, col  int
+	style   Style
+	clock   int64
+	url     string
+	saved   position
+	pending bool // a carriage return has not yet been followed by anything
+	dirty   bool // line belongs to the current row
+	line    []byte
+}
+
+type position struct {
+	row int64
+	col int
+	ok  bool
+}
+
+// NewTracker returns a tracker for the log from cp on. The zero Checkpoint is the log's start.
+func NewTracker(cp Checkpoint, emit func(Row)) *Tracker {
+	t := &Tracker{emit: emit, line: make([]byte, 0, MaxText)}
+	t.reset(cp)
+	return t
+}
+
+func (t *Tracker) reset(cp Checkpoint) {
+	*t = Tracker{
+		emit: t.emit, seen: t.seen, draw: t.draw, line: t.line[:0], carry: t.carry[:0],
+		pos: cp.Offset, next: cp.Line, style: cp.Style, clock: cp.Time,
+	}
+	t.push(cp.Offset)
+}
+
+var _ io.Writer = (*Tracker)(nil)
+
+// Write takes the next bytes of the log. It never fails.
+func (t *Tracker) Write(p []byte) (int, error) {
+	if len(t.carry) == 0 {
+		t.keep(t.consume(p, false))
+		return len(p), nil
+	}
+	t.carry = append(t.carry, p...)
+	t.keep(t.consume(t.carry, false))
+	return len(p), nil
+}
+
+func (t *Tracker) keep(rest []byte) { t.carry = append(t.carry[:0], rest...) }
+
+// Rest returns the rows that have not settled, as they are now, and the offset where the last one ends. A last row without text is
+// left out: it is only where the next one will begin.
+func (t *Tracker) Rest() ([]Row, int64) {
+	rows := make([]Row, 0, t.size)
+	for i := range t.size {
+		rows = append(rows, *t.row(i))
+	}
+	if t.dirty {
+		r := &rows[t.y]
+		r.Kind, r.Name = classify(t.line)
+	}
+	return rows[:t.size-t.blank()], t.pos + int64(len(t.carry))
+}
+
+// Lines returns how many rows there are and how many of them have settled.
+func (t *Tracker) Lines() (total, settled int64) {
+	return t.next - int64(t.blank()), t.next - int64(t.size)
+}
+
+// blank is 1 if the last row shows nothing yet.
+func (t *Tracker) blank() int {
+	if r := t.row(t.size - 1); r.Text == 0 && r.Block == r.Line && !r.redrawn {
+		return 1
+	}
+	return 0
+}
+
+func (t *Tracker) row(i int) *Row { return &t.ring[(t.head+i)%ScreenRows] }
+
+// consume returns the bytes of a last token that is not complete.
+func (t *Tracker) consume(b []byte, last bool) []byte {
+	for len(b) > 0 {
+		room := t.room()
+		if room <= 0 && (b[0]&0xc0 != 0x80 || room <= -3) {
+			t.scroll()
+			continue
+		}
+		tok := next(b, last)
+		if tok.kind == more {
+			return b
+		}
+		if tok.kind == text && int64(tok.size) > room {
+			tok.size = int(max(room, 1))
+			tok.body = b[:tok.size]
+		}
+		t.pos += int64(tok.size)
+		b = b[tok.size:]
+		t.apply(tok)
+	}
+	return nil
+}
+
+// room is how many bytes the current block may still grow.
+func (t *Tracker) room() int64 {
+	r := t.row(t.y)
+	limit := int64(RowBytes)
+	if r.redrawn {
+		limit = RedrawBytes
+	}
+	return limit - (t.pos - r.blockStart)
+}
+
+func (t *Tracker) apply(tok token) {
+	switch tok.kind {
+	case text:
+		t.text(tok.body)
+	case newline:
+		t.newline()
+	case control:
+		t.control(tok.code)
+	case csi:
+		t.csi(tok.code, tok.body)
+	case esc:
+		t.esc(tok.code)
+	case osc:
+		t.osc(tok.body)
+	case apc:
+		t.marker(tok.body)
+	}
+}
+
+func (t *Tracker) text(b []byte) {
+	r := t.row(t.y)
+	if t.pending {
+		t.redraw(r)
+	}
+	t.col += runes(b)
+	r.Width = max(r.Width, t.col)
+	r.Text += len(b)
+	t.dirty = true
+	t.line = append(t.line, b[:min(len(b), MaxText-len(t.line))]...)
+	if t.draw != nil {
+		t.draw.text(b, t.style, t.url)
+	}
+}
+
+// redraw notes that r is no longer a mere sequence of text. Moving the cursor on its own draws nothing, so the move is passed on here.
+func (t *Tracker) redraw(r *Row) {
+	r.redrawn = true
+	t.line, t.dirty = t.line[:0], true
+	if t.pending && t.draw != nil {
+		t.draw.move(0, t.col)
+	}
+	t.pending = false
+}
+
+func (t *Tracker) marker(body []byte) {
+	ms, ok := markerTime(body, t.clock)
+	if !ok {
+		return
+	}
+	t.clock = ms
+	if r := t.row(t.y); r.Text == 0 {
+		r.Time = ms
+	}
+}
+
+// leave ends the work on the current row.
+func (t *Tracker) leave() {
+	if t.dirty {
+		r := t.row(t.y)
+		r.Kind, r.Name = classify(t.line)
+		if t.seen != nil {
+			t.seen(r.Line, t.line)
+		}
+	}
+	t.line, t.dirty, t.pending, t.url = t.line[:0], false, false, ""
+}
+
+func (t *Tracker) newline() {
+	t.leave()
+	t.col = 0
+	fresh := t.y == t.size-1
+	if fresh {
+		t.push(t.pos)
+	} else {
+		t.y++
+	}
+	if t.draw != nil {
+		t.draw.newline(fresh)
+	}
+}
+
+// scroll settles the whole screen because the current block has become too long.
+func (t *Tracker) scroll() {
+	t.leave()
+	t.col = 0
+	for t.size > 0 {
+		t.settle()
+	}
+	t.push(t.pos)
+}
+
+func (t *Tracker) push(start int64) {
+	for t.size > 0 && (t.size == ScreenRows || t.row(0).Start < start-ScreenBytes) {
+		t.settle()
+	}
+	t.size++
+	t.y = t.size - 1
+	*t.row(t.y) = Row{Line: t.next, Block: t.next, Start: start, blockStart: start, Style: t.style, Time: t.clock, clock: t.clock}
+	t.next++
+}
+
+func (t *Tracker) settle() {
+	r := *t.row(0)
+	t.head = (t.head + 1) % ScreenRows
+	t.size--
+	if t.emit != nil {
+		t.emit(r)
+	}
+}

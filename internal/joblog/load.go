@@ -1,0 +1,174 @@
+package joblog
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	iofs "io/fs"
+	"math"
+	"os"
+	"path"
+
+	"github.com/slipway-ci/slipway/internal/joblog/lines"
+)
+
+// load opens the log's files, making them if create. On return the log is whole: a torn last record is cut off.
+func (l *jobLog) load(create bool) error {
+	flags := os.O_RDWR
+	if create {
+		flags |= os.O_CREATE
+		if err := l.store.makeDir(path.Dir(logName(l.id))); err != nil {
+			return err
+		}
+	}
+	f, err := l.store.root.OpenFile(logName(l.id), flags, 0o600)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return ErrNotFound
+	}
+	if err != nil {
+		return err
+	}
+	l.file = f
+	if err := l.scan(); err != nil {
+		return errors.Join(fmt.Errorf("opening log %s: %w", l.id, err), l.closeFiles())
+	}
+	return nil
+}
+
+func (l *jobLog) closeFiles() error {
+	err := l.file.Close()
+	if l.idx != nil {
+		err = errors.Join(err, l.idx.Close())
+	}
+	return err
+}
+
+func (l *jobLog) scan() error {
+	info, err := l.file.Stat()
+	if err != nil {
+		return err
+	}
+	size := info.Size()
+	l.end = size
+	if size >= headSize && l.endsAt(size) && l.openSealed() == nil {
+		return nil
+	}
+	if err := l.resume(); err != nil {
+		return err
+	}
+	ended, err := l.scanRecords(size)
+	if err != nil {
+		return err
+	}
+	if ended {
+		return l.storeSealed()
+	}
+	return nil
+}
+
+// endsAt reports whether the file's last record is an end.
+func (l *jobLog) endsAt(size int64) bool {
+	var b [headSize]byte
+	if _, err := l.file.ReadAt(b[:], size-headSize); err != nil {
+		return false
+	}
+	r, err := parseRecord(b[:])
+	return err == nil && r.kind == endRecord
+}
+
+// resume takes up the stored index, if any, and reads again the text that had not settled in it.
+func (l *jobLog) resume() error {
+	if err := l.loadIndex(); err != nil {
+		l.end = 0
+		return nil //nolint:nilerr // the index is made again from the log
+	}
+	from := l.index.Settled().Resume.Offset
+	v := view{file: l.file, extents: table[extent]{mem: l.extents}, size: Size{Text: l.text}, inflaters: &l.store.inflaters}
+	r, err := v.reader(from)
+	if err == nil {
+		_, err = io.Copy(l.index, r)
+		err = errors.Join(err, r.Close())
+	}
+	if err != nil {
+		l.reset()
+	}
+	return nil
+}
+
+// reset forgets what a stored index said.
+func (l *jobLog) reset() {
+	l.end, l.text, l.next, l.snapshot, l.stored, l.limitAt, l.limited = 0, 0, 0, 0, 0, math.MaxInt64, false
+	l.extents, l.early, l.earlyText = nil, nil, 0
+	l.index = lines.NewIndex(lines.Settled{})
+}
+
+// scanRecords reads the records from end to size and cuts off what is not a whole one.
+func (l *jobLog) scanRecords(size int64) (ended bool, err error) {
+	for l.end < size {
+		r, whole, err := l.readRecord(size)
+		if err != nil {
+			return false, err
+		}
+		if !whole {
+			return false, l.file.Truncate(l.end)
+		}
+		e := r.extent(l.end + headSize)
+		l.end = e.Pos + int64(r.gzip)
+		if r.kind == endRecord {
+			return true, nil
+		}
+		if err := l.replay(r, e); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// readRecord reads the record at end. The bytes of a last one may be missing or, after a loss of power, wrong.
+func (l *jobLog) readRecord(size int64) (r record, whole bool, err error) {
+	var head [headSize]byte
+	if size-l.end < headSize {
+		return record{}, false, nil
+	}
+	if _, err := l.file.ReadAt(head[:], l.end); err != nil {
+		return record{}, false, err
+	}
+	r, err = parseRecord(head[:])
+	after := l.end + headSize + int64(r.gzip)
+	if err != nil || after > size {
+		return record{}, false, nil //nolint:nilerr // it is cut off
+	}
+	if after < size {
+		return r, true, nil
+	}
+	whole, err = l.sound(r, r.extent(l.end+headSize))
+	return r, whole, err
+}
+
+// replay repeats what writing r did. A damaged chunk leaves a gap.
+func (l *jobLog) replay(r record, e extent) error {
+	if sound, err := l.sound(r, e); err != nil || !sound {
+		return err
+	}
+	if r.kind == limitRecord {
+		l.limited, l.limitAt = true, l.next
+	}
+	if e.Offset != l.next {
+		l.keepEarly(e, nil)
+		return nil
+	}
+	if err := l.takeStored(early{extent: e}); err != nil {
+		return err
+	}
+	return l.takeEarly()
+}
+
+func (l *jobLog) sound(r record, e extent) (bool, error) {
+	gz := l.store.buffers.get(int(r.gzip))
+	defer l.store.buffers.put(gz)
+	if _, err := l.file.ReadAt(*gz, e.Pos); err != nil {
+		return false, err
+	}
+	return crc32.Checksum(*gz, castagnoli) == r.sum, nil
+}

@@ -1,0 +1,153 @@
+package joblog
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/slipway-ci/slipway/internal/joblog/lines"
+)
+
+// look calls use with the log as it is now.
+func (s *Store) look(ctx context.Context, jobID string, use func(l *jobLog, v view) error) error {
+	l, err := s.acquire(ctx, jobID, false)
+	if err != nil {
+		return err
+	}
+	defer s.release(l)
+	l.mu.Lock()
+	v := l.view()
+	l.mu.Unlock()
+	return use(l, v)
+}
+
+// Size describes the log of a job. It returns ErrNotFound, as do all that read, if no chunk has come.
+func (s *Store) Size(ctx context.Context, jobID string) (Size, error) {
+	var size Size
+	err := s.look(ctx, jobID, func(_ *jobLog, v view) error {
+		size = v.size
+		return nil
+	})
+	return size, err
+}
+
+// Reader reads the text from offset, at most the Size at the time of the call, to the end at that time. The text has the agent's time
+// markers; StripMarkers of package lines removes them. The caller closes the reader.
+func (s *Store) Reader(ctx context.Context, jobID string, offset int64) (io.ReadCloser, error) {
+	l, err := s.acquire(ctx, jobID, false)
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	v := l.view()
+	l.mu.Unlock()
+	r, err := v.reader(offset)
+	if err != nil {
+		s.release(l)
+		return nil, err
+	}
+	r.release = func() { s.release(l) }
+	return r, nil
+}
+
+// Window renders count lines from line from on, fewer at the end of the log.
+func (s *Store) Window(ctx context.Context, jobID string, from int64, count int) (Lines, error) {
+	if from < 0 || count < 0 || count > MaxWindow {
+		return Lines{}, fmt.Errorf("window of %d lines from line %d is out of range, allowed are %d lines", count, from, MaxWindow)
+	}
+	var result Lines
+	err := s.look(ctx, jobID, func(_ *jobLog, v view) (err error) {
+		result, err = v.window(from, count)
+		return err
+	})
+	return result, err
+}
+
+// Tail renders the last count lines.
+func (s *Store) Tail(ctx context.Context, jobID string, count int) (Lines, error) {
+	if count < 0 || count > MaxWindow {
+		return Lines{}, fmt.Errorf("tail of %d lines is out of range, allowed are %d", count, MaxWindow)
+	}
+	var result Lines
+	err := s.look(ctx, jobID, func(_ *jobLog, v view) (err error) {
+		result, err = v.window(max(v.size.Lines-int64(count), 0), count)
+		return err
+	})
+	return result, err
+}
+
+func (v view) window(from int64, count int) (Lines, error) {
+	result := Lines{Size: v.size}
+	count = int(min(int64(count), v.size.Lines-from))
+	if count <= 0 {
+		return result, nil
+	}
+	cp, err := v.checkpoint(func(c lines.Checkpoint) bool { return c.Line > from })
+	if err != nil {
+		return result, err
+	}
+	result.Lines, err = lines.Render(v.open, cp, from, count)
+	return result, err
+}
+
+// LineAt returns the number of the first line that was printed at or after a time in Unix milliseconds, or the number of lines if
+// none was. Time stamps that go back, when the agent's clock was set, may hide a line.
+func (s *Store) LineAt(ctx context.Context, jobID string, ms int64) (int64, error) {
+	var line int64
+	err := s.look(ctx, jobID, func(_ *jobLog, v view) error {
+		cp, err := v.checkpoint(func(c lines.Checkpoint) bool { return c.Time >= ms })
+		if err != nil {
+			return err
+		}
+		line, err = lines.At(v.open, cp, ms)
+		return err
+	})
+	return line, err
+}
+
+// Outline returns the log's groups and the lines that look like errors; its first error is Errors[0].
+func (s *Store) Outline(ctx context.Context, jobID string) (Outline, error) {
+	l, err := s.acquire(ctx, jobID, false)
+	if err != nil {
+		return Outline{}, err
+	}
+	defer s.release(l)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.sealed == nil {
+		groups, errorLines := l.index.View()
+		return Outline{groups, errorLines}, nil
+	}
+	rest, err := readRest(l.idx, l.sealedIndex)
+	if err != nil {
+		return Outline{}, fmt.Errorf("reading the index of log %s: %w", jobID, err)
+	}
+	return Outline{rest.Settled.Groups, rest.Settled.Errors}, nil
+}
+
+// Search returns the first limit lines from line from on that contain query; case matters only if query has a capital letter. It reads
+// the log until they are found, so cancel ctx when the reader has gone.
+func (s *Store) Search(ctx context.Context, jobID, query string, from int64, limit int) ([]lines.Hit, error) {
+	if query == "" || limit < 1 || limit > MaxWindow || from < 0 {
+		return nil, fmt.Errorf("search for %q, %d lines from line %d: give a text, 1 to %d lines and a line not below 0", query, limit, from, MaxWindow)
+	}
+	var hits []lines.Hit
+	err := s.look(ctx, jobID, func(_ *jobLog, v view) error {
+		cp, err := v.checkpoint(func(c lines.Checkpoint) bool { return c.Line > from })
+		if err != nil {
+			return err
+		}
+		hits, err = lines.Search(v.open, cp, query, from, limit, func() bool { return ctx.Err() != nil })
+		return err
+	})
+	if err == nil {
+		err = ctx.Err()
+	}
+	return hits, err
+}
+
+// Watch returns a channel that receives after text was added, a log finished or deleted. Several wakes may come as one. The job need not
+// have a log yet. The caller calls cancel.
+func (s *Store) Watch(jobID string) (wake <-chan struct{}, cancel func()) {
+	return s.watchers.add(jobID)
+}

@@ -1,0 +1,322 @@
+package joblog
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Store keeps the logs of one server. Its methods may be called from several goroutines.
+type Store struct {
+	root    *os.Root
+	options Options
+	log     *slog.Logger
+
+	inflaters inflaters
+	buffers   buffers
+	watchers  watchers
+
+	mu     sync.Mutex
+	logs   map[string]*jobLog
+	calls  uint64
+	closed bool
+
+	dirtyMu sync.Mutex
+	dirty   []*jobLog // each holds a reference
+	wake    chan struct{}
+	stop    chan struct{}
+	syncing sync.WaitGroup
+}
+
+// Open takes ownership of dir, which is created if missing. The log tells what went wrong in the background and cost nothing: an
+// index that could not be stored and will be made again. The caller closes the store.
+func Open(dir string, options Options, log *slog.Logger) (*Store, error) {
+	options, err := options.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("log directory: %w", err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("log directory: %w", err)
+	}
+	s := &Store{
+		root: root, options: options, log: log, logs: map[string]*jobLog{},
+		wake: make(chan struct{}, 1), stop: make(chan struct{}),
+	}
+	s.syncing.Go(s.syncLoop)
+	return s, nil
+}
+
+// Close syncs and closes all logs. No other call may be under way or follow; readers that are still open fail.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return ErrClosed
+	}
+	s.closed = true
+	s.mu.Unlock()
+	close(s.stop)
+	s.syncing.Wait()
+	errs := []error{s.syncDirty()}
+	for _, l := range s.logs {
+		l.mu.Lock()
+		errs = append(errs, l.sync(), s.shut(l))
+		l.mu.Unlock()
+	}
+	return errors.Join(append(errs, s.root.Close())...)
+}
+
+// shut stores the index and closes the files of a log that has been synced.
+func (s *Store) shut(l *jobLog) error {
+	if l.sealed == nil && l.stored != l.end && !l.deleted {
+		if err := l.storeIndex(false); err != nil {
+			s.log.Warn("log index not stored; it will be made again", "job", l.id, "err", err)
+		}
+	}
+	return l.closeFiles()
+}
+
+// syncLoop syncs what was written, in groups.
+func (s *Store) syncLoop() {
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-s.wake:
+		}
+		timer := time.NewTimer(s.options.SyncEvery)
+		select {
+		case <-s.stop:
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+		_ = s.syncDirty() // each log keeps its error and returns it to its next writer
+	}
+}
+
+func (s *Store) syncDirty() error {
+	s.dirtyMu.Lock()
+	logs := s.dirty
+	s.dirty = nil
+	s.dirtyMu.Unlock()
+	var errs []error
+	for _, l := range logs {
+		errs = append(errs, l.syncUnlocked())
+		s.release(l)
+	}
+	return errors.Join(errs...)
+}
+
+// syncUnlocked lets chunks be appended while the disk works.
+func (l *jobLog) syncUnlocked() error {
+	l.mu.Lock()
+	dirty := l.dirty
+	l.dirty, l.queued = false, false
+	l.mu.Unlock()
+	if !dirty {
+		return nil
+	}
+	err := l.file.Sync()
+	if err == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fail(err)
+	return l.broken
+}
+
+// queue has l synced soon. The caller holds l.mu and a reference.
+func (s *Store) queue(l *jobLog) {
+	if !l.dirty || l.queued {
+		return
+	}
+	l.queued = true
+	s.mu.Lock()
+	l.refs++
+	s.mu.Unlock()
+	s.dirtyMu.Lock()
+	s.dirty = append(s.dirty, l)
+	s.dirtyMu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// acquire returns the log of a job, loaded, and holds it open until release.
+func (s *Store) acquire(ctx context.Context, id string, create bool) (*jobLog, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if !validID(id) {
+		return nil, ErrJobID
+	}
+	for {
+		l, first, err := s.entry(id)
+		if err != nil {
+			return nil, err
+		}
+		if first {
+			l.failed = l.load(create)
+			close(l.ready)
+		}
+		<-l.ready
+		if l.failed == nil {
+			return l, nil
+		}
+		s.forget(l)
+		if first || !create || !errors.Is(l.failed, ErrNotFound) {
+			return nil, l.failed
+		}
+		// Another caller looked for the log without creating it.
+	}
+}
+
+func validID(id string) bool {
+	if len(id) == 0 || len(id) > 64 {
+		return false
+	}
+	for i := range len(id) {
+		c := id[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_') {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *Store) entry(id string) (l *jobLog, first bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, false, ErrClosed
+	}
+	l, ok := s.logs[id]
+	if !ok {
+		s.evict()
+		l = newJobLog(s, id)
+		s.logs[id] = l
+	}
+	s.calls++
+	l.used = s.calls
+	l.refs++
+	return l, !ok, nil
+}
+
+// forget drops an entry whose loading failed.
+func (s *Store) forget(l *jobLog) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l.refs--
+	if s.logs[l.id] == l {
+		delete(s.logs, l.id)
+	}
+}
+
+func (s *Store) release(l *jobLog) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l.refs--
+	if l.refs == 0 && l.deleted {
+		s.report(l, l.closeFiles())
+	}
+}
+
+// evict closes the idle logs that were not asked for the longest, down to three quarters of the limit so that it is not needed for each
+// call. A log without references has been synced, so this writes no more than its index.
+func (s *Store) evict() {
+	if len(s.logs) < s.options.MaxOpen {
+		return
+	}
+	var idle []*jobLog
+	for _, l := range s.logs {
+		if l.refs == 0 {
+			idle = append(idle, l)
+		}
+	}
+	slices.SortFunc(idle, func(a, b *jobLog) int { return cmp.Compare(a.used, b.used) })
+	surplus := len(s.logs) - s.options.MaxOpen*3/4
+	for _, l := range idle[:min(surplus, len(idle))] {
+		delete(s.logs, l.id)
+		s.report(l, s.shut(l))
+	}
+}
+
+func (s *Store) report(l *jobLog, err error) {
+	if err != nil {
+		s.log.Warn("closing a synced log", "job", l.id, "err", err)
+	}
+}
+
+// The last characters spread evenly for every common kind of id; the first ones of a time-ordered UUID do not.
+func logName(id string) string   { return path.Join("d"+id[max(len(id)-2, 0):], id+".log") }
+func indexName(id string) string { return path.Join("d"+id[max(len(id)-2, 0):], id+".idx") }
+
+func (s *Store) makeDir(dir string) error {
+	err := s.root.Mkdir(dir, 0o700)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	return errors.Join(err, s.syncDir("."))
+}
+
+func (s *Store) syncDir(dir string) error {
+	d, err := s.root.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// watchers wakes those who wait for a log to grow.
+type watchers struct {
+	mu   sync.Mutex
+	jobs map[string]map[chan struct{}]struct{}
+}
+
+func (w *watchers) add(id string) (<-chan struct{}, func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.jobs == nil {
+		w.jobs = map[string]map[chan struct{}]struct{}{}
+	}
+	if w.jobs[id] == nil {
+		w.jobs[id] = map[chan struct{}]struct{}{}
+	}
+	c := make(chan struct{}, 1)
+	w.jobs[id][c] = struct{}{}
+	return c, func() { w.remove(id, c) }
+}
+
+func (w *watchers) remove(id string, c chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.jobs[id], c)
+	if len(w.jobs[id]) == 0 {
+		delete(w.jobs, id)
+	}
+}
+
+func (w *watchers) notify(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for c := range w.jobs[id] {
+		select {
+		case c <- struct{}{}:
+		default: // it has not yet seen the last wake
+		}
+	}
+}
