@@ -353,7 +353,9 @@ func TestDownloads(t *testing.T) {
 		"absolute path":      {[]wire.Artifact{{ID: "1", Path: "/etc/x"}}, ".", map[string]string{"etc/x": "1", "pkg/.keep": ""}, ""},
 		"the newest of a path": {
 			[]wire.Artifact{{ID: "old", Path: "x", CreatedAt: at(1)}, {ID: "new", Path: "x", CreatedAt: at(2)}, {ID: "mid", Path: "./x", CreatedAt: at(1)}},
-			".", map[string]string{"x": "new", "pkg/.keep": ""}, "",
+			".",
+			map[string]string{"x": "new", "pkg/.keep": ""},
+			"",
 		},
 		"verified":    {[]wire.Artifact{{ID: "1", Path: "x", SHA256: sum("1")}}, ".", map[string]string{"x": "1", "pkg/.keep": ""}, ""},
 		"corrupt":     {[]wire.Artifact{{ID: "1", Path: "x", SHA256: sum("2")}, {ID: "3", Path: "y"}}, ".", map[string]string{"y": "3", "pkg/.keep": ""}, "x: the downloaded file has SHA-256"},

@@ -109,7 +109,10 @@ func TestEachCallIsTheOneTheServerKnows(t *testing.T) {
 			}, `{}`, "POST /v3/jobs/J/data/exists", `{"key":"k"}`,
 		},
 		"keys": {
-			func(ctx context.Context, c *wire.Client) error { _, err := c.MetaDataKeys(ctx, wire.OfJob("J")); return err },
+			func(ctx context.Context, c *wire.Client) error {
+				_, err := c.MetaDataKeys(ctx, wire.OfJob("J"))
+				return err
+			},
 			`[]`, "POST /v3/jobs/J/data/keys", "",
 		},
 		"annotate": {
@@ -118,7 +121,9 @@ func TestEachCallIsTheOneTheServerKnows(t *testing.T) {
 			}, ``, "POST /v3/jobs/J/annotations", `{"body":"\u003cb\u003e","priority":3,"scope":"build"}`,
 		},
 		"remove annotation": {
-			func(ctx context.Context, c *wire.Client) error { return c.RemoveAnnotation(ctx, "J", "a.b/c d", "build") },
+			func(ctx context.Context, c *wire.Client) error {
+				return c.RemoveAnnotation(ctx, "J", "a.b/c d", "build")
+			},
 			``, "DELETE /v3/jobs/J/annotations/a%2Eb%2Fc%20d?scope=build", "",
 		},
 		"search": {
@@ -171,7 +176,9 @@ func TestEachCallIsTheOneTheServerKnows(t *testing.T) {
 			}, `{}`, "POST /v3/jobs/J/oidc/tokens", `{"audience":"aws"}`,
 		},
 		"update job": {
-			func(ctx context.Context, c *wire.Client) error { return c.UpdateJob(ctx, "J", "timeout_in_minutes", "5") },
+			func(ctx context.Context, c *wire.Client) error {
+				return c.UpdateJob(ctx, "J", "timeout_in_minutes", "5")
+			},
 			`{}`, "PUT /v3/jobs/J", `{"timeout_in_minutes":"5"}`,
 		},
 		"promise failure": {
@@ -179,11 +186,17 @@ func TestEachCallIsTheOneTheServerKnows(t *testing.T) {
 			``, "PUT /v3/jobs/J/promise_failure", `{"exit_status":4,"reason":"why"}`,
 		},
 		"repository token": {
-			func(ctx context.Context, c *wire.Client) error { _, err := c.RepositoryAccessToken(ctx, "J", "u"); return err },
+			func(ctx context.Context, c *wire.Client) error {
+				_, err := c.RepositoryAccessToken(ctx, "J", "u")
+				return err
+			},
 			`{}`, "POST /v3/jobs/J/repository_access_token", `{"repo_url":"u"}`,
 		},
 		"pipeline status": {
-			func(ctx context.Context, c *wire.Client) error { _, err := c.PipelineStatus(ctx, "J", "U", 0); return err },
+			func(ctx context.Context, c *wire.Client) error {
+				_, err := c.PipelineStatus(ctx, "J", "U", 0)
+				return err
+			},
 			`{}`, "GET /v3/jobs/J/pipelines/U", "",
 		},
 	}
