@@ -14,6 +14,8 @@ need() { # need PACKAGE COMMAND…: the package, unless the command succeeds
 need postgresql postgres
 need docker.io command -v dockerd
 need chromium command -v chromium
+need gcc command -v gcc # for the race detector
+need libc6-dev test -e /usr/include/stdlib.h
 need bash command -v bash
 need git command -v git
 need procps command -v ps

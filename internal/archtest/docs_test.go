@@ -136,7 +136,7 @@ var requirement = regexp.MustCompile(`(?m)^(?:require)?\s+(\S+\.\S+/\S+|\S+\.\S+
 
 func requirements(t *testing.T) []string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	text, err := os.ReadFile(root("go.mod"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +193,7 @@ func TestLinksInDocumentsLead(t *testing.T) {
 				if strings.Contains(m[1], ":") {
 					continue
 				}
-				target := filepath.Join(root, path.Dir(file), m[1])
+				target := root(filepath.Join(path.Dir(file), m[1]))
 				if _, err := os.Stat(target); err != nil {
 					t.Errorf("%s:%d: the link to %s leads nowhere", file, i+1, m[1])
 				}
@@ -231,7 +231,7 @@ func TestArchitectureShowsTheImportTable(t *testing.T) {
 		t.Fatalf("%s:%d: the import table is not the one of internal/archtest; run go test ./internal/archtest -update",
 			name, strings.Count(before, "\n")+1)
 	}
-	if err := os.WriteFile(filepath.Join(root, name), []byte(before+tableBegin+importTable()+tableEnd+after), 0o644); err != nil {
+	if err := os.WriteFile(root(name), []byte(before+tableBegin+importTable()+tableEnd+after), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -32,13 +32,13 @@ var allowed = map[string]string{
 
 	// The one place that changes state.
 	"engine": "ci condition pipeline trust dispatch fleet store secret live", // live: hints after the commit
-	"worker": "ci pipeline dispatch fleet store blob joblog gitrepo forge/... cloud/... engine live loop telemetry",
+	"worker": "ci pipeline dispatch fleet store blob joblog/... gitrepo forge/... cloud/... engine live loop telemetry",
 
 	// Doors.
-	"agentapi": "ci edge/... store blob joblog secret engine auth httperr live telemetry",
-	"restapi":  "ci pipeline store blob joblog secret engine auth httperr live telemetry",
-	"graphapi": "ci pipeline store blob joblog secret engine auth httperr live telemetry",
-	"web":      "ci pipeline store blob joblog secret engine auth httperr live telemetry",
+	"agentapi": "ci edge/... store blob joblog/... secret engine auth httperr live telemetry",
+	"restapi":  "ci pipeline store blob joblog/... secret engine auth httperr live telemetry",
+	"graphapi": "ci pipeline store blob joblog/... secret engine auth httperr live telemetry",
+	"web":      "ci pipeline store blob joblog/... secret engine auth httperr live telemetry",
 	"hookapi":  "ci trust store forge/... engine httperr telemetry",
 
 	// The other end of the wire.

@@ -15,10 +15,18 @@ import (
 	"testing"
 )
 
+var rootFlag = flag.String("root", "", "the tree to look at, instead of the repository")
+
 var update = flag.Bool("update", false, "rewrite the generated part of docs/architecture.md")
 
-// root is the repository, seen from this package.
-const root = "../.."
+// root returns the path of the repository, seen from this package, with what is
+// below it. TestRulesFindViolations names another tree.
+func root(name string) string {
+	if *rootFlag != "" {
+		return filepath.Join(*rootFlag, name)
+	}
+	return filepath.Join("../..", name)
+}
 
 const module = "github.com/slipway-ci/slipway"
 
@@ -53,11 +61,11 @@ func repo(t *testing.T) *repository {
 
 func read() (*repository, error) {
 	r := &repository{fset: token.NewFileSet(), docs: map[string]string{}}
-	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(root(""), func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		rel, err := filepath.Rel(root, name)
+		rel, err := filepath.Rel(root(""), name)
 		if err != nil {
 			return err
 		}
@@ -81,11 +89,11 @@ func skipDir(rel string) error {
 func (r *repository) add(rel string) error {
 	switch path.Ext(rel) {
 	case ".md":
-		text, err := os.ReadFile(filepath.Join(root, rel))
+		text, err := os.ReadFile(root(rel))
 		r.docs[rel] = string(text)
 		return err
 	case ".go":
-		text, err := os.ReadFile(filepath.Join(root, rel))
+		text, err := os.ReadFile(root(rel))
 		if err != nil {
 			return err
 		}
