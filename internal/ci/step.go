@@ -97,6 +97,12 @@ type Edge struct {
 	Gate         bool
 }
 
+// Add returns d with a new edge counted, whose source tells s. to is the dependant.
+func (d Deps) Add(e Edge, to Step, s Signal) Deps { return d.add(e.weigh(to, s), 1) }
+
+// Remove returns d without an edge whose source tells s.
+func (d Deps) Remove(e Edge, to Step, s Signal) Deps { return d.add(e.weigh(to, s), -1) }
+
 // Count returns d with an edge's end counted from before to after. to is the dependant.
 func (d Deps) Count(e Edge, to Step, before, after Signal) Deps {
 	d = d.add(e.weigh(to, before), -1)

@@ -84,6 +84,7 @@ const (
 	sqlReadyTriggers = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND state = 'scheduled'
 		ORDER BY scheduled_at LIMIT $1`
 	sqlTriggerOf      = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND state IN ('scheduled', 'running') AND triggered_build = $1`
+	sqlCountRetries   = `SELECT COUNT(*) FROM jobs WHERE step_id = $1 AND number = $2 AND retry_rule = $3`
 	sqlCountJobs      = `SELECT COUNT(*) FROM jobs WHERE build_id = $1`
 	sqlCountByState   = `SELECT state, COUNT(*) FROM jobs WHERE build_id = $1 AND retried_in = '' AND kind <> 'waiter' GROUP BY state`
 	sqlCountScheduled = `SELECT COUNT(*) FROM jobs WHERE queue_id = $1 AND state = 'scheduled' AND kind = 'script'`
@@ -189,6 +190,12 @@ func (r Reader) ReadyTriggers(ctx context.Context, limit int) ([]Job, error) {
 // TriggerOf returns the open trigger job that made a build.
 func (r Reader) TriggerOf(ctx context.Context, buildID string) (Job, error) {
 	return one(ctx, r.q, scanJob, sqlTriggerOf, buildID)
+}
+
+// CountRetries returns how many attempts of one job of a step an automatic rule made.
+func (r Reader) CountRetries(ctx context.Context, stepID string, number, rule int) (int, error) {
+	n, err := one(ctx, r.q, scanInt, sqlCountRetries, stepID, number, rule)
+	return int(n), err
 }
 
 // CountJobs returns how many jobs a build has, retried attempts included.

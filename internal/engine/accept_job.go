@@ -1,0 +1,183 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+// Accepted is what an agent needs to run a job.
+type Accepted struct {
+	Organization store.Organization
+	Cluster      store.Cluster
+	Queue        store.Queue
+	Pipeline     store.Pipeline
+	Build        store.Build
+	Step         store.Step
+	Group        *store.Step // the step's group, if any
+	Agent        store.Agent
+	Job          store.Job
+	Token        string // the job's; earlier ones of this job are void
+}
+
+// AcceptJob gives an agent the job that it was offered. The agent that holds the job may accept
+// again, since an answer can be lost; anybody else is refused.
+func (e *Engine) AcceptJob(ctx context.Context, jobID, agentID string) (Accepted, error) {
+	job, err := e.Store.Job(ctx, jobID)
+	if err != nil {
+		return Accepted{}, missing(err, "No job found")
+	}
+	var out Accepted
+	err = e.onBuild(ctx, job.BuildID, func(p *progress) error {
+		j, err := p.tx.Job(ctx, jobID)
+		if err != nil {
+			return err
+		}
+		out, err = p.accept(j, agentID)
+		return err
+	})
+	return out, err
+}
+
+func (p *progress) accept(j store.Job, agentID string) (Accepted, error) {
+	a, err := p.tx.Agent(p.ctx, agentID)
+	if err != nil {
+		return Accepted{}, err
+	}
+	if !a.Live() {
+		return Accepted{}, refuse(Conflict, "The agent's session has ended.")
+	}
+	if err := requireAllow(p.build); err != nil {
+		return Accepted{}, err
+	}
+	token := NewToken("bkaj_")
+	j.TokenHash = HashToken(token)
+	if j, err = p.apply(j, ci.JobAccept{Agent: agentID}); err != nil {
+		return Accepted{}, acceptRefusal(j, err)
+	}
+	return p.accepted(j, a, token)
+}
+
+func acceptRefusal(j store.Job, err error) error {
+	if _, ok := errors.AsType[*ci.TransitionError](err); ok {
+		return refuse(Conflict, "The job is %s and cannot be accepted by this agent.", j.State)
+	}
+	return err
+}
+
+// accepted gathers what the agent needs.
+func (p *progress) accepted(j store.Job, a store.Agent, token string) (out Accepted, err error) {
+	out = Accepted{Build: p.build, Agent: a, Job: j, Token: token}
+	s, err := p.step(j.StepID)
+	if err != nil {
+		return out, err
+	}
+	out.Step = *s
+	if s.GroupID != "" {
+		if out.Group, err = p.step(s.GroupID); err != nil {
+			return out, err
+		}
+	}
+	if out.Pipeline, err = p.tx.PipelineByID(p.ctx, p.build.PipelineID); err != nil {
+		return out, err
+	}
+	if out.Organization, err = p.tx.OrganizationByID(p.ctx, p.build.OrganizationID); err != nil {
+		return out, err
+	}
+	if out.Cluster, err = p.tx.Cluster(p.ctx, out.Pipeline.ClusterID); err != nil {
+		return out, err
+	}
+	out.Queue, err = p.tx.QueueByID(p.ctx, a.QueueID)
+	return out, err
+}
+
+// AcquireJob gives an agent a particular job that nobody holds, whatever its tags. A job that
+// still waits for dependencies is a *NotYet.
+func (e *Engine) AcquireJob(ctx context.Context, jobID, agentID string) (Accepted, error) {
+	job, err := e.Store.Job(ctx, jobID)
+	if err != nil {
+		return Accepted{}, missing(err, "No job found")
+	}
+	var out Accepted
+	err = e.onBuild(ctx, job.BuildID, func(p *progress) error {
+		j, err := p.tx.Job(ctx, jobID)
+		if err != nil {
+			return err
+		}
+		if j.Class() == ci.ClassWaiting || j.State == ci.JobLimited {
+			return ErrNotYet
+		}
+		if j.State == ci.JobScheduled {
+			if j, err = p.takeScheduled(j, agentID); err != nil {
+				return err
+			}
+		}
+		out, err = p.accept(j, agentID)
+		return err
+	})
+	return out, err
+}
+
+// ErrNotYet says that a job that an agent asks for is still waiting.
+var ErrNotYet = errors.New("the job waits for its dependencies")
+
+func (p *progress) takeScheduled(j store.Job, agentID string) (store.Job, error) {
+	a, err := p.tx.LockAgent(p.ctx, agentID)
+	if err != nil {
+		return j, err
+	}
+	pl, err := p.tx.PipelineByID(p.ctx, p.build.PipelineID)
+	if err != nil {
+		return j, err
+	}
+	if a.JobID != "" || a.ClusterID != pl.ClusterID {
+		return j, refuse(Conflict, "The agent cannot take the job.")
+	}
+	if err := p.offer(j, a); err != nil {
+		return j, err
+	}
+	return p.tx.Job(p.ctx, j.ID)
+}
+
+// StartJob says that an agent began a job. Saying it twice changes nothing.
+func (e *Engine) StartJob(ctx context.Context, jobID string, at time.Time) error {
+	job, err := e.Store.Job(ctx, jobID)
+	if err != nil {
+		return missing(err, "No job found")
+	}
+	return e.onBuild(ctx, job.BuildID, func(p *progress) error {
+		j, err := p.tx.Job(ctx, jobID)
+		if err != nil {
+			return err
+		}
+		if j.State == ci.JobCanceling || j.State == ci.JobTimingOut {
+			return refuse(Conflict, "The job was canceled before it started.")
+		}
+		at = notAfter(at, p.now)
+		j.TimeoutAt = timeoutAt(j, at)
+		_, err = p.apply(j, ci.JobStart{At: at})
+		return transition(err)
+	})
+}
+
+// TimeOutJob asks the agent of a job that has run too long to stop it.
+func (e *Engine) TimeOutJob(ctx context.Context, jobID string) error {
+	job, err := e.Store.Job(ctx, jobID)
+	if err != nil {
+		return err
+	}
+	return e.onBuild(ctx, job.BuildID, func(p *progress) error {
+		j, err := p.tx.Job(ctx, jobID)
+		if err != nil {
+			return err
+		}
+		if j.State != ci.JobRunning || j.TimeoutAt.IsZero() || j.TimeoutAt.After(p.now) {
+			return nil
+		}
+		_, err = p.apply(j, ci.JobTimeOut{})
+		return err
+	})
+}

@@ -1,0 +1,426 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/pipeline"
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+// placement says where a plan's steps go.
+type placement struct {
+	pipeline    store.Pipeline
+	position    string      // what their positions begin with; sorts right behind the uploading step's
+	uploader    *store.Step // nil: the build's first steps
+	scheduledAt time.Time   // inherited; orders dispatch
+}
+
+// addPlan adds the steps of a plan to the build, with their jobs and dependencies, and lets those
+// jobs go that wait for nothing.
+func (p *progress) addPlan(plan pipeline.Plan, at placement) error {
+	p.attach(plan, at)
+	ids, err := p.makeSteps(plan, at)
+	if err != nil {
+		return err
+	}
+	if err := p.checkSize(); err != nil {
+		return err
+	}
+	if err := p.linkSteps(plan, ids, at); err != nil {
+		return err
+	}
+	p.forget(ids)
+	for _, id := range ids {
+		if err := p.release(p.steps[id]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forget drops what fresh steps would have told while they were being linked: their edges were
+// counted with what they tell now.
+func (p *progress) forget(ids []string) {
+	for _, id := range ids {
+		delete(p.before, id)
+	}
+	p.told = slices.DeleteFunc(p.told, func(id string) bool { return p.fresh[id] != nil })
+}
+
+// attach puts what a document says about the whole build onto it.
+func (p *progress) attach(plan pipeline.Plan, at placement) {
+	d := &p.build.Detail
+	if len(plan.Env) > 0 {
+		env := &d.Env
+		if at.uploader == nil {
+			env = &d.PipelineEnv
+		}
+		merged := maps.Clone(*env)
+		if merged == nil {
+			merged = map[string]string{}
+		}
+		maps.Copy(merged, plan.Env)
+		*env = merged
+	}
+	if plan.Agents != nil {
+		d.Agents = plan.Agents
+	}
+	d.Notify = append(d.Notify, plan.Notify...)
+	for _, w := range plan.Warnings {
+		d.Warnings = append(d.Warnings, w.String())
+	}
+}
+
+// makeSteps makes the plan's steps and their jobs, counted but unlinked, and returns their ids.
+func (p *progress) makeSteps(plan pipeline.Plan, at placement) ([]string, error) {
+	ids := make([]string, len(plan.Steps))
+	maker := jobMaker{p: p, at: at, queues: map[string]string{}}
+	for i, ps := range plan.Steps {
+		s := &store.Step{
+			Step: ci.Step{
+				ID: p.e.NewID(), Kind: ci.StepKind(ps.Kind), ContinueOnFailure: ps.Wait != nil && ps.Wait.ContinueOnFailure,
+			},
+			BuildID: p.build.ID, Position: at.position + fmt.Sprintf("%06d", i+1), Key: ps.Key, Label: ps.Label,
+			Implicit: ps.Implicit, Definition: ps.Definition,
+			Spec: store.StepSpec{
+				Command: ps.Command, Wait: ps.Wait, Manual: ps.Manual, Trigger: ps.Trigger, Notify: ps.Notify,
+				DependsOn: ps.DependsOn, AllowDependencyFailure: ps.AllowDependencyFailure,
+			},
+		}
+		if s.Definition == nil {
+			s.Definition = json.RawMessage("null")
+		}
+		switch {
+		case ps.Group >= 0:
+			s.GroupID = ids[ps.Group]
+		case at.uploader != nil && ps.Kind != pipeline.Group:
+			s.GroupID = at.uploader.GroupID
+		}
+		if at.uploader != nil {
+			s.UploaderID = at.uploader.ID
+		}
+		ids[i] = s.ID
+		p.steps[s.ID], p.fresh[s.ID] = s, &freshStep{step: s}
+		p.order = append(p.order, s.ID)
+		if err := maker.jobs(s, ps); err != nil {
+			return nil, err
+		}
+	}
+	return ids, nil
+}
+
+// checkSize holds the build against the organization's limit.
+func (p *progress) checkSize() error {
+	limit := p.e.Limits.BuildJobs
+	if limit == 0 {
+		return nil
+	}
+	n, err := p.tx.CountJobs(p.ctx, p.build.ID)
+	if err != nil {
+		return err
+	}
+	for _, f := range p.fresh {
+		n += len(f.jobs)
+	}
+	if n > limit {
+		return refuse(Invalid, "The build would have %d jobs; your organization's limit is %d.", n, limit)
+	}
+	return nil
+}
+
+// jobMaker makes the jobs of planned steps.
+type jobMaker struct {
+	p      *progress
+	at     placement
+	queues map[string]string // key to id
+}
+
+var jobKinds = map[ci.StepKind]ci.JobKind{
+	ci.StepCommand: ci.JobScript, ci.StepWait: ci.JobWaiter, ci.StepBlock: ci.JobManual,
+	ci.StepInput: ci.JobManual, ci.StepTrigger: ci.JobTrigger,
+}
+
+func (m *jobMaker) jobs(s *store.Step, ps pipeline.Step) error {
+	for n, pj := range ps.Jobs {
+		spec, err := json.Marshal(pj)
+		if err != nil {
+			return fmt.Errorf("storing job %d of step %q: %w", n, s.Label, err)
+		}
+		j := store.Job{
+			Job: ci.Job{
+				ID: m.p.e.NewID(), Kind: jobKinds[s.Kind], State: ci.JobPending,
+				CreatedAt: m.p.now, ScheduledAt: m.at.scheduledAt,
+			},
+			BuildID: s.BuildID, StepID: s.ID, PipelineID: m.p.build.PipelineID, Number: n, Position: s.Position,
+			RetryRule: -1, SpecJSON: spec,
+		}
+		if ps.Command != nil {
+			if err := m.command(&j, ps, pj); err != nil {
+				return err
+			}
+		}
+		if err := m.add(s, j, ps, pj); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *jobMaker) command(j *store.Job, ps pipeline.Step, pj pipeline.Job) error {
+	c := ps.Command
+	j.Priority, j.TimeoutMinutes = c.Priority, effectiveTimeout(c.TimeoutMinutes, m.at.pipeline)
+	j.Concurrency, j.ConcurrencyGroup, j.ConcurrencyMethod = c.Concurrency, c.ConcurrencyGroup, c.ConcurrencyMethod
+	rules := firstOf(pj.Agents, c.Agents, m.p.build.Detail.Agents)
+	key := ""
+	for _, r := range rules {
+		k, v, _ := strings.Cut(r, "=")
+		if k == "queue" {
+			key = v
+			continue
+		}
+		j.Rules = append(j.Rules, r)
+	}
+	if j.Rules == nil {
+		j.Rules = []string{}
+	}
+	var err error
+	j.QueueID, err = m.queue(key, ps)
+	return err
+}
+
+func firstOf(lists ...[]string) []string {
+	for _, l := range lists {
+		if l != nil {
+			return l
+		}
+	}
+	return nil
+}
+
+// queue returns the id of the queue with a key, "" for the cluster's default.
+func (m *jobMaker) queue(key string, ps pipeline.Step) (string, error) {
+	if id, ok := m.queues[key]; ok {
+		return id, nil
+	}
+	id, err := m.findQueue(key)
+	if errors.Is(err, store.ErrNotFound) {
+		return "", m.unknownQueue(key, ps)
+	}
+	m.queues[key] = id
+	return id, err
+}
+
+func (m *jobMaker) findQueue(key string) (string, error) {
+	if key == "" || key == "*" {
+		c, err := m.p.tx.Cluster(m.p.ctx, m.at.pipeline.ClusterID)
+		return c.DefaultQueueID, err
+	}
+	q, err := m.p.tx.Queue(m.p.ctx, m.at.pipeline.ClusterID, key)
+	return q.ID, err
+}
+
+func (m *jobMaker) unknownQueue(key string, ps pipeline.Step) error {
+	queues, err := m.p.tx.Queues(m.p.ctx, m.at.pipeline.ClusterID)
+	if err != nil {
+		return err
+	}
+	var known []string
+	for _, q := range queues {
+		known = append(known, q.Key)
+	}
+	name := ps.Label
+	if name == "" {
+		name = ps.Key
+	}
+	if name == "" && len(ps.Jobs) > 0 {
+		name = firstLine(ps.Jobs[0].Command)
+	}
+	msg := fmt.Sprintf("step %q wants queue=%s, which does not exist; the queues are: %s", name, key, strings.Join(known, ", "))
+	if ps.Pos.Line > 0 {
+		msg = fmt.Sprintf("line %d, column %d: %s", ps.Pos.Line, ps.Pos.Column, msg)
+	}
+	return &Refused{Why: Invalid, Message: msg}
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}
+
+// add counts a job into its fresh step, its group and the build.
+func (m *jobMaker) add(s *store.Step, j store.Job, ps pipeline.Step, pj pipeline.Job) error {
+	var err error
+	switch {
+	case ps.Broken != "":
+		j.Job, err = j.Apply(ci.JobBreak{Reason: ps.Broken}, m.p.now)
+	case ps.Skip != "":
+		j.Job, err = j.Apply(ci.JobSkip{Reason: ps.Skip}, m.p.now)
+	case pj.Skip != "":
+		j.Job, err = j.Apply(ci.JobSkip{Reason: pj.Skip}, m.p.now)
+	}
+	if err != nil {
+		return err
+	}
+	if j.Rules == nil {
+		j.Rules = []string{}
+	}
+	f := m.p.fresh[s.ID]
+	f.jobs = append(f.jobs, j)
+	return m.p.add(s.ID, one(j.Class()))
+}
+
+func one(c ci.Class) ci.Tally {
+	var t ci.Tally
+	t[c] = 1
+	return t
+}
+
+// linkSteps makes the plan's dependencies and counts them. Plain edges come first: what a gate
+// carries follows from its group's.
+func (p *progress) linkSteps(plan pipeline.Plan, ids []string, at placement) error {
+	implicit := implicitEdges(plan)
+	p.linked, p.keys = map[[2]string]bool{}, map[string]string{}
+	for i, ps := range plan.Steps {
+		if ps.Key != "" {
+			p.keys[ps.Key] = ids[i]
+		}
+	}
+	gates := map[int]bool{}
+	for i, ps := range plan.Steps {
+		n, err := p.linkStep(plan, ids, i, implicit[i], at)
+		if err != nil {
+			return err
+		}
+		gates[i] = ps.Kind == pipeline.Group && n > 0
+	}
+	for i, ps := range plan.Steps {
+		if ps.Group >= 0 && gates[ps.Group] {
+			p.link(store.Edge{Edge: ci.Edge{From: ids[ps.Group], To: ids[i], Gate: true}})
+		}
+	}
+	if at.uploader == nil {
+		return nil
+	}
+	return p.relink(plan, ids, at.uploader)
+}
+
+// implicitEdges returns, for each step, the indices of the steps it implicitly depends on in its
+// own scope: the top level of the document, or its group.
+func implicitEdges(plan pipeline.Plan) [][]int {
+	scopes := map[int][]int{}
+	for i, s := range plan.Steps {
+		scopes[s.Group] = append(scopes[s.Group], i)
+	}
+	out := make([][]int, len(plan.Steps))
+	for _, members := range scopes {
+		steps := make([]pipeline.ScopeStep, len(members))
+		for n, i := range members {
+			steps[n] = plan.Steps[i].Scope()
+		}
+		for n, deps := range pipeline.ImplicitDependencies(steps) {
+			for _, d := range deps {
+				out[members[n]] = append(out[members[n]], members[d])
+			}
+		}
+	}
+	return out
+}
+
+// linkStep makes the plain edges of one step and returns how many it has.
+func (p *progress) linkStep(plan pipeline.Plan, ids []string, i int, implicit []int, at placement) (int, error) {
+	ps, to := plan.Steps[i], ids[i]
+	if ps.Broken != "" || ps.Skip != "" {
+		return 0, nil
+	}
+	n := 0
+	for _, from := range implicit {
+		p.link(store.Edge{Edge: ci.Edge{From: ids[from], To: to, AllowFailure: ps.AllowDependencyFailure}, Implicit: true})
+		n++
+	}
+	for _, d := range ps.DependsOn {
+		from, err := p.dependency(d)
+		if err != nil {
+			return n, err
+		}
+		allow := ps.AllowDependencyFailure
+		if d.Explicit {
+			allow = d.AllowFailure
+		}
+		p.link(store.Edge{Edge: ci.Edge{From: from, To: to, AllowFailure: allow}})
+		n++
+	}
+	if at.uploader != nil && ps.Implicit && ps.Group < 0 && len(implicit) == 0 {
+		p.link(store.Edge{Edge: ci.Edge{From: at.uploader.ID, To: to, AllowFailure: ps.AllowDependencyFailure}, Implicit: true})
+		n++
+	}
+	return n, nil
+}
+
+// dependency finds the step that a depends_on entry names, in the plan or in the build.
+func (p *progress) dependency(d pipeline.Dependency) (string, error) {
+	if id, ok := p.keys[d.Step]; ok {
+		return id, nil
+	}
+	s, err := p.tx.StepByKey(p.ctx, p.build.ID, d.Step)
+	if errors.Is(err, store.ErrNotFound) {
+		return "", refuse(Invalid, "step dependencies not found: %q", d.Step)
+	}
+	if err != nil {
+		return "", err
+	}
+	if _, ok := p.steps[s.ID]; !ok {
+		p.steps[s.ID] = &s
+	}
+	return s.ID, nil
+}
+
+// link adds an edge to a fresh step and counts what its source tells now.
+func (p *progress) link(edge store.Edge) {
+	to, from := p.steps[edge.To], p.steps[edge.From]
+	f := p.fresh[edge.From]
+	if p.linked[[2]string{edge.From, edge.To}] {
+		return
+	}
+	p.linked[[2]string{edge.From, edge.To}] = true
+	if f != nil {
+		f.out = append(f.out, edge)
+	} else {
+		p.into = append(p.into, edge)
+	}
+	p.touch(to)
+	to.Deps = to.Deps.Add(edge.Edge, to.Step, from.Signal())
+}
+
+// relink makes whoever waits for the uploading step wait for the steps that it uploaded as well.
+// Dependants that have been let go already are left alone.
+func (p *progress) relink(plan pipeline.Plan, ids []string, uploader *store.Step) error {
+	edges, err := p.tx.EdgesFrom(p.ctx, uploader.ID)
+	if err != nil {
+		return err
+	}
+	for _, edge := range edges {
+		to, err := p.step(edge.To)
+		if err != nil {
+			return err
+		}
+		if edge.Gate || to.Deps.Readiness() == ci.DepsMet {
+			continue
+		}
+		for i, ps := range plan.Steps {
+			if ps.Group < 0 && ps.Kind != pipeline.Input {
+				p.link(store.Edge{
+					Edge:     ci.Edge{From: ids[i], To: to.ID, AllowFailure: edge.AllowFailure},
+					Implicit: true,
+				})
+			}
+		}
+	}
+	return nil
+}

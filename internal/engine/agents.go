@@ -1,0 +1,158 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/live"
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+// ConnectAgent says that a registered agent is ready for work. Connecting twice changes nothing.
+func (e *Engine) ConnectAgent(ctx context.Context, id string) error {
+	return e.onAgent(ctx, id, ci.AgentConnect{})
+}
+
+// PauseAgent keeps work from an agent, until a time if it is not zero.
+func (e *Engine) PauseAgent(ctx context.Context, id, note string, until time.Time) error {
+	return e.onAgent(ctx, id, ci.AgentPause{Note: note, Until: until})
+}
+
+// ResumeAgent ends an agent's pause.
+func (e *Engine) ResumeAgent(ctx context.Context, id string) error {
+	return e.onAgent(ctx, id, ci.AgentResume{})
+}
+
+// StopAgent asks an agent to leave after its job; with force its job is canceled.
+func (e *Engine) StopAgent(ctx context.Context, id string, force bool, by ci.Canceler) error {
+	if err := e.onAgent(ctx, id, ci.AgentStop{Force: force}); err != nil || !force {
+		return err
+	}
+	job, err := e.Store.JobOfAgent(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = e.CancelJob(ctx, job.ID, by)
+	if r, ok := errors.AsType[*Refused](err); ok && r.Why == Conflict {
+		return nil // it ended meanwhile
+	}
+	return err
+}
+
+func (e *Engine) onAgent(ctx context.Context, id string, ev ci.AgentEvent) error {
+	return e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
+		a, err := tx.LockAgent(ctx, id)
+		if err != nil {
+			return missing(err, "No agent found")
+		}
+		next, err := a.Apply(ev, e.Now())
+		if err != nil {
+			return agentRefusal(ev, err)
+		}
+		if a.ConnectedAt.IsZero() && next.State == ci.AgentConnected {
+			a.ConnectedAt = e.Now()
+		}
+		a.Agent = next
+		hint(live.Agent(id), live.Fleet, live.Assign)
+		return tx.UpdateAgent(ctx, a)
+	})
+}
+
+// agentRefusal says no in the service's words.
+func agentRefusal(ev ci.AgentEvent, err error) error {
+	switch ev.(type) {
+	case ci.AgentPause:
+		return refuse(Invalid, "Only connected agents that are not paused may be paused")
+	case ci.AgentResume:
+		return refuse(Invalid, "Agent is not paused")
+	case ci.AgentStop:
+		return refuse(Invalid, "Can only stop connected agents")
+	}
+	return transition(err)
+}
+
+// AgentsSeen records when agents were last heard of. Heartbeats are gathered in memory and written
+// in batches: losing the newest is harmless, an agent is only thought silent for longer.
+func (e *Engine) AgentsSeen(ctx context.Context, seen map[string]time.Time) error {
+	return e.Store.Update(ctx, func(tx *store.Tx) error {
+		for id, at := range seen {
+			if err := tx.AgentSeen(ctx, id, at); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// DisconnectAgent ends an agent's session at its own wish. A job that it still holds is lost.
+func (e *Engine) DisconnectAgent(ctx context.Context, id string) error {
+	return e.endAgent(ctx, id, ci.AgentDisconnect{}, "The agent disconnected while it held the job.")
+}
+
+// LoseAgent ends the session of an agent that is gone; reason says how that is known.
+func (e *Engine) LoseAgent(ctx context.Context, id, reason string) error {
+	return e.endAgent(ctx, id, ci.AgentLose{}, reason)
+}
+
+// endAgent ends a session and the job it holds. The job goes first, with its build locked; if the
+// process dies between the two, the pass that loses agents does the rest.
+func (e *Engine) endAgent(ctx context.Context, id string, ev ci.AgentEvent, reason string) error {
+	job, err := e.Store.JobOfAgent(ctx, id)
+	if err == nil {
+		err = e.LoseJob(ctx, job.ID, id, reason)
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
+		a, err := tx.LockAgent(ctx, id)
+		if err != nil {
+			return missing(err, "No agent found")
+		}
+		if !a.Live() {
+			return nil
+		}
+		if a.JobID != "" {
+			return refuse(Conflict, "The agent was given a job meanwhile.")
+		}
+		if a.Agent, err = a.Apply(ev, e.Now()); err != nil {
+			return err
+		}
+		hint(live.Agent(id), live.Fleet)
+		return tx.UpdateAgent(ctx, a)
+	})
+}
+
+// LoseJob ends a job whose agent is gone, or returns it to the queue if the agent had not accepted
+// it. It is retried only by rule.
+func (e *Engine) LoseJob(ctx context.Context, jobID, agentID, reason string) error {
+	job, err := e.Store.Job(ctx, jobID)
+	if err != nil {
+		return err
+	}
+	return e.onBuild(ctx, job.BuildID, func(p *progress) error {
+		j, err := p.tx.Job(ctx, jobID)
+		if err != nil {
+			return err
+		}
+		if !j.State.Held() || j.AgentID != agentID {
+			return nil
+		}
+		spec, err := j.Spec()
+		if err != nil {
+			return err
+		}
+		if j, err = p.apply(j, ci.JobLose{Reason: reason, Soft: spec.SoftFail.Matches(-1)}); err != nil {
+			return err
+		}
+		if err := p.freeAgent(j, false); err != nil {
+			return err
+		}
+		return p.retryByRule(j)
+	})
+}

@@ -1,0 +1,168 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/slipway-ci/slipway/internal/live"
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+const (
+	maxMetaDataValue = 100 << 10 // bytes (https://buildkite.com/docs/pipelines/configure/build-meta-data)
+	maxAnnotation    = 1 << 20   // bytes (https://buildkite.com/docs/agent/cli/reference/annotate)
+	maxContext       = 100       // characters
+)
+
+// SetMetaData sets keys of a build, all or none. Values are never blank.
+func (e *Engine) SetMetaData(ctx context.Context, buildID string, values map[string]string) error {
+	for key, value := range values {
+		switch {
+		case strings.TrimSpace(key) == "":
+			return refuse(Invalid, "The meta-data key can't be blank.")
+		case strings.TrimSpace(value) == "":
+			return refuse(Invalid, "The value of the meta-data key %q can't be blank.", key)
+		case len(value) > maxMetaDataValue:
+			return refuse(Invalid, "The value of the meta-data key %q has %d bytes; the limit is %d.", key, len(value), maxMetaDataValue)
+		}
+	}
+	return e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
+		for key, value := range values {
+			if err := tx.SetMetaData(ctx, buildID, key, value); err != nil {
+				return err
+			}
+		}
+		hint(live.Build(buildID))
+		return nil
+	})
+}
+
+// Annotate writes an annotation of a build or of one of its jobs.
+type Annotate struct {
+	BuildID  string
+	JobID    string // "": of the build
+	Context  string // "": default
+	Style    string // "": as it is
+	Body     string
+	Append   bool
+	Priority int // 1 to 10; 0: 3
+}
+
+// Styles are the looks of an annotation.
+var Styles = []string{"success", "info", "warning", "error"}
+
+// Annotate makes or changes the annotation of a scope and context. Without a body it changes the
+// style alone.
+func (e *Engine) Annotate(ctx context.Context, op Annotate) (store.Annotation, error) {
+	op.Context = firstNonEmpty(op.Context, "default")
+	if op.Priority == 0 {
+		op.Priority = 3
+	}
+	if err := checkAnnotation(op); err != nil {
+		return store.Annotation{}, err
+	}
+	var out store.Annotation
+	err := e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
+		if _, err := tx.LockBuild(ctx, op.BuildID); err != nil {
+			return missing(err, "No build found")
+		}
+		a, err := tx.Annotation(ctx, op.BuildID, op.JobID, op.Context)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		found := err == nil
+		if out, err = e.annotated(a, op); err != nil {
+			return err
+		}
+		hint(live.Build(op.BuildID))
+		if found {
+			err = tx.UpdateAnnotation(ctx, out)
+		} else {
+			err = tx.InsertAnnotation(ctx, out)
+		}
+		return errors.Join(err, tx.TouchBuild(ctx, op.BuildID))
+	})
+	return out, err
+}
+
+func checkAnnotation(op Annotate) error {
+	switch {
+	case utf8.RuneCountInString(op.Context) > maxContext:
+		return refuse(Invalid, "The annotation's context is longer than %d characters.", maxContext)
+	case op.Style != "" && !slices.Contains(Styles, op.Style):
+		return refuse(Invalid, "The annotation's style %q is not one of %s.", op.Style, strings.Join(Styles, ", "))
+	case op.Priority < 1 || op.Priority > 10:
+		return refuse(Invalid, "The annotation's priority must be between 1 and 10.")
+	}
+	return nil
+}
+
+func (e *Engine) annotated(a store.Annotation, op Annotate) (store.Annotation, error) {
+	if a.ID == "" {
+		a = store.Annotation{ID: e.NewID(), BuildID: op.BuildID, JobID: op.JobID, Context: op.Context, CreatedAt: e.Now()}
+	}
+	if op.Append {
+		a.Body += op.Body
+	} else if op.Body != "" {
+		a.Body = op.Body
+	}
+	if len(a.Body) > maxAnnotation {
+		return a, refuse(Invalid, "The annotation would have %d bytes; the limit is %d.", len(a.Body), maxAnnotation)
+	}
+	a.Style = firstNonEmpty(op.Style, a.Style)
+	a.Priority, a.UpdatedAt = op.Priority, e.Now()
+	return a, nil
+}
+
+// RemoveAnnotation removes the annotation of a scope and context.
+func (e *Engine) RemoveAnnotation(ctx context.Context, buildID, jobID, name string) error {
+	return e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
+		hint(live.Build(buildID))
+		return errors.Join(tx.DeleteAnnotation(ctx, buildID, jobID, name), tx.TouchBuild(ctx, buildID))
+	})
+}
+
+// CreateArtifacts records what a job is about to upload. The same batch again gets the same
+// artifacts.
+func (e *Engine) CreateArtifacts(ctx context.Context, job store.Job, batchID string, files []store.Artifact) ([]store.Artifact, error) {
+	var out []store.Artifact
+	err := e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
+		known, err := tx.ArtifactBatch(ctx, job.ID, batchID)
+		if err != nil || len(known) > 0 {
+			out = known
+			return err
+		}
+		out = make([]store.Artifact, len(files))
+		for i, a := range files {
+			a.ID, a.BuildID, a.JobID, a.BatchID, a.Number = e.NewID(), job.BuildID, job.ID, batchID, i
+			a.State, a.CreatedAt = "new", e.Now()
+			if err := tx.InsertArtifact(ctx, a); err != nil {
+				return err
+			}
+			out[i] = a
+		}
+		return nil
+	})
+	return out, err
+}
+
+// SetArtifactStates records which of a job's artifacts arrived. States are finished or error.
+func (e *Engine) SetArtifactStates(ctx context.Context, job store.Job, states map[string]string) error {
+	for id, s := range states {
+		if s != "finished" && s != "error" {
+			return refuse(Invalid, "Artifact %s can't become %q.", id, s)
+		}
+	}
+	return e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
+		for id, s := range states {
+			if err := tx.SetArtifactState(ctx, id, job.ID, s); err != nil {
+				return missing(err, "No artifact found")
+			}
+		}
+		hint(live.Build(job.BuildID))
+		return tx.TouchBuild(ctx, job.BuildID)
+	})
+}

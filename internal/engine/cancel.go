@@ -1,0 +1,133 @@
+package engine
+
+import (
+	"context"
+	"errors"
+
+	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/live"
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+// CancelBuild ends a build: what has not started ends at once, agents are told to stop what they
+// run. Canceling a build that is being canceled changes nothing.
+func (e *Engine) CancelBuild(ctx context.Context, buildID string, by ci.Canceler) (store.Build, error) {
+	var out store.Build
+	err := e.onBuild(ctx, buildID, func(p *progress) error {
+		if p.build.State.Finished() {
+			return refuse(Conflict, "Build can't be canceled because it's already finished.")
+		}
+		if p.build.State == ci.BuildCanceling {
+			return nil
+		}
+		p.build.CanceledBy = by
+		if err := p.cancelOpenJobs(by); err != nil {
+			return err
+		}
+		if err := p.settle(); err != nil {
+			return err
+		}
+		p.build.Jobs = p.tally
+		return p.buildEvent(ci.BuildCancelRequested{})
+	})
+	if err != nil {
+		return out, err
+	}
+	return e.Store.Build(ctx, buildID)
+}
+
+func (p *progress) cancelOpenJobs(by ci.Canceler) error {
+	jobs, err := p.tx.OpenJobs(p.ctx, p.build.ID)
+	if err != nil {
+		return err
+	}
+	for _, j := range jobs {
+		if j.State.Terminal() {
+			continue
+		}
+		if _, err := p.cancelJob(j, by); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CancelJob ends one job. The build fails, unless the job's step may fail.
+func (e *Engine) CancelJob(ctx context.Context, jobID string, by ci.Canceler) (store.Job, error) {
+	job, err := e.Store.Job(ctx, jobID)
+	if err != nil {
+		return job, missing(err, "No job found")
+	}
+	err = e.onBuild(ctx, job.BuildID, func(p *progress) error {
+		current, err := p.tx.Job(ctx, jobID)
+		if err != nil {
+			return err
+		}
+		if current.State.Terminal() {
+			return refuse(Conflict, "The job can't be canceled because it's already finished.")
+		}
+		job, err = p.cancelJob(current, by)
+		return err
+	})
+	return job, err
+}
+
+// CancelStep ends every open job of a step, given by id or by key, of the build of a job.
+func (e *Engine) CancelStep(ctx context.Context, buildID, step string, by ci.Canceler) error {
+	return e.onBuild(ctx, buildID, func(p *progress) error {
+		s, err := p.findStep(step)
+		if err != nil {
+			return err
+		}
+		jobs, err := p.tx.JobsOfStep(ctx, s.ID)
+		if err != nil {
+			return err
+		}
+		for _, j := range jobs {
+			if j.State.Terminal() {
+				continue
+			}
+			if _, err := p.cancelJob(j, by); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// findStep finds a step of the build by id or key.
+func (p *progress) findStep(name string) (*store.Step, error) {
+	s, err := p.tx.StepByKey(p.ctx, p.build.ID, name)
+	if errors.Is(err, store.ErrNotFound) {
+		s, err = p.tx.Step(p.ctx, name)
+	}
+	if err != nil || s.BuildID != p.build.ID {
+		return nil, missing(errors.Join(err, notIn(s.BuildID, p.build.ID)), "No step found")
+	}
+	return p.step(s.ID)
+}
+
+func notIn(got, want string) error {
+	if got != want {
+		return store.ErrNotFound
+	}
+	return nil
+}
+
+// cancelJob ends a job. One that an agent was only offered is taken back from it.
+func (p *progress) cancelJob(j store.Job, by ci.Canceler) (store.Job, error) {
+	spec, err := j.Spec()
+	if err != nil {
+		return j, err
+	}
+	held := j.State.Held()
+	j, err = p.apply(j, ci.JobCancel{By: by, Soft: spec.SoftFail.Any})
+	if err != nil || !held {
+		return j, err
+	}
+	p.hint(live.Agent(j.AgentID))
+	if j.State.Terminal() {
+		return j, p.freeAgent(j, false)
+	}
+	return j, nil
+}

@@ -1,0 +1,191 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/live"
+	"github.com/slipway-ci/slipway/internal/pipeline"
+	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/trust"
+)
+
+// CreateBuild asks for a build of a pipeline.
+type CreateBuild struct {
+	PipelineID    string
+	Source        trust.Source
+	Commit        string // full hash, or a name such as HEAD
+	Branch        string // "": the pipeline's default branch
+	Tag           string
+	Message       string
+	Author        store.Person
+	CreatorID     string // user id, or ""
+	Env           map[string]string
+	MetaData      map[string]string
+	PullRequest   *store.PullRequest
+	CleanCheckout bool
+	RebuiltFrom   *store.BuildRef
+	TriggeredFrom *store.BuildRef
+	// Configuration takes the place of the pipeline's own document, "" for none.
+	Configuration string
+}
+
+// CreateBuild makes a build. A pipeline with a configuration is planned in the same transaction; any
+// other build stays in creating until PlanBuild. A build that is not trusted is made without jobs.
+func (e *Engine) CreateBuild(ctx context.Context, op CreateBuild) (store.Build, error) {
+	var out store.Build
+	err := e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
+		b, err := e.createBuild(ctx, tx, hint, op)
+		out = b
+		return err
+	})
+	return out, err
+}
+
+// createBuild is CreateBuild inside a transaction.
+func (e *Engine) createBuild(ctx context.Context, tx *store.Tx, hint func(...string), op CreateBuild) (store.Build, error) {
+	pl, err := tx.PipelineByID(ctx, op.PipelineID)
+	if err != nil {
+		return store.Build{}, missing(err, "No pipeline found")
+	}
+	if !pl.ArchivedAt.IsZero() {
+		return store.Build{}, refuse(Conflict, "The pipeline %s is archived; unarchive it to build it.", pl.Slug)
+	}
+	b, err := e.newBuild(ctx, tx, pl, op)
+	if err != nil {
+		return b, err
+	}
+	if err := tx.InsertBuild(ctx, b); err != nil {
+		return b, err
+	}
+	for key, value := range op.MetaData {
+		if err := tx.SetMetaData(ctx, b.ID, key, value); err != nil {
+			return b, err
+		}
+	}
+	source := firstNonEmpty(op.Configuration, pl.Configuration)
+	if b.Verdict.Decision == string(trust.Allow) && source != "" {
+		return e.planConfiguration(ctx, tx, hint, pl, b, source)
+	}
+	hint(live.Plan, live.Pipeline(pl.ID), live.Organization(pl.OrganizationID))
+	return b, nil
+}
+
+func (e *Engine) newBuild(ctx context.Context, tx *store.Tx, pl store.Pipeline, op CreateBuild) (store.Build, error) {
+	number, err := tx.NextBuildNumber(ctx, pl.ID)
+	if err != nil {
+		return store.Build{}, err
+	}
+	now := e.Now()
+	b := store.Build{
+		Build:          ci.Build{State: ci.BuildCreating, CreatedAt: now},
+		ID:             e.NewID(),
+		OrganizationID: pl.OrganizationID,
+		PipelineID:     pl.ID,
+		Number:         number,
+		Version:        1,
+		Commit:         firstNonEmpty(strings.TrimSpace(op.Commit), "HEAD"),
+		Branch:         firstNonEmpty(op.Branch, pl.DefaultBranch),
+		Tag:            op.Tag,
+		Message:        op.Message,
+		Source:         string(op.Source),
+		CreatorID:      op.CreatorID,
+		Detail: store.BuildDetail{
+			Author: op.Author, Env: op.Env, PullRequest: op.PullRequest, CleanCheckout: op.CleanCheckout,
+			RebuiltFrom: op.RebuiltFrom, TriggeredFrom: op.TriggeredFrom,
+		},
+	}
+	if err := checkRef(b.Commit); err != nil {
+		return b, err
+	}
+	facts, err := e.facts(ctx, tx, pl, b)
+	if err != nil {
+		return b, err
+	}
+	b.Verdict = e.decide(facts)
+	return b, nil
+}
+
+// checkRef refuses what git would take for an option.
+func checkRef(ref string) error {
+	if strings.HasPrefix(ref, "-") || strings.ContainsAny(ref, " \t\n\x00") {
+		return &Refused{Why: Invalid, Message: "Validation Failed", Fields: map[string]string{"commit": "is not a commit, branch or tag name"}}
+	}
+	return nil
+}
+
+func firstNonEmpty(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// planConfiguration plans a build from a document that the server holds.
+func (e *Engine) planConfiguration(ctx context.Context, tx *store.Tx, hint func(...string), pl store.Pipeline, b store.Build, source string) (store.Build, error) {
+	org, err := tx.OrganizationByID(ctx, pl.OrganizationID)
+	if err != nil {
+		return b, err
+	}
+	plan, err := e.plan(planInput{org: org, pipeline: pl, build: b, source: []byte(source), file: "configuration", lenient: true})
+	if err != nil {
+		return b, planRefusal(err)
+	}
+	b.Detail.PlannedBy = "configuration"
+	p := e.progress(ctx, tx, hint, b)
+	if err := p.addPlan(plan, placement{pipeline: pl, scheduledAt: b.CreatedAt}); err != nil {
+		return b, err
+	}
+	return p.build, p.finishInto(&b)
+}
+
+// finishInto finishes and hands the build out as it was saved.
+func (p *progress) finishInto(b *store.Build) error {
+	err := p.finish()
+	*b = p.build
+	return err
+}
+
+// planRefusal turns what is wrong with a document into an answer.
+func planRefusal(err error) error {
+	var bad *pipeline.Error
+	var unknown *pipeline.UnknownVariable
+	var attribute *pipeline.AgentAttribute
+	if errors.As(err, &bad) || errors.As(err, &unknown) || errors.As(err, &attribute) {
+		return &Refused{Why: Invalid, Message: err.Error()}
+	}
+	return err
+}
+
+// effectiveTimeout is a step's time limit in minutes under its pipeline's settings; 0 is none
+// (https://buildkite.com/docs/pipelines/configure/build-timeouts).
+func effectiveTimeout(step int, pl store.Pipeline) int {
+	var s struct {
+		Default *int `json:"default_command_step_timeout"`
+		Maximum *int `json:"maximum_command_step_timeout"`
+	}
+	if json.Unmarshal(pl.Settings, &s) != nil {
+		return step
+	}
+	if step == 0 && s.Default != nil {
+		step = *s.Default
+	}
+	if s.Maximum != nil && *s.Maximum > 0 && (step == 0 || step > *s.Maximum) {
+		step = *s.Maximum
+	}
+	return step
+}
+
+// timeoutAt is when a job that starts at a time has run too long; zero if it never has.
+func timeoutAt(j store.Job, started time.Time) time.Time {
+	if j.TimeoutMinutes == 0 {
+		return time.Time{}
+	}
+	return started.Add(time.Duration(j.TimeoutMinutes) * time.Minute)
+}

@@ -1,0 +1,159 @@
+// Package engine is the one place that changes the state of builds, steps, jobs and agents. Doors
+// and passes call its operations; each operation is one file and one transaction.
+//
+// Promises:
+//
+//   - An operation whose error is nil is durable when it returns; one with an error changed nothing.
+//   - Whatever an agent or a client may repeat is idempotent by a key it sends: a job's id and its
+//     holder, an upload's uuid, an artifact batch's id.
+//   - What a caller may expect to be told no for is a *Refused with a sentence for people; any other
+//     error is a fault of ours or of the database.
+//   - Hints (package live) go out after the commit and may be lost. External effects are rows of the
+//     outbox, written in the same transaction.
+//   - An operation on a build locks the build's row first, so operations on one build never
+//     interleave; agents' rows are locked after builds', never before.
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/slipway-ci/slipway/internal/live"
+	"github.com/slipway-ci/slipway/internal/pipeline"
+	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/trust"
+)
+
+// Config says how an engine behaves. All fields are required unless they say otherwise.
+type Config struct {
+	Store *store.Store
+	Hub   *live.Hub
+	Log   *slog.Logger
+	Now   func() time.Time
+	// OpenQueues lets a registering agent make the queue that it names.
+	OpenQueues bool
+	// Policy is the organization's trust policy; the zero value trusts members alone.
+	Policy trust.Policy
+	// OfferTerm is how long an assigned job waits to be accepted; 0: 30 s.
+	OfferTerm time.Duration
+	// LossTerm is how long an agent may be silent before it is lost; 0: 3 min.
+	LossTerm time.Duration
+	// Limits bound plans; nil: ours (500 jobs an upload, none for a plan, 20,000 jobs a build).
+	Limits *Limits
+}
+
+// Limits bound what a build may grow to. Zero means no limit.
+type Limits struct {
+	Plan      pipeline.Limits // of a pipeline's own document
+	Upload    pipeline.Limits // of one upload
+	BuildJobs int             // of a build, retries included
+}
+
+// DefaultLimits are the limits of a new server.
+func DefaultLimits() Limits {
+	plan, upload := pipeline.DefaultLimits(), pipeline.DefaultLimits()
+	plan.Jobs = 0
+	return Limits{Plan: plan, Upload: upload, BuildJobs: 20_000}
+}
+
+// Engine performs operations. It is safe for concurrent use and holds no state of its own.
+type Engine struct {
+	Config
+	ids idSource
+}
+
+// New returns an engine.
+func New(c Config) *Engine {
+	if c.OfferTerm == 0 {
+		c.OfferTerm = 30 * time.Second
+	}
+	if c.LossTerm == 0 {
+		c.LossTerm = 3 * time.Minute
+	}
+	if c.Limits == nil {
+		l := DefaultLimits()
+		c.Limits = &l
+	}
+	return &Engine{Config: c}
+}
+
+// Why says what kind of no an operation answered.
+type Why int
+
+// The kinds of refusal.
+const (
+	Invalid   Why = iota // what was asked for makes no sense; the message says what would
+	Missing              // what it is about does not exist
+	Conflict             // the state of things does not allow it now
+	Forbidden            // not for this caller
+)
+
+// Refused is an answer of no that the caller could expect. Message is for people.
+type Refused struct {
+	Why     Why
+	Message string
+	// Fields are validation errors by field, for forms and REST.
+	Fields map[string]string
+}
+
+func (r *Refused) Error() string { return r.Message }
+
+func refuse(why Why, format string, args ...any) error {
+	return &Refused{Why: why, Message: fmt.Sprintf(format, args...)}
+}
+
+// missing turns a row that is not there into an answer.
+func missing(err error, format string, args ...any) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return refuse(Missing, format, args...)
+	}
+	return err
+}
+
+// update runs fn in one transaction and publishes the hints it gave, if it succeeded.
+func (e *Engine) update(ctx context.Context, fn func(tx *store.Tx, hint func(topics ...string)) error) error {
+	var hints map[string]struct{}
+	err := e.Store.Update(ctx, func(tx *store.Tx) error {
+		hints = map[string]struct{}{}
+		return fn(tx, func(topics ...string) {
+			for _, t := range topics {
+				hints[t] = struct{}{}
+			}
+		})
+	})
+	if err == nil {
+		e.Hub.Publish(slices.Collect(maps.Keys(hints))...)
+	}
+	return err
+}
+
+// NewID returns a UUIDv7 (RFC 9562 §5.7). Ids of one engine sort in the order they were made.
+func (e *Engine) NewID() string { return e.ids.next(e.Now()) }
+
+// idSource makes UUIDv7 with a counter in the 12 bits after the milliseconds.
+type idSource struct {
+	mu   sync.Mutex
+	last uint64 // milliseconds << 12 | counter
+}
+
+func (s *idSource) next(now time.Time) string {
+	s.mu.Lock()
+	s.last = max(s.last+1, uint64(now.UnixMilli())<<12)
+	v := s.last
+	s.mu.Unlock()
+	var b [16]byte
+	rand.Read(b[8:]) // never fails (crypto/rand)
+	binary.BigEndian.PutUint64(b[:8], v>>12<<16|0x7000|v&0xfff)
+	b[8] = b[8]&0x3f | 0x80
+	h := hex.EncodeToString(b[:])
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+}

@@ -1,0 +1,145 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/live"
+	"github.com/slipway-ci/slipway/internal/pipeline"
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+// FinishJob says how a job ended on its agent.
+type FinishJob struct {
+	JobID        string
+	ExitStatus   int
+	Signal       string
+	SignalReason string
+	FinishedAt   time.Time // by the agent's clock; zero: now
+	ChunksFailed int
+	LogSize      int64
+	// IgnoreAgent says that the agent takes no more jobs (disconnect-after-job).
+	IgnoreAgent bool
+}
+
+// FinishJob ends a job and moves its build on. A job that has ended already is a Conflict: the
+// agent that reports late is told so and its result changes nothing. The same report twice is not
+// told apart from a late one; the agent treats both as final.
+func (e *Engine) FinishJob(ctx context.Context, op FinishJob) (store.Job, error) {
+	job, err := e.Store.Job(ctx, op.JobID)
+	if err != nil {
+		return job, missing(err, "No job found")
+	}
+	err = e.onBuild(ctx, job.BuildID, func(p *progress) error {
+		j, err := p.tx.Job(ctx, op.JobID)
+		if err != nil {
+			return err
+		}
+		job, err = p.finishJob(j, op)
+		return err
+	})
+	return job, err
+}
+
+func (p *progress) finishJob(j store.Job, op FinishJob) (store.Job, error) {
+	if j.State.Terminal() || !j.State.Held() {
+		return j, refuse(Conflict, "The job has ended already.")
+	}
+	spec, err := j.Spec()
+	if err != nil {
+		return j, err
+	}
+	j.ChunksFailed, j.LogSize = op.ChunksFailed, op.LogSize
+	j, err = p.apply(j, ci.JobFinish{
+		ExitStatus: op.ExitStatus, Signal: op.Signal, SignalReason: op.SignalReason, At: notAfter(op.FinishedAt, p.now),
+		Soft: spec.SoftFail.Matches(op.ExitStatus),
+	})
+	if err != nil {
+		return j, transition(err)
+	}
+	if err := p.freeAgent(j, op.IgnoreAgent); err != nil {
+		return j, err
+	}
+	return j, p.retryByRule(j)
+}
+
+// notAfter trusts an agent's clock only as far as ours: a time in the future is now.
+func notAfter(t, now time.Time) time.Time {
+	if t.IsZero() || t.After(now) {
+		return now
+	}
+	return t
+}
+
+// transition turns an event that the state does not allow into an answer.
+func transition(err error) error {
+	if t, ok := errors.AsType[*ci.TransitionError](err); ok {
+		return refuse(Conflict, "%s is not possible while the %s is %s.", t.Event, t.Machine, t.State)
+	}
+	return err
+}
+
+// freeAgent records that an agent no longer holds a job.
+func (p *progress) freeAgent(j store.Job, ignore bool) error {
+	if j.AgentID == "" {
+		return nil
+	}
+	a, err := p.tx.LockAgent(p.ctx, j.AgentID)
+	if err != nil {
+		return err
+	}
+	if a.JobID != j.ID {
+		return nil
+	}
+	a.JobID, a.LastJobAt = "", p.now
+	a.IgnoreInDispatches = a.IgnoreInDispatches || ignore
+	if j.Passed() {
+		a.LastSuccessAt = p.now
+	}
+	p.hint(live.Assign, live.Agent(a.ID), live.Fleet)
+	return p.tx.UpdateAgent(p.ctx, a)
+}
+
+// retryByRule makes the next attempt of a failed job if its step's rules say so. The first rule
+// that matches decides, even when its limit is used up.
+func (p *progress) retryByRule(j store.Job) error {
+	if p.build.State == ci.BuildCanceling || p.build.State.Finished() || !retryable(j) {
+		return nil
+	}
+	s, err := p.step(j.StepID)
+	if err != nil || s.Spec.Command == nil {
+		return err
+	}
+	rules := s.Spec.Command.Retry.Automatic
+	n := slices.IndexFunc(rules, func(r pipeline.RetryRule) bool { return ruleMatches(r, j) })
+	if n < 0 {
+		return nil
+	}
+	used, err := p.tx.CountRetries(p.ctx, j.StepID, j.Number, n)
+	if err != nil || used >= rules[n].Limit {
+		return err
+	}
+	_, err = p.retry(j, "automatic", "", n)
+	return err
+}
+
+// retryable says whether a rule may retry the job: it failed or ran out of time, and nobody wanted
+// it to end.
+func retryable(j store.Job) bool {
+	return j.ExitStatus != nil && *j.ExitStatus != 0 && (j.State == ci.JobFinished || j.State == ci.JobTimedOut)
+}
+
+func ruleMatches(r pipeline.RetryRule, j store.Job) bool {
+	if len(r.ExitStatuses) > 0 && !slices.Contains(r.ExitStatuses, *j.ExitStatus) {
+		return false
+	}
+	signal := strings.ToUpper(strings.TrimPrefix(strings.ToUpper(j.Signal), "SIG"))
+	if len(r.Signals) > 0 && !slices.Contains(r.Signals, firstNonEmpty(signal, "NONE")) {
+		return false
+	}
+	return len(r.SignalReasons) == 0 || slices.Contains(r.SignalReasons, firstNonEmpty(j.SignalReason, "none"))
+}

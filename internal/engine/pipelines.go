@@ -1,0 +1,166 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/slipway-ci/slipway/internal/pipeline"
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+// Reserved are the first path segments of the routes, which no organization's slug may be.
+var Reserved = []string{"v2", "v3", "graphql", "deliver", "healthz", "readyz", "metrics", "assets", "sign-in", "sign-out", "setup", "artifacts"}
+
+// ReservedPipelines are the pages of an organization, which no pipeline's slug may be.
+var ReservedPipelines = []string{"builds", "agents", "pools", "queues", "images", "tests", "performance", "audit", "settings", "live", "new"}
+
+var (
+	slugJunk    = regexp.MustCompile(`[^a-z0-9]+`)
+	slugPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,99}$`)
+	queueKey    = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}$`)
+)
+
+// Slug makes a slug of a name: "My Pipeline!" is "my-pipeline".
+func Slug(name string) string {
+	return strings.Trim(slugJunk.ReplaceAllString(strings.ToLower(name), "-"), "-")
+}
+
+// CreatePipeline asks for a pipeline.
+type CreatePipeline struct {
+	OrganizationID string
+	ClusterID      string // "": the organization's default
+	Name           string
+	Slug           string // "": made of the name
+	Description    string
+	Repository     string
+	Configuration  string // YAML; "": read from the repository
+	Path           string
+	DefaultBranch  string          // "": main
+	Settings       json.RawMessage // an object, or nil
+	CreatedBy      string
+}
+
+// CreatePipeline adds a pipeline. A configuration that cannot be parsed is refused with line and
+// column.
+func (e *Engine) CreatePipeline(ctx context.Context, op CreatePipeline) (store.Pipeline, error) {
+	pl := store.Pipeline{
+		ID: e.NewID(), OrganizationID: op.OrganizationID, ClusterID: op.ClusterID, Name: strings.TrimSpace(op.Name),
+		Slug: firstNonEmpty(op.Slug, Slug(op.Name)), Description: op.Description, Repository: op.Repository,
+		Configuration: op.Configuration, Path: op.Path, DefaultBranch: firstNonEmpty(op.DefaultBranch, "main"),
+		Settings: op.Settings, CreatedBy: op.CreatedBy, CreatedAt: e.Now(),
+	}
+	if pl.Settings == nil {
+		pl.Settings = json.RawMessage("{}")
+	}
+	if err := checkPipeline(pl); err != nil {
+		return pl, err
+	}
+	err := e.Store.Update(ctx, func(tx *store.Tx) error {
+		if err := e.defaultCluster(ctx, tx, &pl); err != nil {
+			return err
+		}
+		return slugTaken(tx.InsertPipeline(ctx, pl))
+	})
+	return pl, err
+}
+
+// defaultCluster fills in and checks the pipeline's cluster.
+func (e *Engine) defaultCluster(ctx context.Context, tx *store.Tx, pl *store.Pipeline) error {
+	clusters, err := tx.Clusters(ctx, pl.OrganizationID)
+	if err != nil {
+		return err
+	}
+	if pl.ClusterID == "" && len(clusters) > 0 {
+		pl.ClusterID = clusters[0].ID
+	}
+	if !slices.ContainsFunc(clusters, func(c store.Cluster) bool { return c.ID == pl.ClusterID }) {
+		return invalidField("cluster_id", "does not name a cluster of this organization")
+	}
+	return nil
+}
+
+func slugTaken(err error) error {
+	if errors.Is(err, store.ErrConflict) {
+		return invalidField("slug", "has already been taken")
+	}
+	return err
+}
+
+func invalidField(field, why string) error {
+	return &Refused{Why: Invalid, Message: "Validation Failed", Fields: map[string]string{field: why}}
+}
+
+func checkPipeline(pl store.Pipeline) error {
+	fields := map[string]string{}
+	if pl.Name == "" {
+		fields["name"] = "can't be blank"
+	}
+	if !slugPattern.MatchString(pl.Slug) || slices.Contains(ReservedPipelines, pl.Slug) {
+		fields["slug"] = "must be lower-case letters, digits, dashes and dots, and not the name of a page"
+	}
+	if strings.TrimSpace(pl.Repository) == "" || strings.HasPrefix(pl.Repository, "-") {
+		fields["repository"] = "can't be blank"
+	}
+	if strings.HasPrefix(pl.DefaultBranch, "-") {
+		fields["default_branch"] = "is not a branch name"
+	}
+	if len(fields) > 0 {
+		return &Refused{Why: Invalid, Message: "Validation Failed", Fields: fields}
+	}
+	if pl.Configuration == "" {
+		return nil
+	}
+	if _, err := pipeline.Parse([]byte(pl.Configuration), "configuration"); err != nil {
+		return &Refused{Why: Invalid, Message: err.Error(), Fields: map[string]string{"configuration": "is invalid"}}
+	}
+	return nil
+}
+
+// UpdatePipeline changes a pipeline: change gets the current one and returns the wanted one.
+func (e *Engine) UpdatePipeline(ctx context.Context, id string, change func(store.Pipeline) store.Pipeline) (store.Pipeline, error) {
+	var out store.Pipeline
+	err := e.Store.Update(ctx, func(tx *store.Tx) error {
+		pl, err := tx.PipelineByID(ctx, id)
+		if err != nil {
+			return missing(err, "No pipeline found")
+		}
+		out = change(pl)
+		out.ID, out.OrganizationID, out.CreatedAt = pl.ID, pl.OrganizationID, pl.CreatedAt
+		if err := checkPipeline(out); err != nil {
+			return err
+		}
+		return slugTaken(tx.UpdatePipeline(ctx, out))
+	})
+	return out, err
+}
+
+// CreateQueue adds a queue to a cluster.
+func (e *Engine) CreateQueue(ctx context.Context, clusterID, key, description string) (store.Queue, error) {
+	var q store.Queue
+	err := e.Store.Update(ctx, func(tx *store.Tx) error {
+		var err error
+		q, err = e.createQueue(ctx, tx, clusterID, key, description)
+		return err
+	})
+	return q, err
+}
+
+func (e *Engine) createQueue(ctx context.Context, tx *store.Tx, clusterID, key, description string) (store.Queue, error) {
+	q := store.Queue{ID: e.NewID(), ClusterID: clusterID, Key: key, Description: description, CreatedAt: e.Now()}
+	if !queueKey.MatchString(key) {
+		return q, invalidField("key", "must be 1 to 100 letters, digits, dashes or underscores")
+	}
+	err := tx.InsertQueue(ctx, q)
+	if errors.Is(err, store.ErrConflict) {
+		return q, invalidField("key", "has already been taken")
+	}
+	return q, err
+}
+
+// SignInTerm is how long a session lasts.
+const SignInTerm = 30 * 24 * time.Hour

@@ -1,0 +1,140 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/slipway-ci/slipway/internal/condition"
+	"github.com/slipway-ci/slipway/internal/pipeline"
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+// planInput is everything that planning a pipeline's own document depends on.
+type planInput struct {
+	org      store.Organization
+	pipeline store.Pipeline
+	build    store.Build
+	source   []byte
+	file     string
+	// lenient expands a variable that the server does not know to nothing, with a warning, as the
+	// service does for documents in its editor; otherwise it is a *pipeline.UnknownVariable.
+	lenient bool
+}
+
+// plan parses, interpolates and plans a document. It does no I/O.
+func (e *Engine) plan(in planInput) (pipeline.Plan, error) {
+	doc, err := pipeline.Parse(in.source, in.file)
+	if err != nil {
+		return pipeline.Plan{}, err
+	}
+	vars := serverVariables(in)
+	var unknown []string
+	err = doc.Interpolate(func(name string) (string, bool) {
+		v, ok := vars[name]
+		if !ok && in.lenient {
+			unknown = append(unknown, name)
+			return "", true
+		}
+		return v, ok
+	})
+	if err != nil {
+		return pipeline.Plan{}, err
+	}
+	plan, err := doc.Plan(pipeline.Facts{
+		Condition: conditionEnv(in.org, in.pipeline, in.build),
+		Branch:    in.build.Branch,
+	}, e.Limits.Plan)
+	plan.Warnings = append(plan.Warnings, unknownWarnings(unknown)...)
+	return plan, err
+}
+
+func unknownWarnings(names []string) []pipeline.Problem {
+	slices.Sort(names)
+	var out []pipeline.Problem
+	for _, n := range slices.Compact(names) {
+		out = append(out, pipeline.Problem{Message: fmt.Sprintf(
+			"$%s is not known before a job runs and was expanded to nothing; write $$%s to leave it to the job's shell", n, n)})
+	}
+	return out
+}
+
+// serverVariables are the variables that a pipeline's own document may refer to
+// (https://buildkite.com/docs/pipelines/configure/environment-variables#variable-interpolation).
+func serverVariables(in planInput) map[string]string {
+	b, pl := in.build, in.pipeline
+	v := map[string]string{
+		"BUILDKITE_BRANCH": b.Branch, "BUILDKITE_TAG": b.Tag, "BUILDKITE_MESSAGE": b.Message,
+		"BUILDKITE_COMMIT": b.Commit, "BUILDKITE_PIPELINE_SLUG": pl.Slug, "BUILDKITE_PIPELINE_NAME": pl.Name,
+		"BUILDKITE_PIPELINE_ID": pl.ID, "BUILDKITE_ORGANIZATION_SLUG": in.org.Slug,
+		"BUILDKITE_TRIGGERED_FROM_BUILD_PIPELINE_SLUG": "", "BUILDKITE_REPO": pl.Repository,
+		"BUILDKITE_PULL_REQUEST": "false", "BUILDKITE_PULL_REQUEST_BASE_BRANCH": "", "BUILDKITE_PULL_REQUEST_REPO": "",
+		"BUILDKITE_MERGE_QUEUE_BASE_BRANCH": "", "BUILDKITE_MERGE_QUEUE_BASE_COMMIT": "",
+		// Known before the build's jobs are, so that a checked-in document may use them too.
+		"BUILDKITE_BUILD_NUMBER": strconv.FormatInt(b.Number, 10), "BUILDKITE_BUILD_ID": b.ID,
+		"BUILDKITE_PIPELINE_DEFAULT_BRANCH": pl.DefaultBranch, "BUILDKITE_SOURCE": b.Source,
+		"BUILDKITE_BUILD_AUTHOR": b.Detail.Author.Name, "BUILDKITE_BUILD_AUTHOR_EMAIL": b.Detail.Author.Email,
+		"BUILDKITE": "true", "CI": "true",
+	}
+	if pr := b.Detail.PullRequest; pr != nil {
+		v["BUILDKITE_PULL_REQUEST"], v["BUILDKITE_PULL_REQUEST_BASE_BRANCH"] = pr.Number, pr.BaseBranch
+		v["BUILDKITE_PULL_REQUEST_REPO"] = pr.Repository
+	}
+	if t := b.Detail.TriggeredFrom; t != nil {
+		v["BUILDKITE_TRIGGERED_FROM_BUILD_PIPELINE_SLUG"] = t.Pipeline
+	}
+	for name, value := range b.Detail.Env {
+		if _, ours := v[name]; !ours {
+			v[name] = value
+		}
+	}
+	return v
+}
+
+// conditionEnv is what `if` may read about a build.
+func conditionEnv(org store.Organization, pl store.Pipeline, b store.Build) condition.Env {
+	author, creator := b.Detail.Author, b.Detail.Author
+	vars := condition.Vars{
+		"build.id": condition.String(b.ID), "build.number": condition.Int(b.Number),
+		"build.source": condition.String(conditionSource(b.Source)), "build.branch": condition.String(b.Branch),
+		"build.tag": condition.Optional(b.Tag), "build.message": condition.Optional(b.Message),
+		"build.commit":      condition.String(b.Commit),
+		"build.author.name": condition.Optional(author.Name), "build.author.email": condition.Optional(author.Email),
+		"build.author.id": condition.Optional(author.ID), "build.creator.id": condition.Optional(b.CreatorID),
+		"pipeline.id": condition.String(pl.ID), "pipeline.slug": condition.String(pl.Slug),
+		"pipeline.name": condition.String(pl.Name), "pipeline.default_branch": condition.Optional(pl.DefaultBranch),
+		"pipeline.repository": condition.Optional(pl.Repository),
+		"organization.id":     condition.String(org.ID), "organization.slug": condition.String(org.Slug),
+	}
+	if b.CreatorID != "" {
+		vars["build.creator.name"] = condition.Optional(creator.Name)
+		vars["build.creator.email"] = condition.Optional(creator.Email)
+		vars["build.creator.teams"] = condition.Strings(nil)
+	}
+	if pr := b.Detail.PullRequest; pr != nil {
+		vars["build.pull_request.id"] = condition.Optional(pr.Number)
+		vars["build.pull_request.base_branch"] = condition.Optional(pr.BaseBranch)
+		vars["build.pull_request.repository"] = condition.Optional(pr.Repository)
+		vars["build.pull_request.repository.fork"] = condition.Bool(pr.Repository != "" && pr.Repository != pl.Repository)
+		vars["build.pull_request.draft"] = condition.Bool(pr.Draft)
+		vars["build.pull_request.labels"] = condition.Strings(pr.Labels)
+	}
+	builtIn := serverVariables(planInput{org: org, pipeline: pl, build: b})
+	return condition.Env{Vars: vars, Lookup: func(name string) (string, bool) {
+		for _, env := range []map[string]string{builtIn, b.Detail.Env, b.Detail.PipelineEnv} {
+			if v, ok := env[name]; ok {
+				return v, true
+			}
+		}
+		return "", false
+	}}
+}
+
+// conditionSource is build.source for the language, which has no word for our own client.
+func conditionSource(s string) string {
+	if s == "cli" {
+		return "api"
+	}
+	return strings.ToLower(s)
+}

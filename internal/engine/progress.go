@@ -1,0 +1,366 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/live"
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+// progress carries what happens to jobs through their steps, the steps behind those, and the
+// build, within one transaction. What it reads and writes depends on what the event reaches, not
+// on the size of the build: an event that ends no step touches one job, its step, its group and the
+// build.
+type progress struct {
+	ctx   context.Context
+	tx    *store.Tx
+	e     *Engine
+	now   time.Time
+	hint  func(...string)
+	build store.Build
+
+	steps   map[string]*store.Step // loaded or fresh
+	changed []string               // ids of loaded steps to be saved, in order of first change
+	before  map[string]ci.Signal   // of steps whose signal may have changed since it was last told
+	told    []string               // keys of before, in order
+	fresh   map[string]*freshStep  // steps that this transaction adds
+	order   []string               // keys of fresh, in pipeline order
+	into    []store.Edge           // from steps that exist to fresh ones
+	linked  map[[2]string]bool     // edges of the plan being added
+	keys    map[string]string      // fresh steps by key
+	tally   ci.Tally               // the build's, as it will be
+}
+
+// freshStep is a step that is not in the database yet: it and its jobs are inserted in the state
+// in which the transaction leaves them.
+type freshStep struct {
+	step *store.Step
+	jobs []store.Job  // by their number
+	out  []store.Edge // to any step
+}
+
+// onBuild runs fn with a build locked, then carries through and saves what it changed.
+func (e *Engine) onBuild(ctx context.Context, buildID string, fn func(p *progress) error) error {
+	return e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
+		b, err := tx.LockBuild(ctx, buildID)
+		if err != nil {
+			return missing(err, "No build found")
+		}
+		p := e.progress(ctx, tx, hint, b)
+		if err := fn(p); err != nil {
+			return err
+		}
+		return p.finish()
+	})
+}
+
+func (e *Engine) progress(ctx context.Context, tx *store.Tx, hint func(...string), b store.Build) *progress {
+	return &progress{
+		ctx: ctx, tx: tx, e: e, now: e.Now(), hint: hint, build: b, tally: b.Jobs,
+		steps: map[string]*store.Step{}, before: map[string]ci.Signal{}, fresh: map[string]*freshStep{},
+	}
+}
+
+func (p *progress) step(id string) (*store.Step, error) {
+	if s, ok := p.steps[id]; ok {
+		return s, nil
+	}
+	s, err := p.tx.Step(p.ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("step %s: %w", id, err)
+	}
+	p.steps[id] = &s
+	return &s, nil
+}
+
+// touch is called before a step changes: it remembers what the step last told its dependants.
+func (p *progress) touch(s *store.Step) {
+	if _, ok := p.before[s.ID]; ok {
+		return
+	}
+	p.before[s.ID] = s.Signal()
+	p.told = append(p.told, s.ID)
+	if p.fresh[s.ID] == nil {
+		p.changed = append(p.changed, s.ID)
+	}
+}
+
+// apply lets an event happen to a job, saves the job and counts it.
+func (p *progress) apply(j store.Job, ev ci.JobEvent) (store.Job, error) {
+	from := j.Class()
+	next, err := j.Job.Apply(ev, p.now)
+	if err != nil {
+		return j, err
+	}
+	was := j.State
+	j.Job = next
+	if next.Lease.State == ci.LeaseOffered {
+		j.AgentID = next.Lease.Agent
+	}
+	if err := p.save(j); err != nil {
+		return j, err
+	}
+	if j.State != was {
+		if err := p.jobMoved(j); err != nil {
+			return j, err
+		}
+	}
+	return j, p.count(j.StepID, from, j.Class())
+}
+
+// jobMoved hints at whoever acts on a job's new state.
+func (p *progress) jobMoved(j store.Job) error {
+	switch {
+	case j.State == ci.JobScheduled && j.Kind == ci.JobTrigger:
+		p.hint(live.Child)
+	case j.State == ci.JobScheduled:
+		p.hint(live.Assign)
+	case j.State == ci.JobLimited, j.State.Terminal() && j.ConcurrencyGroup != "":
+		p.hint(live.Admit)
+	case j.State == ci.JobBlocked:
+		s, err := p.step(j.StepID)
+		if err != nil {
+			return err
+		}
+		p.build.BlockedState = s.Spec.Manual.BlockedState
+	}
+	return nil
+}
+
+// save writes a job, or keeps it where its step is fresh.
+func (p *progress) save(j store.Job) error {
+	f := p.fresh[j.StepID]
+	if f == nil {
+		return p.tx.UpdateJob(p.ctx, j)
+	}
+	f.jobs[j.Number] = j
+	return nil
+}
+
+// count moves one job of a step from one class to another, in the step, its group and the build.
+func (p *progress) count(stepID string, from, to ci.Class) error {
+	if from == to {
+		return nil
+	}
+	var d ci.Tally
+	return p.add(stepID, d.Move(from, to))
+}
+
+// add adds to the tallies of a step, its group and the build.
+func (p *progress) add(stepID string, d ci.Tally) error {
+	p.tally = p.tally.Add(d)
+	for id := stepID; id != ""; {
+		s, err := p.step(id)
+		if err != nil {
+			return err
+		}
+		p.touch(s)
+		s.Jobs = s.Jobs.Add(d)
+		id = s.GroupID
+	}
+	return nil
+}
+
+// settle tells dependants what changed until nothing does.
+func (p *progress) settle() error {
+	for len(p.told) > 0 {
+		id := p.told[0]
+		p.told = p.told[1:]
+		before := p.before[id]
+		delete(p.before, id)
+		s := p.steps[id]
+		if after := s.Signal(); after != before {
+			if err := p.tell(s, before, after); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (p *progress) tell(s *store.Step, before, after ci.Signal) error {
+	edges, err := p.edgesFrom(s.ID)
+	if err != nil {
+		return err
+	}
+	for _, edge := range edges {
+		to, err := p.step(edge.To)
+		if err != nil {
+			return err
+		}
+		deps := to.Deps.Count(edge.Edge, to.Step, before, after)
+		if err := p.setDeps(to, deps); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *progress) edgesFrom(id string) ([]store.Edge, error) {
+	if f := p.fresh[id]; f != nil {
+		return f.out, nil
+	}
+	return p.tx.EdgesFrom(p.ctx, id)
+}
+
+// setDeps changes what a step waits for and, where that decides something, its jobs.
+func (p *progress) setDeps(s *store.Step, deps ci.Deps) error {
+	if deps == s.Deps {
+		return nil
+	}
+	p.touch(s)
+	was := s.Deps.Readiness()
+	s.Deps = deps
+	if now := deps.Readiness(); now != was {
+		return p.release(s)
+	}
+	return nil
+}
+
+// release moves the jobs of a step that wait to where its dependencies want them.
+func (p *progress) release(s *store.Step) error {
+	jobs, err := p.jobsOf(s)
+	if err != nil {
+		return err
+	}
+	for _, j := range jobs {
+		for _, ev := range released(s.Deps.Readiness(), j) {
+			if j, err = p.apply(j, ev); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (p *progress) jobsOf(s *store.Step) ([]store.Job, error) {
+	if s.Kind == ci.StepGroup {
+		return nil, nil
+	}
+	if f := p.fresh[s.ID]; f != nil {
+		return append([]store.Job(nil), f.jobs...), nil
+	}
+	return p.tx.JobsOfStep(p.ctx, s.ID)
+}
+
+// released lists what happens to a job when the readiness of its step is known. Jobs that have
+// begun, ended or been let go are left alone.
+func released(r ci.Readiness, j store.Job) []ci.JobEvent {
+	waits := j.State == ci.JobPending || j.State == ci.JobWaiting
+	switch {
+	case r == ci.DepsMet && j.State.NotRun():
+		return []ci.JobEvent{ci.JobDepsOpen{}, ci.JobDepsMet{Limited: j.ConcurrencyGroup != ""}}
+	case r == ci.DepsMet && waits:
+		return []ci.JobEvent{ci.JobDepsMet{Limited: j.ConcurrencyGroup != ""}}
+	case r == ci.DepsFailed && (waits || j.State == ci.JobBlocked):
+		return []ci.JobEvent{ci.JobDepsFailed{}}
+	case r == ci.DepsOpen && (j.State == ci.JobPending || j.State == ci.JobBlocked || j.State.NotRun()):
+		return []ci.JobEvent{ci.JobDepsOpen{}}
+	}
+	return nil
+}
+
+// finish settles, brings the build to the state its jobs amount to, and saves everything.
+func (p *progress) finish() error {
+	for {
+		if err := p.settle(); err != nil {
+			return err
+		}
+		was := p.build.State
+		if err := p.advanceBuild(); err != nil {
+			return err
+		}
+		if p.build.State != ci.BuildFailing || was == ci.BuildFailing {
+			break
+		}
+		if err := p.cancelFailing(); err != nil {
+			return err
+		}
+	}
+	if err := p.insertFresh(); err != nil {
+		return err
+	}
+	for _, id := range p.changed {
+		if err := p.tx.UpdateStep(p.ctx, *p.steps[id]); err != nil {
+			return err
+		}
+	}
+	p.hint(live.Build(p.build.ID), live.Pipeline(p.build.PipelineID), live.Organization(p.build.OrganizationID))
+	return p.tx.UpdateBuild(p.ctx, p.build)
+}
+
+// advanceBuild applies the new tally to the build. A build that is not planned yet, or was ended
+// before it was, has no tally to apply.
+func (p *progress) advanceBuild() error {
+	if p.tally == p.build.Jobs && p.build.State != ci.BuildCanceling {
+		return nil
+	}
+	ev := ci.BuildEvent(ci.BuildProgressed{Jobs: p.tally})
+	if p.build.State == ci.BuildCreating {
+		ev = ci.BuildPlanned{Jobs: p.tally}
+	}
+	return p.buildEvent(ev)
+}
+
+// buildEvent lets an event happen to the build and notes what follows outside it.
+func (p *progress) buildEvent(ev ci.BuildEvent) error {
+	was := p.build.State
+	next, err := p.build.Build.Apply(ev, p.now)
+	if err != nil {
+		return err
+	}
+	p.build.Build = next
+	if next.State == was {
+		return nil
+	}
+	return p.buildMoved(was)
+}
+
+// cancelFailing ends the jobs that are not worth running in a failing build.
+func (p *progress) cancelFailing() error {
+	jobs, err := p.tx.OpenJobs(p.ctx, p.build.ID)
+	if err != nil {
+		return err
+	}
+	for _, j := range jobs {
+		s, err := p.step(j.StepID)
+		if err != nil {
+			return err
+		}
+		if s.Spec.Command == nil || !s.Spec.Command.CancelOnBuildFailing || j.Class() == ci.ClassFailing {
+			continue
+		}
+		if _, err := p.cancelJob(j, "cancel_on_build_failing"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// insertFresh writes the steps that the transaction added, then their jobs and edges.
+func (p *progress) insertFresh() error {
+	for _, id := range p.order {
+		f := p.fresh[id]
+		if err := p.tx.InsertStep(p.ctx, *f.step); err != nil {
+			return err
+		}
+		for _, j := range f.jobs {
+			if err := p.tx.InsertJob(p.ctx, j); err != nil {
+				return err
+			}
+		}
+	}
+	edges := p.into
+	for _, id := range p.order {
+		edges = append(edges, p.fresh[id].out...)
+	}
+	for _, edge := range edges {
+		if err := p.tx.InsertEdge(p.ctx, p.build.ID, edge); err != nil {
+			return err
+		}
+	}
+	return nil
+}

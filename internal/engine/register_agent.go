@@ -1,0 +1,167 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/live"
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+// RegisterAgent is what an agent says of itself when it registers.
+type RegisterAgent struct {
+	Token              store.AgentToken
+	Name               string // may hold %hostname, %random and %pid; "": invented
+	Hostname           string
+	OS                 string
+	Arch               string
+	Version            string
+	Build              string
+	PID                int
+	MachineID          string
+	IP                 string
+	UserAgent          string
+	Tags               []string
+	Features           []string
+	Priority           string // "" or an integer
+	IgnoreInDispatches bool
+}
+
+// RegisterAgent begins an agent's session and returns it with the session's token. The agent may
+// run jobs once it has connected.
+func (e *Engine) RegisterAgent(ctx context.Context, op RegisterAgent) (store.Agent, string, error) {
+	token := NewToken("bkaa_")
+	a, err := e.newAgent(op, token)
+	if err != nil {
+		return a, "", err
+	}
+	err = e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
+		q, err := e.queueOf(ctx, tx, op)
+		if err != nil {
+			return err
+		}
+		a.QueueID = q.ID
+		if a.Name, err = e.agentName(ctx, tx, op); err != nil {
+			return err
+		}
+		hint(live.Fleet)
+		return tx.InsertAgent(ctx, a)
+	})
+	return a, token, err
+}
+
+func (e *Engine) newAgent(op RegisterAgent, token string) (store.Agent, error) {
+	now := e.Now()
+	a := store.Agent{
+		Agent: ci.Agent{State: ci.AgentRegistered, LastSeen: now},
+		ID:    e.NewID(), ClusterID: op.Token.ClusterID, TokenHash: HashToken(token), AgentTokenID: op.Token.ID,
+		Hostname: op.Hostname, OS: op.OS, Arch: op.Arch, Version: op.Version, Build: op.Build, PID: op.PID,
+		MachineID: op.MachineID, IP: op.IP, UserAgent: op.UserAgent, Tags: nonNil(op.Tags), Features: nonNil(op.Features),
+		IgnoreInDispatches: op.IgnoreInDispatches, CreatedAt: now,
+	}
+	if op.Priority != "" {
+		n, err := strconv.Atoi(op.Priority)
+		if err != nil {
+			return a, refuse(Invalid, "The agent's priority %q is not a whole number.", op.Priority)
+		}
+		a.Priority = &n
+	}
+	return a, nil
+}
+
+func nonNil(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
+}
+
+// queueOf finds the queue that an agent serves: the one its queue tag names, else the cluster's
+// default.
+func (e *Engine) queueOf(ctx context.Context, tx *store.Tx, op RegisterAgent) (store.Queue, error) {
+	key := ""
+	for _, t := range op.Tags {
+		if k, v, ok := strings.Cut(t, "="); ok && k == "queue" {
+			key = v
+		}
+	}
+	if key == "" {
+		c, err := tx.Cluster(ctx, op.Token.ClusterID)
+		if err != nil {
+			return store.Queue{}, err
+		}
+		return tx.QueueByID(ctx, c.DefaultQueueID)
+	}
+	q, err := tx.Queue(ctx, op.Token.ClusterID, key)
+	if !errors.Is(err, store.ErrNotFound) {
+		return q, err
+	}
+	if !e.OpenQueues {
+		return q, e.unknownAgentQueue(ctx, tx, op.Token.ClusterID, key)
+	}
+	return e.createQueue(ctx, tx, op.Token.ClusterID, key, "")
+}
+
+func (e *Engine) unknownAgentQueue(ctx context.Context, tx *store.Tx, clusterID, key string) error {
+	queues, err := tx.Queues(ctx, clusterID)
+	if err != nil {
+		return err
+	}
+	var known []string
+	for _, q := range queues {
+		known = append(known, q.Key)
+	}
+	return refuse(Invalid, "The queue %q does not exist; the queues are: %s. Create it, or start the agent with one of these.",
+		key, strings.Join(known, ", "))
+}
+
+// agentName expands an agent's name and makes it unique among the live agents of its cluster: a
+// checkout directory is named for it.
+func (e *Engine) agentName(ctx context.Context, tx *store.Tx, op RegisterAgent) (string, error) {
+	pattern := firstNonEmpty(strings.TrimSpace(op.Name), "%hostname-%random")
+	for attempt := 1; attempt <= 10; attempt++ {
+		name := strings.NewReplacer(
+			"%hostname", firstNonEmpty(op.Hostname, "agent"), "%pid", strconv.Itoa(op.PID), "%random", randomText(6),
+		).Replace(pattern)
+		taken, err := tx.AgentNameTaken(ctx, op.Token.ClusterID, name)
+		if err != nil || !taken {
+			return name, err
+		}
+		if !strings.Contains(op.Name, "%random") {
+			pattern = firstNonEmpty(op.Name, "%hostname") + "-%random"
+		}
+	}
+	return "", fmt.Errorf("no free name for an agent called %q", op.Name)
+}
+
+func randomText(n int) string {
+	const letters = "abcdefghijklmnopqrstuvwxyz234567" // 32: a byte's low bits are uniform
+	b := make([]byte, n)
+	rand.Read(b) // never fails (crypto/rand)
+	for i := range b {
+		b[i] = letters[b[i]%32]
+	}
+	return string(b)
+}
+
+// NewToken returns a new secret with 256 bits of randomness behind a prefix that names its kind.
+func NewToken(prefix string) string {
+	b := make([]byte, 32)
+	rand.Read(b) // never fails (crypto/rand)
+	return prefix + base64.RawURLEncoding.EncodeToString(b)
+}
+
+// HashToken is what is stored of a token. Tokens are random, so a plain hash cannot be reversed;
+// looking one up by its hash takes the same time whatever the caller guessed right.
+func HashToken(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,193 @@
+package engine
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+// PromiseFailure says that a running job will fail with a status. Promising another status than
+// before is a Conflict.
+func (e *Engine) PromiseFailure(ctx context.Context, jobID string, status int) error {
+	return e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
+		if status == 0 {
+			return refuse(Invalid, "The promised exit status must not be 0.")
+		}
+		if j.State != ci.JobRunning && j.State != ci.JobCanceling && j.State != ci.JobTimingOut {
+			return refuse(Invalid, "The job is %s, not running.", j.State)
+		}
+		if j.Promised != nil && *j.Promised != status {
+			return refuse(Conflict, "The job has promised exit status %d already.", *j.Promised)
+		}
+		spec, err := j.Spec()
+		if err != nil {
+			return err
+		}
+		retried, err := p.wouldRetry(j, status)
+		if err != nil {
+			return err
+		}
+		_, err = p.apply(j, ci.JobPromise{ExitStatus: status, Hard: !retried && !spec.SoftFail.Matches(status)})
+		return err
+	})
+}
+
+// wouldRetry says whether a rule would retry the job if it ended with a status.
+func (p *progress) wouldRetry(j store.Job, status int) (bool, error) {
+	s, err := p.step(j.StepID)
+	if err != nil || s.Spec.Command == nil {
+		return false, err
+	}
+	j.ExitStatus, j.State = &status, ci.JobFinished
+	for n, r := range s.Spec.Command.Retry.Automatic {
+		if ruleMatches(r, j) {
+			used, err := p.tx.CountRetries(p.ctx, j.StepID, j.Number, n)
+			return used < r.Limit, err
+		}
+	}
+	return false, nil
+}
+
+// onJob runs fn with a job as it is now and its build locked.
+func (e *Engine) onJob(ctx context.Context, jobID string, fn func(p *progress, j store.Job) error) error {
+	job, err := e.Store.Job(ctx, jobID)
+	if err != nil {
+		return missing(err, "No job found")
+	}
+	return e.onBuild(ctx, job.BuildID, func(p *progress) error {
+		j, err := p.tx.Job(ctx, jobID)
+		if err != nil {
+			return err
+		}
+		return fn(p, j)
+	})
+}
+
+// SetJobTimeout changes how long a job may run, counted from its start.
+func (e *Engine) SetJobTimeout(ctx context.Context, jobID, minutes string) error {
+	n, err := strconv.Atoi(minutes)
+	if err != nil || n < 1 {
+		return refuse(Invalid, "The timeout %q is not a positive number of minutes.", minutes)
+	}
+	return e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
+		pl, err := p.tx.PipelineByID(ctx, j.PipelineID)
+		if err != nil {
+			return err
+		}
+		switch {
+		case j.State.Terminal():
+			return refuse(Invalid, "The job has ended.")
+		case effectiveTimeout(n, pl) != n:
+			return refuse(Invalid, "The timeout of %d minutes is longer than the pipeline allows.", n)
+		case j.TimeoutMinutes > 0 && n > j.TimeoutMinutes+60:
+			return refuse(Invalid, "The timeout may be raised by at most 60 minutes.")
+		}
+		j.TimeoutMinutes = n
+		if !j.StartedAt.IsZero() {
+			j.TimeoutAt = timeoutAt(j, j.StartedAt)
+		}
+		return p.tx.UpdateJob(ctx, j)
+	})
+}
+
+// SetJobPriority changes a job's rank in dispatch.
+func (e *Engine) SetJobPriority(ctx context.Context, jobID string, priority int) (store.Job, error) {
+	var out store.Job
+	err := e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
+		if j.State.Terminal() {
+			return refuse(Invalid, "The job has ended.")
+		}
+		j.Priority, out = priority, j
+		out.Priority = priority
+		return p.tx.UpdateJob(ctx, j)
+	})
+	return out, err
+}
+
+// UpdateStep changes an attribute of a step, given by id or key: its label (replaced or appended
+// to) or the priority of its open jobs.
+func (e *Engine) UpdateStep(ctx context.Context, buildID, step, attribute, value string, appends bool) error {
+	return e.onBuild(ctx, buildID, func(p *progress) error {
+		s, err := p.findStep(step)
+		if err != nil {
+			return err
+		}
+		switch attribute {
+		case "label":
+			p.touch(s)
+			if appends {
+				value = s.Label + value
+			}
+			s.Label = value
+			return nil
+		case "priority":
+			return p.setPriority(s, value)
+		}
+		return refuse(Invalid, "The step attribute %q can't be changed; label and priority can.", attribute)
+	})
+}
+
+func (p *progress) setPriority(s *store.Step, value string) error {
+	n, err := strconv.Atoi(value)
+	if err != nil {
+		return refuse(Invalid, "Priority must be an integer")
+	}
+	jobs, err := p.tx.JobsOfStep(p.ctx, s.ID)
+	if err != nil {
+		return err
+	}
+	for _, j := range jobs {
+		if j.State.Terminal() {
+			continue
+		}
+		j.Priority = n
+		if err := p.tx.UpdateJob(p.ctx, j); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// AdmitJob lets a job go that its concurrency group has room for. Whether it has is worked out
+// anew here; false says that it has not.
+func (e *Engine) AdmitJob(ctx context.Context, jobID string, ahead int) (bool, error) {
+	admitted := false
+	err := e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
+		admitted = false
+		if j.State != ci.JobLimited {
+			return nil
+		}
+		held, err := p.tx.GroupHolders(ctx, j.ConcurrencyGroup)
+		if err != nil {
+			return err
+		}
+		if j.ConcurrencyMethod == "eager" {
+			ahead = 0
+		}
+		if held+ahead >= j.Concurrency {
+			return nil
+		}
+		admitted = true
+		_, err = p.apply(j, ci.JobAdmitted{})
+		return err
+	})
+	return admitted, err
+}
+
+// ExpireJob ends a job that no agent took since before a time.
+func (e *Engine) ExpireJob(ctx context.Context, jobID string, before time.Time) error {
+	return e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
+		if !j.CreatedAt.Before(before) || (j.State != ci.JobScheduled && j.State != ci.JobLimited) {
+			return nil
+		}
+		spec, err := j.Spec()
+		if err != nil {
+			return err
+		}
+		_, err = p.apply(j, ci.JobExpire{Soft: spec.SoftFail.Any})
+		return err
+	})
+}

@@ -1,0 +1,183 @@
+package engine
+
+import (
+	"context"
+	"errors"
+
+	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/pipeline"
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+// UploadPipeline adds steps to a running build.
+type UploadPipeline struct {
+	JobID    string
+	UUID     string // idempotency key
+	Pipeline []byte // JSON as received
+	Replace  bool   // remove the steps that have not started first
+}
+
+// UploadPipeline applies an upload as a whole or not at all. An upload that is refused is recorded,
+// so that the same uuid gets the same answer; the build is as it was.
+func (e *Engine) UploadPipeline(ctx context.Context, op UploadPipeline) (store.Upload, error) {
+	job, err := e.Store.Job(ctx, op.JobID)
+	if err != nil {
+		return store.Upload{}, missing(err, "No job found")
+	}
+	up := store.Upload{JobID: op.JobID, UUID: op.UUID, BuildID: job.BuildID, State: "applied", CreatedAt: e.Now()}
+	err = e.onBuild(ctx, job.BuildID, func(p *progress) error {
+		known, err := p.tx.Upload(ctx, op.JobID, op.UUID)
+		if err == nil {
+			up = known
+			return nil
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		if up.Jobs, err = p.upload(op, job); err != nil {
+			return err
+		}
+		return p.tx.InsertUpload(ctx, up)
+	})
+	var refused *Refused
+	if err = planRefusal(err); errors.As(err, &refused) {
+		up.State, up.Message, up.Jobs = "rejected", refused.Message, 0
+		return e.rejectUpload(ctx, up)
+	}
+	return up, err
+}
+
+// rejectUpload records a refusal, unless the same upload was applied meanwhile.
+func (e *Engine) rejectUpload(ctx context.Context, up store.Upload) (store.Upload, error) {
+	err := e.Store.Update(ctx, func(tx *store.Tx) error {
+		known, err := tx.Upload(ctx, up.JobID, up.UUID)
+		if err == nil {
+			up = known
+			return nil
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		return tx.InsertUpload(ctx, up)
+	})
+	return up, err
+}
+
+func (p *progress) upload(op UploadPipeline, job store.Job) (int, error) {
+	if p.build.State.Finished() || p.build.State == ci.BuildCanceling {
+		return 0, refuse(Invalid, "You can only change the pipeline of a running build")
+	}
+	if err := requireAllow(p.build); err != nil {
+		return 0, err
+	}
+	uploader, err := p.step(job.StepID)
+	if err != nil {
+		return 0, err
+	}
+	if op.Replace {
+		if err := p.removeUnstarted(uploader); err != nil {
+			return 0, err
+		}
+	}
+	plan, pl, err := p.planUpload(op.Pipeline)
+	if err != nil {
+		return 0, err
+	}
+	p.build.NextPosition++
+	return plan.JobCount(), p.addPlan(plan, placement{
+		pipeline: pl, uploader: uploader, scheduledAt: job.ScheduledAt,
+		position: uploadPosition(uploader.Position, p.build.NextPosition),
+	})
+}
+
+func (p *progress) planUpload(source []byte) (pipeline.Plan, store.Pipeline, error) {
+	pl, err := p.tx.PipelineByID(p.ctx, p.build.PipelineID)
+	if err != nil {
+		return pipeline.Plan{}, pl, err
+	}
+	org, err := p.tx.OrganizationByID(p.ctx, pl.OrganizationID)
+	if err != nil {
+		return pipeline.Plan{}, pl, err
+	}
+	doc, err := pipeline.ParseJSON(source)
+	if err != nil {
+		return pipeline.Plan{}, pl, err
+	}
+	var failed error
+	plan, err := doc.Plan(pipeline.Facts{
+		Condition: conditionEnv(org, pl, p.build),
+		Branch:    p.build.Branch,
+		UsedKeys: func(key string) bool {
+			_, err := p.tx.StepByKey(p.ctx, p.build.ID, key)
+			if err != nil && !errors.Is(err, store.ErrNotFound) {
+				failed = err
+			}
+			return err == nil
+		},
+	}, p.e.Limits.Upload)
+	return plan, pl, errors.Join(failed, err)
+}
+
+// uploadPosition is where an upload's steps begin: right behind the uploading step, the newest
+// upload first.
+func uploadPosition(after string, n int64) string {
+	const width = 999_999
+	return after + sixDigits(width-n)
+}
+
+func sixDigits(n int64) string {
+	b := []byte("000000")
+	for i := len(b) - 1; i >= 0 && n > 0; i, n = i-1, n/10 {
+		b[i] = byte('0' + n%10)
+	}
+	return string(b)
+}
+
+// removeUnstarted takes the steps out of the build of which nothing has started, besides the one
+// that uploads. Their keys are free again.
+func (p *progress) removeUnstarted(uploader *store.Step) error {
+	steps, err := p.tx.Steps(p.ctx, p.build.ID)
+	if err != nil {
+		return err
+	}
+	for i := range steps {
+		s := &steps[i]
+		if s.ID == uploader.ID || s.ID == uploader.GroupID || !unstarted(s) {
+			continue
+		}
+		if err := p.remove(s.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func unstarted(s *store.Step) bool {
+	t := s.Jobs
+	return t.Total() > 0 && t.Total() == t[ci.ClassWaiting]+t[ci.ClassBlocked]+t[ci.ClassReady]
+}
+
+// remove takes one step out: its jobs become skipped and uncounted, and nothing waits for it.
+func (p *progress) remove(id string) error {
+	s, err := p.step(id)
+	if err != nil {
+		return err
+	}
+	jobs, err := p.jobsOf(s)
+	if err != nil {
+		return err
+	}
+	for _, j := range jobs {
+		if j.State.Held() {
+			return nil // an agent is about to start it: it stays
+		}
+	}
+	for _, j := range jobs {
+		if _, err := p.apply(j, ci.JobSkip{Reason: "replaced by a pipeline upload"}); err != nil {
+			return err
+		}
+	}
+	p.touch(s)
+	s.Gone, s.Key = true, ""
+	return nil
+}

@@ -1,0 +1,96 @@
+// Package live tells whoever listens in this process that something changed.
+//
+// It carries no data and promises nothing: a hint may be lost, repeated or late, and says only that
+// looking again is worth while. Whoever depends on seeing a change looks on a timer too.
+package live
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// Hub fans hints out by topic. The zero value is ready.
+type Hub struct {
+	// Deaf drops every hint; tests prove with it that correctness does not rest on them.
+	Deaf atomic.Bool
+
+	mu   sync.Mutex
+	subs map[string]map[*Subscription]struct{}
+}
+
+// Subscription is one listener. C receives at most one hint that was not taken yet.
+type Subscription struct {
+	C      <-chan struct{}
+	c      chan struct{}
+	hub    *Hub
+	topics []string
+}
+
+// Topics that parts of the program agree on.
+const (
+	Assign = "assign" // a job may be runnable or an agent idle
+	Admit  = "admit"  // a concurrency group may have room
+	Plan   = "plan"   // a build waits to be planned
+	Relay  = "relay"  // the outbox may have something
+	Child  = "child"  // a trigger job waits for its build
+	Fleet  = "fleet"  // agents came, went or changed
+)
+
+// Build is the topic of one build.
+func Build(id string) string { return "build:" + id }
+
+// Agent is the topic of one agent: what it is to do.
+func Agent(id string) string { return "agent:" + id }
+
+// Pipeline is the topic of a pipeline's list of builds.
+func Pipeline(id string) string { return "pipeline:" + id }
+
+// Organization is the topic of an organization's overview.
+func Organization(id string) string { return "organization:" + id }
+
+// Subscribe listens to topics until Close.
+func (h *Hub) Subscribe(topics ...string) *Subscription {
+	c := make(chan struct{}, 1)
+	s := &Subscription{C: c, c: c, hub: h, topics: topics}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.subs == nil {
+		h.subs = map[string]map[*Subscription]struct{}{}
+	}
+	for _, t := range topics {
+		if h.subs[t] == nil {
+			h.subs[t] = map[*Subscription]struct{}{}
+		}
+		h.subs[t][s] = struct{}{}
+	}
+	return s
+}
+
+// Close ends the subscription. It may be called twice.
+func (s *Subscription) Close() {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	for _, t := range s.topics {
+		delete(s.hub.subs[t], s)
+		if len(s.hub.subs[t]) == 0 {
+			delete(s.hub.subs, t)
+		}
+	}
+}
+
+// Publish hints at topics. It never waits.
+func (h *Hub) Publish(topics ...string) {
+	if h.Deaf.Load() {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, t := range topics {
+		for s := range h.subs[t] {
+			select {
+			case s.c <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
