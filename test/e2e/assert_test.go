@@ -47,7 +47,7 @@ func assert(answer any, text string) error {
 	return nil
 }
 
-// segment is a name, an index or #, and filters.
+// segment is a name, an index or len, and filters.
 var segment = regexp.MustCompile(`^([^\[]+)((?:\[[^\]]*\])*)$`)
 
 // find follows a path such as jobs[step_key=test].0.state.
@@ -93,7 +93,7 @@ func step(v any, name string) (any, error) {
 		}
 		return got, nil
 	case []any:
-		if name == "#" {
+		if name == "len" {
 			return len(v), nil
 		}
 		i, err := strconv.Atoi(name)
@@ -139,7 +139,7 @@ func TestAssertionsFindValues(t *testing.T) {
 	}
 	for text, holds := range map[string]bool{
 		"state=passed": true, "state=failed": false, "state~^pass": true,
-		"jobs.#=2": true, "jobs.1.key=b": true, "jobs[key=b].n=null": true, "jobs[key=a].n=1": true,
+		"jobs.len=2": true, "jobs.1.key=b": true, "jobs[key=b].n=null": true, "jobs[key=a].n=1": true,
 		"jobs[key=c].n=1": false, "none=1": false, "jobs.2.key=a": false,
 	} {
 		if err := assert(answer, text); (err == nil) != holds {

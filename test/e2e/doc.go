@@ -26,7 +26,7 @@
 //
 // PATH is below the organization, or below the build if it begins with "build".
 // An assertion is a path into the answer with = and a value or ~ and a regular
-// expression: state=passed, jobs.#=2, jobs[step_key=test].exit_status=0.
+// expression: state=passed, jobs.len=2, jobs[step_key=test].exit_status=0.
 //
 // The programs wait-for FILE and hold FILE are on the PATH of scripts and jobs.
 // The first waits until FILE exists, the second makes FILE and waits until it is
