@@ -154,6 +154,11 @@ func (s *Shell) command(ctx context.Context, extra Env, argv []string) (*exec.Cm
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
+	select {
+	case <-s.Kill:
+		return nil, fmt.Errorf("%s was not started: the job is being ended", argv[0])
+	default:
+	}
 	path, err := s.LookPath(argv[0])
 	if err != nil {
 		return nil, err

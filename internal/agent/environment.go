@@ -1,0 +1,131 @@
+package agent
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/slipway-ci/slipway/internal/agent/shell"
+	"github.com/slipway-ci/slipway/internal/agent/wire"
+)
+
+// messageBytes bounds BUILDKITE_MESSAGE, because the kernel bounds a variable
+// (buildkite-agent v3.138, agent/job_runner.go).
+const messageBytes = 64 << 10
+
+// environment is what a job's processes see, lowest first: the agent's own
+// environment without what configures agents, what the server sent, and what
+// this agent decides. It also returns the names of the server's variables that
+// the agent replaced with another value.
+func (w *worker) environment(job wire.Job) (env shell.Env, ignored []string) {
+	env = base(w.set.Env)
+	sent := shell.Env(job.Env).Clone()
+	delete(sent, "BUILDKITE_AGENT_TOKEN")
+	env = env.With(sent)
+	for name, value := range w.own(job, sent) {
+		if old, had := sent[name]; had && old != value {
+			ignored = append(ignored, name)
+		}
+		env[name] = value
+	}
+	slices.Sort(ignored)
+	if len(ignored) > 0 {
+		env["BUILDKITE_IGNORED_ENV"] = strings.Join(ignored, ",")
+	}
+	if message := env["BUILDKITE_MESSAGE"]; len(message) > messageBytes {
+		env["BUILDKITE_MESSAGE"] = strings.ToValidUTF8(message[:messageBytes-64], "") + "[value truncated]"
+	}
+	env["PATH"] = w.tools + string(filepath.ListSeparator) + env["PATH"]
+	if env["TERM"] == "" && !w.set.NoPTY {
+		env["TERM"] = "xterm-256color"
+	}
+	return env, ignored
+}
+
+// own are the variables that the agent decides.
+func (w *worker) own(job wire.Job, sent shell.Env) shell.Env {
+	s, api := w.set, w.client()
+	env := shell.Env{
+		"BUILDKITE_AGENT_ENDPOINT":              api.Endpoint,
+		"BUILDKITE_AGENT_ACCESS_TOKEN":          w.jobToken(job),
+		"BUILDKITE_AGENT_DEBUG":                 strconv.FormatBool(s.Debug),
+		"BUILDKITE_AGENT_PID":                   strconv.Itoa(os.Getpid()),
+		"BUILDKITE_AGENT_EXPERIMENT":            strings.Join(s.Experiments, ","),
+		"BUILDKITE_BIN_PATH":                    w.tools,
+		"BUILDKITE_CONFIG_PATH":                 s.ConfigPath,
+		"BUILDKITE_BUILD_PATH":                  s.BuildPath,
+		"BUILDKITE_SOCKETS_PATH":                s.SocketsPath,
+		"BUILDKITE_HOOKS_PATH":                  s.HooksPath,
+		"BUILDKITE_ADDITIONAL_HOOKS_PATHS":      strings.Join(s.AdditionalHooksPaths, ","),
+		"BUILDKITE_PLUGINS_PATH":                s.PluginsPath,
+		"BUILDKITE_CHECKOUT_OVERRIDE_MODE":      s.CheckoutOverride,
+		"BUILDKITE_SSH_KEYSCAN":                 strconv.FormatBool(!s.NoSSHKeyscan),
+		"BUILDKITE_COMMAND_EVAL":                strconv.FormatBool(!s.NoCommandEval),
+		"BUILDKITE_PLUGINS_ENABLED":             strconv.FormatBool(!s.NoPlugins && !s.NoCommandEval && !s.NoLocalHooks),
+		"BUILDKITE_LOCAL_HOOKS_ENABLED":         strconv.FormatBool(!s.NoLocalHooks && !s.NoCommandEval),
+		"BUILDKITE_STRICT_SINGLE_HOOKS":         strconv.FormatBool(s.StrictSingleHooks),
+		"BUILDKITE_SHELL":                       s.Shell,
+		"BUILDKITE_HOOKS_SHELL":                 s.HooksShell,
+		"BUILDKITE_REDACTED_VARS":               strings.Join(s.RedactedVars, ","),
+		"BUILDKITE_CANCEL_GRACE_PERIOD":         seconds(s.CancelGrace.Seconds()),
+		"BUILDKITE_SIGNAL_GRACE_PERIOD_SECONDS": seconds(s.SignalGrace.Seconds()),
+	}
+	if s.FreshPlugins {
+		env["BUILDKITE_PLUGINS_ALWAYS_CLONE_FRESH"] = "true"
+	}
+	if s.NoPTY {
+		env["BUILDKITE_PTY"] = "false"
+	}
+	for name, values := range api.Headers {
+		env["BUILDKITE_REQUEST_HEADER_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))] = strings.Join(values, ",")
+	}
+	w.checkoutSettings(env, sent)
+	return env
+}
+
+func seconds(s float64) string { return fmt.Sprintf("%.0f", s) }
+
+// checkoutSettings adds the variables of the checkout. With the override mode
+// "none" the job's own win; otherwise the flags are the agent's, and the
+// switches are where the agent departs from the default or the mode is strict.
+func (w *worker) checkoutSettings(env, sent shell.Env) {
+	s := w.set
+	put := func(name, value string) {
+		if _, has := sent[name]; !has || s.CheckoutOverride != "none" {
+			env[name] = value
+		}
+	}
+	put("BUILDKITE_GIT_CLONE_FLAGS", s.GitCloneFlags)
+	put("BUILDKITE_GIT_FETCH_FLAGS", s.GitFetchFlags)
+	put("BUILDKITE_GIT_CHECKOUT_FLAGS", s.GitCheckoutFlags)
+	put("BUILDKITE_GIT_CLEAN_FLAGS", s.GitCleanFlags)
+	strict := s.CheckoutOverride == "strict"
+	if s.NoGitSubmodules || strict {
+		put("BUILDKITE_GIT_SUBMODULES", strconv.FormatBool(!s.NoGitSubmodules))
+	}
+	if s.SkipCheckout || strict {
+		put("BUILDKITE_SKIP_CHECKOUT", strconv.FormatBool(s.SkipCheckout))
+	}
+}
+
+// keptPrefixes are those variables of the agent's environment that jobs need
+// although they look like its configuration: credentials for artifact stores.
+var keptPrefixes = []string{
+	"BUILDKITE_S3_", "BUILDKITE_GS_", "BUILDKITE_ARTIFACTORY_", "BUILDKITE_AZURE_", "BUILDKITE_ARTIFACT_UPLOAD_",
+}
+
+// base removes from the process's environment what configures agents and, if
+// the agent itself runs in a job, what belongs to that job.
+func base(list []string) shell.Env {
+	env := shell.FromList(list)
+	for name := range env {
+		kept := slices.ContainsFunc(keptPrefixes, func(p string) bool { return strings.HasPrefix(name, p) })
+		if strings.HasPrefix(name, "SLIPWAY_") || strings.HasPrefix(name, "BUILDKITE") && !kept {
+			delete(env, name)
+		}
+	}
+	return env
+}

@@ -1,0 +1,74 @@
+package agent
+
+import (
+	"slices"
+	"sync"
+)
+
+// feed is what the server wants of a worker, as its stream and pings tell.
+// Disconnecting is final; of pauses and resumes the last one counts; jobs queue
+// up, and one that was accepted is not offered again.
+type feed struct {
+	mu         sync.Mutex
+	jobs       []string
+	accepted   []string // the last few
+	paused     bool
+	disconnect bool
+	streaming  bool
+	down       bool // the stream failed at least once
+	wake       chan struct{}
+}
+
+func newFeed() *feed { return &feed{wake: make(chan struct{}, 1)} }
+
+// remembered is how many accepted jobs are known, to drop late repetitions.
+const remembered = 16
+
+func (f *feed) update(change func()) {
+	f.mu.Lock()
+	change()
+	f.mu.Unlock()
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (f *feed) resume()         { f.update(func() { f.paused = false }) }
+func (f *feed) pause()          { f.update(func() { f.paused = true }) }
+func (f *feed) stop()           { f.update(func() { f.disconnect = true }) }
+func (f *feed) healthy(ok bool) { f.update(func() { f.streaming, f.down = ok, !ok }) }
+
+func (f *feed) assign(job string) {
+	f.update(func() {
+		f.paused = false
+		if job != "" && !slices.Contains(f.jobs, job) && !slices.Contains(f.accepted, job) {
+			f.jobs = append(f.jobs, job)
+		}
+	})
+}
+
+func (f *feed) markAccepted(job string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.accepted = append(f.accepted, job)
+	if len(f.accepted) > remembered {
+		f.accepted = f.accepted[1:]
+	}
+}
+
+// next is what to do now.
+type next struct {
+	job                                 string
+	paused, disconnect, streaming, down bool
+}
+
+func (f *feed) next() next {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := next{paused: f.paused, disconnect: f.disconnect, streaming: f.streaming, down: f.down}
+	if !f.paused && !f.disconnect && len(f.jobs) > 0 {
+		n.job, f.jobs = f.jobs[0], f.jobs[1:]
+	}
+	return n
+}

@@ -1,0 +1,198 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/slipway-ci/slipway/internal/agent/job"
+	"github.com/slipway-ci/slipway/internal/agent/logstream"
+	"github.com/slipway-ci/slipway/internal/agent/wire"
+)
+
+// afterlife is how long a job's last log and its end are offered to a server
+// that is away.
+const afterlife = 15 * time.Minute
+
+// runner is one accepted job.
+type runner struct {
+	*worker
+	job    wire.Job
+	client *wire.Client
+	log    *slog.Logger
+}
+
+// runJob runs an accepted job and reports its end. It returns the job's exit
+// status, and whether the job ran at all.
+func (w *worker) runJob(j wire.Job) (status int, ran bool) {
+	w.rest.begin()
+	defer w.rest.end()
+	r := &runner{
+		worker: w, job: j, log: w.log.With("job", j.ID),
+		client: w.client().WithToken(w.jobToken(j)),
+	}
+	err := wire.Retry(w.life, wire.CallStart, w.retrying("start"), func(ctx context.Context, _ int) error {
+		return r.client.Start(ctx, j.ID, time.Now())
+	})
+	if err != nil {
+		r.log.Warn("Job not started", "error", err)
+		return 0, false
+	}
+	r.log.Info("Job started")
+	finish := r.run()
+	r.finish(finish)
+	r.log.Info("Job finished", "status", finish.ExitStatus, "signal", finish.Signal, "reason", finish.SignalReason)
+	status, err = strconv.Atoi(finish.ExitStatus)
+	if err != nil || status < 0 {
+		status = 1
+	}
+	return status, true
+}
+
+// run runs the job's phases with its log and its state poll beside them.
+func (r *runner) run() wire.Finish {
+	uploads, stopUploads := context.WithCancel(context.WithoutCancel(r.life))
+	defer stopUploads()
+	ctx, cancel := context.WithCancelCause(r.life)
+	defer cancel(nil)
+	log, err := logstream.New(uploads, logstream.Config{
+		MaxSize:  r.job.ChunksMaxSizeBytes,
+		Interval: time.Duration(r.job.ChunksIntervalSeconds) * time.Second,
+		Upload:   r.upload,
+	})
+	if err != nil {
+		r.log.Error("The server's job cannot be run", "error", err)
+		return wire.Finish{ExitStatus: "-1", SignalReason: "process_run_error"}
+	}
+	kill, over := make(chan struct{}), make(chan struct{})
+	var beside sync.WaitGroup
+	beside.Go(func() { r.pollState(ctx, over, cancel) })
+	beside.Go(func() { r.endAfterGrace(ctx, over, kill) })
+	result := job.Run(ctx, r.config(log, kill))
+	canceled := context.Cause(ctx)
+	close(over)
+	cancel(nil)
+	beside.Wait()
+	limit := time.AfterFunc(afterlife, stopUploads)
+	defer limit.Stop()
+	if errors.Is(canceled, job.ErrAgentStop) {
+		limit.Reset(r.set.CancelGrace)
+	}
+	f := outcome(result, canceled)
+	f.ChunksFailedCount = log.Close()
+	return f
+}
+
+func (r *runner) config(log *logstream.Stream, kill <-chan struct{}) job.Config {
+	env, ignored := r.environment(r.job)
+	secrets, err := job.ParseSecrets(r.job.Step)
+	if err != nil {
+		r.log.Warn("The job's secrets cannot be read", "error", err)
+	}
+	return job.Config{
+		ID: r.job.ID, Env: env, Ignored: ignored, Secrets: secrets,
+		Log:    logstream.NewTimestamper(log, time.Now),
+		Client: r.client, RedactedVars: r.set.RedactedVars, Tool: r.tools + "/buildkite-agent",
+		PTY: !r.set.NoPTY, Signal: r.set.signal, Grace: r.set.SignalGrace, Kill: kill,
+	}
+}
+
+// outcome is what the server is told. Canceled jobs have no status of their own,
+// whatever their processes made of the signal.
+func outcome(result job.Result, canceled error) wire.Finish {
+	switch {
+	case errors.Is(canceled, job.ErrCanceled), errors.Is(canceled, job.ErrTimedOut):
+		return wire.Finish{ExitStatus: "-1", Signal: "SIGTERM", SignalReason: "cancel"}
+	case canceled != nil:
+		return wire.Finish{ExitStatus: "-1", Signal: "SIGTERM", SignalReason: "agent_stop"}
+	case result.Setup:
+		return wire.Finish{ExitStatus: "-1", SignalReason: "process_run_error"}
+	case result.Signal != "":
+		return wire.Finish{ExitStatus: "-1", Signal: result.Signal}
+	}
+	return wire.Finish{ExitStatus: strconv.Itoa(result.Status)}
+}
+
+func (r *runner) upload(ctx context.Context, c logstream.Chunk) error {
+	err := r.client.UploadChunk(ctx, r.job.ID, wire.Chunk(c))
+	if err != nil && !wire.CallChunk.Policy().Again(err) {
+		return fmt.Errorf("%w: %w", err, logstream.ErrRefused)
+	}
+	return err
+}
+
+// pollState asks whether the job is still wanted.
+func (r *runner) pollState(ctx context.Context, over <-chan struct{}, cancel context.CancelCauseFunc) {
+	timer := time.NewTimer(rand.N(r.states))
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-over:
+			return
+		case <-ctx.Done():
+			return
+		}
+		if cause := r.state(ctx); cause != nil {
+			r.log.Info("Ending the job", "reason", cause)
+			cancel(cause)
+			return
+		}
+		timer.Reset(r.states)
+	}
+}
+
+// state asks once, and returns why the job should end.
+func (r *runner) state(ctx context.Context) error {
+	state, err := r.client.JobState(ctx, r.job.ID)
+	switch {
+	case wire.Status(err) == http.StatusUnauthorized:
+		return fmt.Errorf("%w: the server no longer knows its token", job.ErrCanceled)
+	case err != nil && ctx.Err() == nil:
+		r.log.Warn("Job state not answered", "error", err)
+	case state == "canceling", state == "canceled":
+		return job.ErrCanceled
+	case state == "timing_out", state == "timed_out":
+		return job.ErrTimedOut
+	}
+	return nil
+}
+
+// endAfterGrace closes kill when a job that is being ended has had its time.
+func (r *runner) endAfterGrace(ctx context.Context, over <-chan struct{}, kill chan<- struct{}) {
+	select {
+	case <-over:
+		return
+	case <-ctx.Done():
+	}
+	grace := time.NewTimer(r.set.CancelGrace)
+	defer grace.Stop()
+	select {
+	case <-over:
+	case <-grace.C:
+		close(kill)
+	}
+}
+
+func (r *runner) finish(f wire.Finish) {
+	f.FinishedAt = time.Now().UTC().Format(time.RFC3339Nano)
+	f.IgnoreAgentInDispatches = r.set.DisconnectAfterJob
+	budget := afterlife
+	if r.life.Err() != nil {
+		budget = disconnectBudget
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.life), budget)
+	defer cancel()
+	err := wire.Retry(ctx, wire.CallFinish, r.retrying("finish"), func(ctx context.Context, _ int) error {
+		return r.client.Finish(ctx, r.job.ID, f)
+	})
+	if err != nil {
+		r.log.Warn("The job's end was not taken by the server", "error", err)
+	}
+}
