@@ -17,6 +17,8 @@ func open(t testing.TB, dir string, o joblog.Options) *joblog.Store {
 	return s
 }
 
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
 func closeStore(t testing.TB, s *joblog.Store) {
 	t.Helper()
 	if err := s.Close(); err != nil {

@@ -149,6 +149,7 @@ func (t *Tracker) place(y, col int) {
 	delta := y - t.y
 	t.y, t.col, t.pending = y, col, false
 	t.row(y).redrawn = true
+	t.bound()
 	t.line = t.line[:0]
 	if t.draw != nil {
 		t.draw.move(delta, col)

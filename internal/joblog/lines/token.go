@@ -10,8 +10,6 @@ type kind uint8
 
 const (
 	more    kind = iota // the token is not complete
-	text                // body is the bytes to show
-	newline             // line feed
 	control             // code is the control character
 	csi                 // code is the final byte, body the parameters
 	esc                 // code is the byte after ESC
@@ -36,14 +34,9 @@ const (
 	escape = 0x1b
 )
 
-// next returns the token at the start of b, which is not empty. If last, b holds all there is.
+// next returns the token at the start of b, which is neither text nor a line feed. If last, b holds all there is.
 func next(b []byte, last bool) token {
 	switch c := b[0]; {
-	case c >= ' ' && c != 0x7f || c == '\t':
-		n := textLen(b)
-		return token{kind: text, size: n, body: b[:n]}
-	case c == '\n':
-		return token{kind: newline, size: 1}
 	case c == '\r' || c == '\b':
 		return token{kind: control, code: c, size: 1}
 	case c != escape:

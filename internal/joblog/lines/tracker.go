@@ -19,8 +19,9 @@ type Tracker struct {
 
 	carry []byte // start of a token whose end has not come
 	pos   int64  // offset of the next byte to be understood
+	limit int64  // offset where the current block ends at the latest
 
-	ring [ScreenRows]Row
+	ring [ringSize]Row // the rows that have not settled, from head on
 	head int
 	size int
 	next int64 // number of the next new row
@@ -34,6 +35,9 @@ type Tracker struct {
 	dirty   bool // line belongs to the current row
 	line    []byte
 }
+
+// ringSize is ScreenRows rounded up to a power of two, for speed.
+const ringSize = 128
 
 type position struct {
 	row int64
@@ -98,23 +102,30 @@ func (t *Tracker) blank() int {
 	return 0
 }
 
-func (t *Tracker) row(i int) *Row { return &t.ring[(t.head+i)%ScreenRows] }
+func (t *Tracker) row(i int) *Row { return &t.ring[(t.head+i)%ringSize] }
 
-// consume returns the bytes of a last token that is not complete.
+// consume returns the bytes of a last token that is not complete. Text and line ends, nearly all there is, take the short way.
 func (t *Tracker) consume(b []byte, last bool) []byte {
 	for len(b) > 0 {
-		room := t.room()
-		if room <= 0 && (b[0]&0xc0 != 0x80 || room <= -3) {
+		if t.pos >= t.limit && (b[0]&0xc0 != 0x80 || t.pos >= t.limit+3) {
 			t.scroll()
+		}
+		switch c := b[0]; {
+		case c >= ' ' && c != 0x7f || c == '\t':
+			n := int(min(int64(textLen(b)), max(t.limit-t.pos, 1)))
+			t.pos += int64(n)
+			t.text(b[:n])
+			b = b[n:]
+			continue
+		case c == '\n':
+			t.pos++
+			t.newline()
+			b = b[1:]
 			continue
 		}
 		tok := next(b, last)
 		if tok.kind == more {
 			return b
-		}
-		if tok.kind == text && int64(tok.size) > room {
-			tok.size = int(max(room, 1))
-			tok.body = b[:tok.size]
 		}
 		t.pos += int64(tok.size)
 		b = b[tok.size:]
@@ -123,22 +134,17 @@ func (t *Tracker) consume(b []byte, last bool) []byte {
 	return nil
 }
 
-// room is how many bytes the current block may still grow.
-func (t *Tracker) room() int64 {
+// bound sets how far the current block may grow.
+func (t *Tracker) bound() {
 	r := t.row(t.y)
-	limit := int64(RowBytes)
+	t.limit = r.blockStart + RowBytes
 	if r.redrawn {
-		limit = RedrawBytes
+		t.limit = r.blockStart + RedrawBytes
 	}
-	return limit - (t.pos - r.blockStart)
 }
 
 func (t *Tracker) apply(tok token) {
 	switch tok.kind {
-	case text:
-		t.text(tok.body)
-	case newline:
-		t.newline()
 	case control:
 		t.control(tok.code)
 	case csi:
@@ -170,6 +176,7 @@ func (t *Tracker) text(b []byte) {
 // redraw notes that r is no longer a mere sequence of text. Moving the cursor on its own draws nothing, so the move is passed on here.
 func (t *Tracker) redraw(r *Row) {
 	r.redrawn = true
+	t.bound()
 	t.line, t.dirty = t.line[:0], true
 	if t.pending && t.draw != nil {
 		t.draw.move(0, t.col)
@@ -208,6 +215,7 @@ func (t *Tracker) newline() {
 		t.push(t.pos)
 	} else {
 		t.y++
+		t.bound()
 	}
 	if t.draw != nil {
 		t.draw.newline(fresh)
@@ -232,11 +240,12 @@ func (t *Tracker) push(start int64) {
 	t.y = t.size - 1
 	*t.row(t.y) = Row{Line: t.next, Block: t.next, Start: start, blockStart: start, Style: t.style, Time: t.clock, clock: t.clock}
 	t.next++
+	t.bound()
 }
 
 func (t *Tracker) settle() {
 	r := *t.row(0)
-	t.head = (t.head + 1) % ScreenRows
+	t.head = (t.head + 1) % ringSize
 	t.size--
 	if t.emit != nil {
 		t.emit(r)
