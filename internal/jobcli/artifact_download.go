@@ -95,6 +95,9 @@ func (p *program) fetch(ctx context.Context, c *wire.Client, a wire.Artifact, t 
 	if a.UploadDestination != "" && strings.Contains(a.UploadDestination, "://") && !strings.HasPrefix(a.UploadDestination, "http") {
 		return fmt.Errorf("it is kept in %s, which this command cannot read", a.UploadDestination)
 	}
+	if !filepath.IsLocal(t.path) {
+		return errors.New("its path names no file")
+	}
 	root, err := os.OpenRoot(t.dir)
 	if err != nil {
 		return err

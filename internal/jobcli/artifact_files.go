@@ -165,35 +165,3 @@ func parallel(ctx context.Context, workers, n int, do func(i int) error) error {
 	running.Wait()
 	return context.Cause(ctx)
 }
-
-// contentTypes are the types of common build products, as
-// internal/mime/mime.go of buildkite-agent v3.138.1 has them. The system's own
-// tables are not asked, so that a build answers alike on every machine.
-var contentTypes = map[string]string{
-	".7z": "application/x-7z-compressed", ".apk": "application/vnd.android.package-archive",
-	".avif": "image/avif", ".bz2": "application/x-bzip2", ".conf": "text/plain",
-	".css": "text/css", ".csv": "text/csv", ".deb": "application/octet-stream",
-	".dmg": "application/octet-stream", ".dump": "application/octet-stream",
-	".exe": "application/octet-stream", ".gif": "image/gif", ".htm": "text/html",
-	".html": "text/html", ".ico": "image/x-icon", ".jar": "application/java-archive",
-	".jpeg": "image/jpeg", ".jpg": "image/jpeg", ".js": "application/javascript",
-	".json": "application/json", ".log": "text/plain", ".mp3": "audio/mpeg",
-	".mp4": "video/mp4", ".pdf": "application/pdf", ".png": "image/png",
-	".rpm": "application/x-redhat-package-manager", ".sh": "application/x-sh",
-	".so": "application/octet-stream", ".svg": "image/svg+xml", ".tar": "application/x-tar",
-	".ttf": "font/ttf", ".txt": "text/plain", ".war": "application/java-archive",
-	".wasm": "application/wasm", ".wav": "audio/x-wav", ".webm": "video/webm",
-	".webp": "image/webp", ".woff": "font/woff", ".woff2": "font/woff2",
-	".xml": "text/xml", ".xz": "application/x-xz", ".yaml": "text/yaml",
-	".yml": "text/yaml", ".zip": "application/zip",
-}
-
-func contentType(given, name string) string {
-	if given != "" {
-		return given
-	}
-	if t, ok := contentTypes[strings.ToLower(filepath.Ext(name))]; ok {
-		return t
-	}
-	return "binary/octet-stream"
-}

@@ -1,7 +1,6 @@
 package jobcli
 
 import (
-	"context"
 	"os"
 	"os/exec"
 	"strconv"
@@ -79,13 +78,15 @@ func TestDoneOnce(t *testing.T) {
 	if got := j.run(t.Context(), "lock", "do", "k"); got.out != "do\n" {
 		t.Errorf("first do = %+v", got)
 	}
-	second := make(chan run)
-	go func() { second <- j.run(context.WithoutCancel(t.Context()), "lock", "do", "k") }()
+	var waiting sync.WaitGroup
+	var second run
+	waiting.Go(func() { second = j.run(t.Context(), "lock", "do", "k") })
 	if got := j.run(t.Context(), "lock", "done", "k"); got.status != 0 {
 		t.Errorf("done = %+v", got)
 	}
-	if got := <-second; got.out != "done\n" {
-		t.Errorf("second do = %+v", got)
+	waiting.Wait()
+	if second.out != "done\n" {
+		t.Errorf("second do = %+v", second)
 	}
 }
 

@@ -78,13 +78,16 @@ func (p *program) retry(ctx context.Context, call wire.Call, try func(ctx contex
 // explain adds to an error what the user can do about it.
 func explain(err error) string {
 	var why string
+	if errors.Is(err, context.Canceled) {
+		return err.Error()
+	}
 	switch _, unanswered := errors.AsType[*url.Error](err); {
 	case wire.Status(err) == http.StatusUnauthorized:
 		why = "the server does not accept this token (any more): the job may have finished or been canceled"
 	case isCertificate(err):
 		why = "the server's certificate is not trusted here: install its authority, or set SSL_CERT_FILE"
 	case unanswered:
-		why = "check that BUILDKITE_AGENT_ENDPOINT can be reached from where this job runs"
+		why = "check that the server (BUILDKITE_AGENT_ENDPOINT) can be reached from where this job runs"
 	default:
 		return err.Error()
 	}
