@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/secret"
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
@@ -53,8 +54,8 @@ func (p *progress) accept(j store.Job, agentID string) (Accepted, error) {
 	if err := requireAllow(p.build); err != nil {
 		return Accepted{}, err
 	}
-	token := NewToken("bkaj_")
-	j.TokenHash = HashToken(token)
+	token := secret.NewToken("bkaj_")
+	j.TokenHash = secret.HashToken(token)
 	if j, err = p.apply(j, ci.JobAccept{Agent: agentID}); err != nil {
 		return Accepted{}, acceptRefusal(j, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/slipway-ci/slipway/internal/secret"
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
@@ -34,8 +35,8 @@ func (e *Engine) Bootstrap(ctx context.Context, op Bootstrap) (Bootstrap, error)
 	if !slugPattern.MatchString(op.Organization) || slices.Contains(Reserved, op.Organization) {
 		return op, refuse(Invalid, "%q cannot be an organization's slug: use lower-case letters, digits and dashes, and not the first part of a route.", op.Organization)
 	}
-	op.APIToken = firstNonEmpty(op.APIToken, NewToken("bkua_"))
-	op.AgentToken = firstNonEmpty(op.AgentToken, NewToken("bkct_"))
+	op.APIToken = firstNonEmpty(op.APIToken, secret.NewToken("bkua_"))
+	op.AgentToken = firstNonEmpty(op.AgentToken, secret.NewToken("bkct_"))
 	err := e.Store.Update(ctx, func(tx *store.Tx) error {
 		orgs, err := tx.Organizations(ctx)
 		if err != nil {
@@ -61,20 +62,20 @@ func (e *Engine) bootstrap(ctx context.Context, tx *store.Tx, op Bootstrap) erro
 		tx.InsertUser(ctx, owner),
 		tx.InsertMember(ctx, org.ID, owner.ID, "admin"),
 		tx.InsertAPIToken(ctx, store.APIToken{
-			ID: e.NewID(), OrganizationID: org.ID, UserID: owner.ID, TokenHash: HashToken(op.APIToken),
+			ID: e.NewID(), OrganizationID: org.ID, UserID: owner.ID, TokenHash: secret.HashToken(op.APIToken),
 			Description: "First token", Scopes: Scopes, CreatedAt: now,
 		}),
 		tx.InsertAgentToken(ctx, store.AgentToken{
-			ID: e.NewID(), ClusterID: cluster.ID, TokenHash: HashToken(op.AgentToken), Description: "First token", CreatedAt: now,
+			ID: e.NewID(), ClusterID: cluster.ID, TokenHash: secret.HashToken(op.AgentToken), Description: "First token", CreatedAt: now,
 		}),
 	)
 }
 
 // NewSignInLink makes a token that signs a user in once, before a time.
 func (e *Engine) NewSignInLink(ctx context.Context, userID string, expires time.Time) (string, error) {
-	token := NewToken("")
+	token := secret.NewToken("")
 	return token, e.Store.Update(ctx, func(tx *store.Tx) error {
-		return tx.InsertSignInLink(ctx, HashToken(token), userID, expires)
+		return tx.InsertSignInLink(ctx, secret.HashToken(token), userID, expires)
 	})
 }
 
@@ -82,7 +83,7 @@ func (e *Engine) NewSignInLink(ctx context.Context, userID string, expires time.
 // refused.
 func (e *Engine) UseSignInLink(ctx context.Context, link string) (session string, err error) {
 	err = e.Store.Update(ctx, func(tx *store.Tx) error {
-		user, err := tx.UseSignInLink(ctx, HashToken(link), e.Now())
+		user, err := tx.UseSignInLink(ctx, secret.HashToken(link), e.Now())
 		if err != nil {
 			return missing(err, "This sign-in link has been used or has expired. Restart the server, or run `slipway sign-in`, for a new one.")
 		}
@@ -102,18 +103,18 @@ func (e *Engine) SignIn(ctx context.Context, userID string) (session string, err
 }
 
 func (e *Engine) newSession(ctx context.Context, tx *store.Tx, userID string) (string, error) {
-	token, now := NewToken(""), e.Now()
+	token, now := secret.NewToken(""), e.Now()
 	if err := tx.ExpireSessions(ctx, now); err != nil {
 		return "", err
 	}
 	return token, tx.InsertSession(ctx, store.Session{
-		TokenHash: HashToken(token), UserID: userID, CreatedAt: now, ExpiresAt: now.Add(SignInTerm),
+		TokenHash: secret.HashToken(token), UserID: userID, CreatedAt: now, ExpiresAt: now.Add(SignInTerm),
 	})
 }
 
 // SignOut ends a session.
 func (e *Engine) SignOut(ctx context.Context, session string) error {
-	return e.Store.Update(ctx, func(tx *store.Tx) error { return tx.DeleteSession(ctx, HashToken(session)) })
+	return e.Store.Update(ctx, func(tx *store.Tx) error { return tx.DeleteSession(ctx, secret.HashToken(session)) })
 }
 
 // UpdateUser saves a user's name, address and password hash.

@@ -3,9 +3,6 @@ package engine
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -13,6 +10,7 @@ import (
 
 	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/live"
+	"github.com/slipway-ci/slipway/internal/secret"
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
@@ -38,7 +36,7 @@ type RegisterAgent struct {
 // RegisterAgent begins an agent's session and returns it with the session's token. The agent may
 // run jobs once it has connected.
 func (e *Engine) RegisterAgent(ctx context.Context, op RegisterAgent) (store.Agent, string, error) {
-	token := NewToken("bkaa_")
+	token := secret.NewToken("bkaa_")
 	a, err := e.newAgent(op, token)
 	if err != nil {
 		return a, "", err
@@ -62,7 +60,7 @@ func (e *Engine) newAgent(op RegisterAgent, token string) (store.Agent, error) {
 	now := e.Now()
 	a := store.Agent{
 		Agent: ci.Agent{State: ci.AgentRegistered, LastSeen: now},
-		ID:    e.NewID(), ClusterID: op.Token.ClusterID, TokenHash: HashToken(token), AgentTokenID: op.Token.ID,
+		ID:    e.NewID(), ClusterID: op.Token.ClusterID, TokenHash: secret.HashToken(token), AgentTokenID: op.Token.ID,
 		Hostname: op.Hostname, OS: op.OS, Arch: op.Arch, Version: op.Version, Build: op.Build, PID: op.PID,
 		MachineID: op.MachineID, IP: op.IP, UserAgent: op.UserAgent, Tags: nonNil(op.Tags), Features: nonNil(op.Features),
 		IgnoreInDispatches: op.IgnoreInDispatches, CreatedAt: now,
@@ -150,18 +148,4 @@ func randomText(n int) string {
 		b[i] = letters[b[i]%32]
 	}
 	return string(b)
-}
-
-// NewToken returns a new secret with 256 bits of randomness behind a prefix that names its kind.
-func NewToken(prefix string) string {
-	b := make([]byte, 32)
-	rand.Read(b) // never fails (crypto/rand)
-	return prefix + base64.RawURLEncoding.EncodeToString(b)
-}
-
-// HashToken is what is stored of a token. Tokens are random, so a plain hash cannot be reversed;
-// looking one up by its hash takes the same time whatever the caller guessed right.
-func HashToken(token string) string {
-	sum := sha256.Sum256([]byte(token))
-	return hex.EncodeToString(sum[:])
 }

@@ -1,0 +1,132 @@
+// Package httperr stands between errors and HTTP: what status an error is, what the caller is told
+// and what is logged. The two texts are different fields: a caller never sees the cause of a fault.
+//
+// A status is part of the protocols. Agents retry 429 and 5xx and give up on every other 4xx
+// (agent v3.138.1, api/retryable.go), so a refusal must be a 4xx and a fault a 5xx.
+package httperr
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+
+	"github.com/slipway-ci/slipway/internal/engine"
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+// Error is an answer that is not a success.
+type Error struct {
+	Status  int
+	Message string            // for the caller
+	Fields  map[string]string // validation errors by field
+	Err     error             // for the log; nil for refusals
+}
+
+func (e *Error) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("%d %s: %v", e.Status, e.Message, e.Err)
+	}
+	return fmt.Sprintf("%d %s", e.Status, e.Message)
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// New returns a refusal with a status.
+func New(status int, format string, args ...any) *Error {
+	return &Error{Status: status, Message: fmt.Sprintf(format, args...)}
+}
+
+var statuses = map[engine.Why]int{
+	engine.Invalid: http.StatusUnprocessableEntity, engine.Missing: http.StatusNotFound,
+	engine.Conflict: http.StatusUnprocessableEntity, engine.Forbidden: http.StatusForbidden,
+}
+
+// Of finds out what an error is to the caller.
+func Of(err error) *Error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	if r, ok := errors.AsType[*engine.Refused](err); ok {
+		return &Error{Status: statuses[r.Why], Message: r.Message, Fields: r.Fields}
+	}
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return New(http.StatusRequestEntityTooLarge, "The request is larger than %d bytes.", tooLarge.Limit)
+	}
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return New(http.StatusNotFound, "Not Found")
+	case errors.Is(err, context.Canceled):
+		return &Error{Status: 499, Message: "The request was given up.", Err: err}
+	}
+	return &Error{Status: http.StatusInternalServerError, Message: "Something went wrong on the server; its log has the cause.", Err: err}
+}
+
+// Handler serves a function that returns its error. render writes an answer for it; faults are
+// logged here and nowhere else. After the function has begun to answer, nothing is rendered.
+func Handler(log *slog.Logger, render func(http.ResponseWriter, *http.Request, *Error), fn func(http.ResponseWriter, *http.Request) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		tw := &tracked{ResponseWriter: w}
+		err := fn(tw, r)
+		if err == nil {
+			return
+		}
+		e := Of(err)
+		if e.Status >= 500 {
+			log.ErrorContext(r.Context(), "request", "method", r.Method, "path", r.URL.Path, "err", e.Err)
+		}
+		if !tw.begun {
+			render(w, r, e)
+		}
+	})
+}
+
+// tracked notes whether an answer has begun.
+type tracked struct {
+	http.ResponseWriter
+	begun bool
+}
+
+func (t *tracked) WriteHeader(status int) {
+	t.begun = true
+	t.ResponseWriter.WriteHeader(status)
+}
+
+func (t *tracked) Write(b []byte) (int, error) {
+	t.begun = true
+	return t.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController reach what is underneath.
+func (t *tracked) Unwrap() http.ResponseWriter { return t.ResponseWriter }
+
+// Decode reads a JSON body of at most limit bytes whatever its Content-Type says: scripts post JSON
+// as forms. An empty body leaves v as it is.
+func Decode(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if err != nil {
+		return err
+	}
+	if len(body) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(body, v); err != nil {
+		return New(http.StatusBadRequest, "The request is not the JSON expected here: %v", err)
+	}
+	return nil
+}
+
+// JSON answers with a value.
+func JSON(w http.ResponseWriter, status int, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encoding an answer: %w", err)
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	_, err = w.Write(append(body, '\n'))
+	return err
+}
