@@ -17,6 +17,13 @@ import (
 	"github.com/goccy/go-yaml/parser"
 )
 
+// Bounds within which the positioned parser, whose time is quadratic in some shapes, is used. A
+// document beyond them has no positions, and its duplicate keys go unnoticed: the last one counts.
+const (
+	maxPlacedBytes = 512 << 10
+	maxPlacedLines = 10_000
+)
+
 // MaxSource is the size in bytes above which a document is refused unread.
 const MaxSource = 16 << 20
 
@@ -26,6 +33,8 @@ type Document struct {
 	source *gopipeline.Pipeline // nil: the document is as an agent sent it
 	tree   *tree                // nil: the document has no positions
 	root   value
+	// unplaced says that a person's document has no positions, which a warning tells.
+	unplaced bool
 }
 
 // Parse reads YAML or JSON that a person wrote. File names it in messages. Errors are *Error:
@@ -39,6 +48,7 @@ func Parse(src []byte, file string) (*Document, error) {
 	meaning, meaningErr := readMeaning(src)
 	d := &Document{file: file, source: meaning}
 	d.tree = readPlaces(src, meaningErr, found)
+	d.unplaced = d.tree == nil
 	if err := found.err(); err != nil {
 		return nil, err
 	}
@@ -103,35 +113,28 @@ func readLibrary(src []byte) (*gopipeline.Pipeline, error) {
 // this parser refuses is accepted without positions, because agents accept it.
 func readPlaces(src []byte, meaningErr error, found *problems) *tree {
 	if meaningErr != nil && strings.Contains(meaningErr.Error(), "exceeded max depth") {
-		// The positioned parser has no such limit and takes quadratic time.
+		// The positioned parser has no such bound, and quadratic time.
 		found.add(meaningFault(meaningErr, nil))
 		return nil
 	}
 	file, err := parsePlaces(src)
-	if err != nil {
-		if meaningErr != nil {
-			found.add(syntaxFault(err, meaningErr))
+	switch {
+	case err != nil && meaningErr != nil:
+		found.add(syntaxFault(err, meaningErr))
+		return nil
+	case err != nil:
+		if several(src) {
+			found.add(Position{}, severalDocuments)
 		}
 		return nil
 	}
-	var t *tree
-	for _, doc := range file.Docs {
-		if doc.Body == nil {
-			continue
-		}
-		if t != nil {
-			found.add(tokenPosition(doc.Start), "the file holds several documents; "+
-				"put each in a file of its own, or upload them from a step")
-			return t
-		}
-		t = newTree(doc.Body)
-		t.duplicates(found)
-	}
+	t := oneTree(file, found)
 	switch {
 	case meaningErr == nil:
 	case t != nil && len(t.unbound) > 0:
 		for _, a := range t.unbound {
-			found.add(tokenPosition(a.Start), "the alias `*%s` stands for nothing; define `&%s` before it", tokenText(a.Value), tokenText(a.Value))
+			name := tokenText(a.Value)
+			found.add(tokenPosition(a.Start), "the alias `*%s` stands for nothing; define `&%s` before it", name, name)
 		}
 	default:
 		found.add(meaningFault(meaningErr, t))
@@ -139,9 +142,47 @@ func readPlaces(src []byte, meaningErr error, found *problems) *tree {
 	return t
 }
 
-// parsePlaces runs the positioned parser, which is young: if it should break on a text that the
+const severalDocuments = "the file holds several documents; put each in a file of its own, or upload them from a step"
+
+// oneTree is the tree of the only document; nil if there is none.
+func oneTree(file *ast.File, found *problems) *tree {
+	var t *tree
+	for _, doc := range file.Docs {
+		if doc.Body == nil {
+			continue
+		}
+		if t != nil {
+			found.add(tokenPosition(doc.Start), severalDocuments)
+			return t
+		}
+		t = newTree(doc.Body)
+		t.duplicates(found)
+	}
+	return t
+}
+
+// several looks for a second document with the agent's library, which reads the first alone.
+func several(src []byte) bool {
+	n := 0
+	for _, err := range gopipeline.ParseAll(bytes.NewReader(src)) {
+		if err == nil || warning.Is(err) {
+			n++
+		} else if !strings.Contains(err.Error(), "unsupported type <nil>") {
+			return n > 0
+		}
+		if n > 1 {
+			return true
+		}
+	}
+	return false
+}
+
+// parsePlaces runs the positioned parser. It is young: if it should break on a text that the
 // library reads, the document has no positions, and that is all.
 func parsePlaces(src []byte) (file *ast.File, err error) {
+	if len(src) > maxPlacedBytes || bytes.Count(src, []byte("\n")) > maxPlacedLines {
+		return nil, errors.New("the document is too large to keep positions")
+	}
 	defer func() {
 		if r := recover(); r != nil {
 			file, err = nil, fmt.Errorf("positions are unavailable: %v", r)

@@ -32,8 +32,9 @@ type place struct {
 // tree is the positioned tree of one document.
 type tree struct {
 	root    ast.Node
-	anchors map[*ast.AliasNode]ast.Node // what each alias stands for
-	unbound []*ast.AliasNode            // aliases that stand for nothing
+	anchors map[*ast.AliasNode]ast.Node                           // what each alias stands for
+	unbound []*ast.AliasNode                                      // aliases that stand for nothing
+	pairs   map[*ast.MappingNode]map[string]*ast.MappingValueNode // by key, made when first asked for
 }
 
 func (t *tree) top() place {
@@ -47,7 +48,10 @@ func (t *tree) top() place {
 func newTree(root ast.Node) *tree {
 	b := &binder{names: map[string]ast.Node{}, anchors: map[*ast.AliasNode]ast.Node{}}
 	ast.Walk(b, root)
-	return &tree{root, b.anchors, b.unbound}
+	return &tree{
+		root: root, anchors: b.anchors, unbound: b.unbound,
+		pairs: map[*ast.MappingNode]map[string]*ast.MappingValueNode{},
+	}
 }
 
 type binder struct {
@@ -185,12 +189,12 @@ func (p place) find(names []string, hops *int) *ast.MappingValueNode {
 	if *hops++; *hops > maxHops {
 		return nil
 	}
-	values := p.pairs()
+	at := p.resolve()
+	values := at.pairs()
+	byName := at.byName(values)
 	for _, name := range names {
-		for _, v := range values {
-			if !isMerge(v) && tokenText(v.Key) == name {
-				return v
-			}
+		if v := byName[name]; v != nil {
+			return v
 		}
 	}
 	for _, v := range values {
@@ -204,6 +208,24 @@ func (p place) find(names []string, hops *int) *ast.MappingValueNode {
 		}
 	}
 	return nil
+}
+
+// byName finds a mapping's own pairs by their keys.
+func (p place) byName(values []*ast.MappingValueNode) map[string]*ast.MappingValueNode {
+	m, ok := p.node.(*ast.MappingNode)
+	if ok && p.tree.pairs[m] != nil {
+		return p.tree.pairs[m]
+	}
+	names := make(map[string]*ast.MappingValueNode, len(values))
+	for _, v := range values {
+		if v.Key != nil && !isMerge(v) {
+			names[tokenText(keyNode(v.Key))] = v
+		}
+	}
+	if ok {
+		p.tree.pairs[m] = names
+	}
+	return names
 }
 
 // pairs are the mapping's own pairs; nil if the place is no mapping.

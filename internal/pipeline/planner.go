@@ -42,6 +42,10 @@ func (d *Document) Plan(facts Facts, limits Limits) (Plan, error) {
 		problems: problems{file: d.file},
 		keys:     map[string]int{},
 	}
+	if d.unplaced {
+		p.warn(Position{}, "the document has no line numbers in messages, and keys that stand in it twice go unnoticed; "+
+			"split it if it is very large")
+	}
 	p.top()
 	steps := d.steps()
 	switch {
