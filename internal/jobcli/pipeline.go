@@ -230,9 +230,6 @@ func (p *program) upload(ctx context.Context, c *wire.Client, job string, up wir
 	return p.awaitUpload(ctx, c, job, up.UUID)
 }
 
-// errPending makes the status call be repeated.
-var errPending = errors.New("the server has not applied the pipeline yet")
-
 func (p *program) awaitUpload(ctx context.Context, c *wire.Client, job, uuid string) error {
 	var final error
 	err := wire.Retry(ctx, wire.CallPipelineStatus, nil, func(ctx context.Context, n int) error {
@@ -242,9 +239,6 @@ func (p *program) awaitUpload(ctx context.Context, c *wire.Client, job, uuid str
 		}
 		switch s.State {
 		case "applied":
-			return nil
-		case "pending", "processing":
-			return errPending
 		case "rejected", "failed":
 			final = fmt.Errorf("the server refused it: %s", s.Message)
 		default:

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
@@ -190,13 +191,16 @@ func TestPendingUploadIsAwaited(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		states []string
+		hint   string // Retry-After of the status
+		took   time.Duration
 		status int
 		err    string
 	}{
-		"applied in the end": {[]string{`{"state":"pending"}`, `{"state":"processing"}`, `{"state":"applied"}`}, 0, ""},
-		"rejected":           {[]string{`{"state":"processing"}`, `{"state":"rejected","message":"too many jobs"}`}, 1, "the server refused it: too many jobs"},
-		"unknown state":      {[]string{`{"state":"lost"}`}, 1, `unknown state "lost"`},
-		"never":              {slices.Repeat([]string{`{"state":"pending"}`}, 60), 1, "has not applied the pipeline yet"},
+		"applied in the end": {[]string{`{"state":"pending"}`, `{"state":"processing"}`, `{"state":"applied"}`}, "", 11 * time.Second, 0, ""},
+		"applied soon":       {[]string{`{"state":"pending"}`, `{"state":"processing"}`, `{"state":"applied"}`}, "0.5", 2 * time.Second, 0, ""},
+		"rejected":           {[]string{`{"state":"processing"}`, `{"state":"rejected","message":"too many jobs"}`}, "", 6 * time.Second, 1, "the server refused it: too many jobs"},
+		"unknown state":      {[]string{`{"state":"lost"}`}, "", time.Second, 1, `unknown state "lost"`},
+		"never":              {slices.Repeat([]string{`{"state":"pending"}`}, 60), "", 296 * time.Second, 1, "has not applied the pipeline yet"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -209,11 +213,16 @@ func TestPendingUploadIsAwaited(t *testing.T) {
 						w.WriteHeader(http.StatusAccepted)
 						return
 					}
+					w.Header().Set("Retry-After", tt.hint)
 					answer(w, http.StatusOK, states[0])
 					states = states[1:]
 				})
 				writeFile(t, j.dir, "p.yml", "steps: [{command: x}]")
+				start := time.Now()
 				r := j.run(t.Context(), "pipeline", "upload", "p.yml")
+				if time.Since(start) != tt.took {
+					t.Errorf("took %s, want %s", time.Since(start), tt.took)
+				}
 				if r.status != tt.status || !strings.Contains(r.err, tt.err) || len(states) != 0 {
 					t.Errorf("status %d, %d states left, stderr %q, want %q", r.status, len(states), r.err, tt.err)
 				}

@@ -64,12 +64,25 @@ type UploadState struct {
 	Message string `json:"message"`
 }
 
-// PipelineStatus asks where an upload that was answered with 202 stands.
+// NotYet says that the server has not decided about an upload.
+type NotYet struct {
+	// RetryAfter is how long the server asked to wait; 0 if it did not.
+	RetryAfter time.Duration
+}
+
+// Error says what is awaited.
+func (e *NotYet) Error() string { return "the server has not applied the pipeline yet" }
+
+// PipelineStatus asks where an upload that was answered with 202 stands; n
+// counts the attempts before. The error is a [*NotYet] until that is decided.
 func (c *Client) PipelineStatus(ctx context.Context, jobID, uuid string, n int) (UploadState, error) {
 	var out UploadState
-	_, err := c.do(ctx, call{
+	resp, err := c.do(ctx, call{
 		method: http.MethodGet, path: path("jobs", jobID, "pipelines", uuid),
 		header: backoffSequence(n),
 	}, &out)
+	if err == nil && (out.State == "pending" || out.State == "processing") {
+		err = &NotYet{retryAfter(resp.Header)}
+	}
 	return out, err
 }

@@ -186,14 +186,25 @@ func (p Policy) attempt(ctx context.Context, n int, try func(context.Context, in
 
 // pause is how long to wait after attempt n (from 0) failed with err.
 func (p Policy) pause(n int, err error) time.Duration {
-	if e, ok := errors.AsType[*Error](err); ok && p.RetryAfter && e.RetryAfter > 0 {
-		return e.RetryAfter
+	if asked := askedWait(err); p.RetryAfter && asked > 0 {
+		return asked
 	}
 	wait := time.Duration(float64(p.Wait) * math.Pow(p.Growth, float64(n)))
 	if p.Jitter > 0 {
 		wait += rand.N(p.Jitter)
 	}
 	return wait
+}
+
+// askedWait is the Retry-After that came with err.
+func askedWait(err error) time.Duration {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.RetryAfter
+	}
+	if e, ok := errors.AsType[*NotYet](err); ok {
+		return e.RetryAfter
+	}
+	return 0
 }
 
 // Sleep waits for d, and reports false if ctx ended first.
