@@ -14,7 +14,7 @@ import (
 	"github.com/slipway-ci/slipway/internal/agent/wire"
 )
 
-// Config is what agents are and how they run jobs. [Flags.Config] makes one
+// Config is what agents are and how they run jobs. [Flags.AgentConfig] makes one
 // from the command line; the zero values of optional fields are the defaults
 // of buildkite-agent.
 type Config struct {

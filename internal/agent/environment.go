@@ -1,12 +1,12 @@
 package agent
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/slipway-ci/slipway/internal/agent/shell"
 	"github.com/slipway-ci/slipway/internal/agent/wire"
@@ -70,8 +70,8 @@ func (w *worker) own(job wire.Job, sent shell.Env) shell.Env {
 		"BUILDKITE_SHELL":                       s.Shell,
 		"BUILDKITE_HOOKS_SHELL":                 s.HooksShell,
 		"BUILDKITE_REDACTED_VARS":               strings.Join(s.RedactedVars, ","),
-		"BUILDKITE_CANCEL_GRACE_PERIOD":         seconds(s.CancelGrace.Seconds()),
-		"BUILDKITE_SIGNAL_GRACE_PERIOD_SECONDS": seconds(s.SignalGrace.Seconds()),
+		"BUILDKITE_CANCEL_GRACE_PERIOD":         wholeSeconds(s.CancelGrace),
+		"BUILDKITE_SIGNAL_GRACE_PERIOD_SECONDS": wholeSeconds(s.SignalGrace),
 	}
 	if s.FreshPlugins {
 		env["BUILDKITE_PLUGINS_ALWAYS_CLONE_FRESH"] = "true"
@@ -86,7 +86,7 @@ func (w *worker) own(job wire.Job, sent shell.Env) shell.Env {
 	return env
 }
 
-func seconds(s float64) string { return fmt.Sprintf("%.0f", s) }
+func wholeSeconds(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }
 
 // checkoutSettings adds the variables of the checkout. With the override mode
 // "none" the job's own win; otherwise the flags are the agent's, and the

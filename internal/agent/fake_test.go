@@ -29,10 +29,9 @@ import (
 // polls; tests change its behaviour by its fields before the first request.
 type server struct {
 	*httptest.Server
-	streams   bool // serve the stream instead of answering 404
-	status    map[string]int
-	keepLog   bool // reassemble logs; else only count bytes
-	afterDone func(id string)
+	streams bool // serve the stream instead of answering 404
+	status  map[string]int
+	keepLog bool // reassemble logs; else only count bytes
 
 	mu      sync.Mutex
 	calls   []string
@@ -78,6 +77,10 @@ func newServer(t testing.TB) *server {
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.record(w, r) {
 			mux.ServeHTTP(w, r)
+		}
+		select {
+		case s.changed <- struct{}{}:
+		default:
 		}
 	}))
 	t.Cleanup(s.Close)
@@ -258,6 +261,25 @@ func (s *server) metaData(w http.ResponseWriter, r *http.Request) {
 		reply(w, map[string]bool{"exists": has})
 	case "set":
 		s.data[m.Key] = m.Value
+	}
+}
+
+// await waits until a call of the agent makes the condition true.
+func (s *server) await(t testing.TB, condition func() bool) {
+	t.Helper()
+	limit := time.After(30 * time.Second)
+	for {
+		s.mu.Lock()
+		ok := condition()
+		s.mu.Unlock()
+		if ok {
+			return
+		}
+		select {
+		case <-s.changed:
+		case <-limit:
+			t.Fatal("waited in vain")
+		}
 	}
 }
 

@@ -1,0 +1,83 @@
+package agent
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/google/go-cmp/cmp"
+)
+
+func parseFlags(t *testing.T, file string, args ...string) Config {
+	t.Helper()
+	resolver, err := ConfigFile(strings.NewReader(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f Flags
+	parser, err := kong.New(&f, kong.Resolvers(resolver))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parser.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	c, err := f.AgentConfig("1.2.3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Not parallel: the environment is part of what is tested.
+func TestFlagsBeatEnvironmentBeatsFile(t *testing.T) {
+	t.Setenv("BUILDKITE_AGENT_NAME", "from-env")
+	t.Setenv("BUILDKITE_AGENT_PRIORITY", "from-env")
+	t.Setenv("HOME", "/home/x")
+	c := parseFlags(t, `# comment
+token="abc#def"
+name=from-file
+priority=from-file
+tags="queue=gpu,os=linux"
+spawn=3 # three
+no-pty=true
+build-path="~/builds"
+unknown-key=1
+`, "--name", "from-flag", "--cancel-grace-period=20")
+	got := []any{c.Token, c.Name, c.Priority, c.Tags, c.Spawn, c.NoPTY, c.BuildPath, c.PluginsPath, c.SignalGrace}
+	want := []any{"abc#def", "from-flag", "from-env", []string{"queue=gpu", "os=linux"}, 3, true,
+		"/home/x/builds", "/home/x/builds/.plugins", 19 * time.Second}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestWrongConfigurationsSayWhatToDo(t *testing.T) {
+	t.Parallel()
+	good := Config{Token: "t", Endpoint: "http://x/v3", BuildPath: "/b"}
+	for want, change := range map[string]func(*Config){
+		"--token":               func(c *Config) { c.Token = "" },
+		"--build-path":          func(c *Config) { c.BuildPath = "" },
+		"--queue or with":       func(c *Config) { c.Queue, c.Tags = "a", []string{"queue=b"} },
+		"--spawn 1":             func(c *Config) { c.AcquireJob, c.Spawn = "j", 2 },
+		"--ping-mode \"maybe\"": func(c *Config) { c.PingMode = "maybe" },
+		"--cancel-signal":       func(c *Config) { c.CancelSignal = "SIGWHAT" },
+	} {
+		c := good
+		change(&c)
+		if _, err := c.settings(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want one with %q", err, want)
+		}
+	}
+}
+
+func FuzzConfigFile(f *testing.F) {
+	f.Add("a=\"b\"\nexport c='d' # e\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		values, err := parseConfig(strings.NewReader(text))
+		if err == nil && len(values) > strings.Count(text, "=") {
+			t.Errorf("%q has %d values", text, len(values))
+		}
+	})
+}
