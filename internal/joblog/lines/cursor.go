@@ -20,7 +20,7 @@ func (t *Tracker) esc(c byte) {
 	case 'M':
 		t.up(1)
 	case 'E':
-		t.newline()
+		t.newline(t.pos)
 	case '7':
 		t.save()
 	case '8':
@@ -79,10 +79,11 @@ func first(p []int) int {
 // count is a parameter whose default, and least value, is 1.
 func count(p []int) int { return max(first(p), 1) }
 
-// home starts a new row, since the height of the program's screen, and so the row it means, is not known.
+// home starts a new row, since the height of the program's screen, and so the row it means, is not known. The sequence is part of
+// the new row: read from there it goes to its column once more.
 func (t *Tracker) home(p []int) {
 	if t.row(t.y).Width > 0 {
-		t.newline()
+		t.newline(t.token)
 	}
 	if len(p) > 1 {
 		t.place(t.y, min(count(p[1:]), columns)-1)
@@ -163,7 +164,7 @@ func (t *Tracker) eraseScreen(mode int) {
 	case mode == 1:
 		t.eraseLine(1)
 	case t.row(t.y).Width > 0:
-		t.newline()
+		t.newline(t.token)
 	}
 }
 

@@ -54,7 +54,7 @@ func (x *Index) Lines() (total, settled int64) { return x.tracker.Lines() }
 // Checkpoints returns those set so far. The slice is only ever appended to.
 func (x *Index) Checkpoints() []Checkpoint { return x.settled.Checkpoints }
 
-func (x *Index) settle(r Row) {
+func (x *Index) settle(r *Row) {
 	if r.Line < x.settled.Lines {
 		return // counted before the index was stored
 	}
@@ -76,7 +76,7 @@ func (x *Index) mark() {
 	}
 }
 
-func (s *Settled) note(r Row) {
+func (s *Settled) note(r *Row) {
 	switch {
 	case r.Kind.Header() && len(s.Groups) < MaxGroups:
 		s.Groups = append(s.Groups, Group{Line: r.Line, Name: r.Name, Kind: r.Kind, Open: r.Kind == Expanded, Time: r.Time})
@@ -107,8 +107,8 @@ func (x *Index) Settled() Settled {
 func (x *Index) View() ([]Group, []int64) {
 	s := Settled{Groups: slices.Clone(x.settled.Groups), Errors: slices.Clone(x.settled.Errors)}
 	rest, _ := x.tracker.Rest()
-	for _, r := range rest {
-		s.note(r)
+	for i := range rest {
+		s.note(&rest[i])
 	}
 	return open(s.Groups), s.Errors
 }

@@ -106,7 +106,7 @@ func TestPiecesOfAnySizeGiveTheSameRows(t *testing.T) {
 
 func track(log string, piece int) []Row {
 	var rows []Row
-	tracker := NewTracker(Checkpoint{}, func(r Row) { rows = append(rows, r) })
+	tracker := NewTracker(Checkpoint{}, func(r *Row) { rows = append(rows, *r) })
 	for rest := log; rest != ""; rest = rest[min(piece, len(rest)):] {
 		_, _ = tracker.Write([]byte(rest[:min(piece, len(rest))]))
 	}

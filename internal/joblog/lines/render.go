@@ -36,7 +36,7 @@ type plan struct {
 	done     bool
 }
 
-func (p *plan) add(r Row) {
+func (p *plan) add(r *Row) {
 	if p.done {
 		return
 	}
@@ -46,14 +46,14 @@ func (p *plan) add(r Row) {
 			p.done = true
 			return
 		}
-		p.current = block{first: r, start: r.Start}
+		p.current = block{first: *r, start: r.Start}
 	}
 	b := &p.current
 	b.rows++
 	b.width = max(b.width, r.Width)
 	b.redrawn = b.redrawn || r.redrawn
 	if r.Line >= p.from && r.Line < p.to {
-		p.rows = append(p.rows, r)
+		p.rows = append(p.rows, *r)
 	}
 }
 
@@ -88,8 +88,8 @@ func (p *plan) read(open Source, cp Checkpoint) error {
 		return err
 	}
 	rest, end := t.Rest()
-	for _, row := range rest {
-		p.add(row)
+	for i := range rest {
+		p.add(&rest[i])
 	}
 	if !p.done {
 		p.endBlock(end)

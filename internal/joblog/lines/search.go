@@ -17,7 +17,7 @@ type Hit struct {
 // It reads as much of the log as it takes; stop is asked every few kilobytes.
 func Search(open Source, cp Checkpoint, query string, from int64, limit int, stop func() bool) ([]Hit, error) {
 	s := searcher{from: from, query: []byte(query), fold: !slices.ContainsFunc([]rune(query), unicode.IsUpper)}
-	s.tracker = NewTracker(cp, func(r Row) { s.settled = r.Line })
+	s.tracker = NewTracker(cp, func(r *Row) { s.settled = r.Line })
 	s.tracker.seen = s.look
 	full := func() bool { return s.full(limit) || stop() }
 	if err := feed(open, cp.Offset, s.tracker, full); err != nil {
@@ -71,7 +71,7 @@ func (s *searcher) folded(text []byte) []byte {
 // At returns the number of the first line from cp on whose time is not before ms, or the number of lines if there is none.
 func At(open Source, cp Checkpoint, ms int64) (int64, error) {
 	found, last := int64(-1), cp.Line
-	look := func(r Row) {
+	look := func(r *Row) {
 		if found < 0 && r.Time >= ms {
 			found = r.Line
 		}
@@ -82,8 +82,8 @@ func At(open Source, cp Checkpoint, ms int64) (int64, error) {
 		return 0, err
 	}
 	rest, _ := t.Rest()
-	for _, r := range rest {
-		look(r)
+	for i := range rest {
+		look(&rest[i])
 	}
 	if found < 0 {
 		return last, nil

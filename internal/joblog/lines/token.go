@@ -80,17 +80,19 @@ func sequence(b []byte, last bool) token {
 	}
 }
 
+// longestControl is the longest control sequence that is understood, in bytes without the last.
+const longestControl = 256
+
 // controlSequence follows ECMA-48 §5.4: parameter bytes, intermediate bytes, one final byte.
 func controlSequence(b []byte, last bool) token {
-	const longest = 256
 	i := 2
-	for i < len(b) && i < longest && b[i] >= ' ' && b[i] <= '?' {
+	for i < len(b) && i < longestControl && b[i] >= ' ' && b[i] <= '?' {
 		i++
 	}
 	switch {
-	case i == len(b) && i < longest:
+	case i == len(b) && i < longestControl:
 		return incomplete(last)
-	case i == longest || b[i] < '@' || b[i] > '~':
+	case i == longestControl || b[i] < '@' || b[i] > '~':
 		return token{kind: ignored, size: 1}
 	}
 	return token{kind: csi, code: b[i], size: i + 1, body: b[2:i]}

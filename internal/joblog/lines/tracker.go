@@ -13,12 +13,13 @@ type drawer interface {
 // Tracker splits a log into rows. It is fed by Write, in pieces of any size that make no difference to the result. The rows it
 // passes to emit have settled; Rest returns the others. Use NewTracker.
 type Tracker struct {
-	emit func(Row)
+	emit func(*Row)                    // the row is valid during the call
 	seen func(line int64, text []byte) // what a row shows, each time the cursor leaves it
 	draw drawer
 
 	carry []byte // start of a token whose end has not come
 	pos   int64  // offset of the next byte to be understood
+	token int64  // offset of the sequence being understood
 	limit int64  // offset where the current block ends at the latest
 
 	ring [ringSize]Row // the rows that have not settled, from head on
@@ -46,7 +47,7 @@ type position struct {
 }
 
 // NewTracker returns a tracker for the log from cp on. The zero Checkpoint is the log's start.
-func NewTracker(cp Checkpoint, emit func(Row)) *Tracker {
+func NewTracker(cp Checkpoint, emit func(*Row)) *Tracker {
 	t := &Tracker{emit: emit, line: make([]byte, 0, MaxText)}
 	t.reset(cp)
 	return t
@@ -119,19 +120,55 @@ func (t *Tracker) consume(b []byte, last bool) []byte {
 			continue
 		case c == '\n':
 			t.pos++
-			t.newline()
+			t.newline(t.pos)
 			b = b[1:]
+			continue
+		case c == '\r':
+			t.pos++
+			t.control(c)
+			b = b[1:]
+			continue
+		}
+		if n := t.common(b); n > 0 {
+			b = b[n:]
 			continue
 		}
 		tok := next(b, last)
 		if tok.kind == more {
 			return b
 		}
+		t.token = t.pos
 		t.pos += int64(tok.size)
 		b = b[tok.size:]
 		t.apply(tok)
 	}
 	return nil
+}
+
+// common understands the two sequences that most logs are full of, colours and the agent's markers, faster than next does. It
+// returns 0 if b does not start with one of them.
+func (t *Tracker) common(b []byte) int {
+	const marker = len("\x1b_bk;t=1700000000000\a")
+	n := 0
+	switch {
+	case len(b) >= marker && b[1] == '_' && b[marker-1] == bel && string(b[2:7]) == "bk;t=":
+		ms, ok := number(b[7:marker-1], 0)
+		if !ok {
+			return 0
+		}
+		n = marker
+		t.mark(ms)
+	case len(b) > 2 && b[1] == '[':
+		for n = 2; n < len(b) && (b[n] >= '0' && b[n] <= '9' || b[n] == ';'); n++ {
+		}
+		if n == len(b) || b[n] != 'm' || n >= longestControl {
+			return 0
+		}
+		t.style = t.style.apply(b[2:n])
+		n++
+	}
+	t.pos += int64(n)
+	return n
 }
 
 // bound sets how far the current block may grow.
@@ -185,10 +222,12 @@ func (t *Tracker) redraw(r *Row) {
 }
 
 func (t *Tracker) marker(body []byte) {
-	ms, ok := markerTime(body, t.clock)
-	if !ok {
-		return
+	if ms, ok := markerTime(body, t.clock); ok {
+		t.mark(ms)
 	}
+}
+
+func (t *Tracker) mark(ms int64) {
 	t.clock = ms
 	if r := t.row(t.y); r.Text == 0 {
 		r.Time = ms
@@ -207,12 +246,13 @@ func (t *Tracker) leave() {
 	t.line, t.dirty, t.pending, t.url = t.line[:0], false, false, ""
 }
 
-func (t *Tracker) newline() {
+// newline goes to the next row. If there is none, it begins one whose bytes are those from start on.
+func (t *Tracker) newline(start int64) {
 	t.leave()
 	t.col = 0
 	fresh := t.y == t.size-1
 	if fresh {
-		t.push(t.pos)
+		t.push(start)
 	} else {
 		t.y++
 		t.bound()
@@ -244,7 +284,7 @@ func (t *Tracker) push(start int64) {
 }
 
 func (t *Tracker) settle() {
-	r := *t.row(0)
+	r := t.row(0)
 	t.head = (t.head + 1) % ringSize
 	t.size--
 	if t.emit != nil {

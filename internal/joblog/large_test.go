@@ -1,0 +1,154 @@
+package joblog_test
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/slipway-ci/slipway/internal/joblog"
+	"github.com/slipway-ci/slipway/internal/joblog/joblogtest"
+)
+
+const chunkSize = 102_400 // what accepted jobs are told
+
+// tile is chunkSize bytes of log that can follow themselves, with about 100 bytes a line as test runners print them.
+func tile(varied bool) string {
+	var b strings.Builder
+	for i := 0; b.Len() < chunkSize; i++ {
+		n := i % 16
+		if varied {
+			n = i * 2654435761 % 0xffffff
+		}
+		fmt.Fprintf(&b, "\x1b_bk;t=%d\a\x1b[32mPASS\x1b[0m [ %d.%03ds] parse::test_%x retains some/path/to/file_%d.go:%d\r\n",
+			1_700_000_000_000+i*17, n%9, n*7919%1000, n, n%91, n*31%977)
+	}
+	return b.String()[:chunkSize-1] + "\n"
+}
+
+// repeat appends n chunks of text, compressed once.
+func repeat(t testing.TB, s *joblog.Store, job, text string, n int) joblog.Progress {
+	t.Helper()
+	c := joblog.Chunk{Size: int64(len(text)), Gzip: joblogtest.Compress(text)}
+	var p joblog.Progress
+	for i := range n {
+		c.Sequence, c.Offset = int64(i+1), int64(i)*c.Size
+		var err error
+		if p, err = s.Append(t.Context(), job, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return p
+}
+
+func allocated() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.TotalAlloc
+}
+
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapSys
+}
+
+// TestAWindowOfAGigabyteIsCheap is not parallel: it counts what the whole process allocates.
+func TestAWindowOfAGigabyteIsCheap(t *testing.T) {
+	dir, before := t.TempDir(), heap()
+	s := open(t, dir, joblog.Options{MaxBytes: 2 << 30})
+	text := tile(false)
+	chunks := 1<<30/chunkSize + 1
+	p := repeat(t, s, "j", text, chunks)
+	perChunk := int64(strings.Count(text, "\n"))
+	if p.Lines != perChunk*int64(chunks) {
+		t.Errorf("%d lines, want %d", p.Lines, perChunk*int64(chunks))
+	}
+	windows(t, s, p.Lines, perChunk)
+	if err := s.Finish(t.Context(), "j"); err != nil {
+		t.Fatal(err)
+	}
+	windows(t, s, p.Lines, perChunk)
+	closeStore(t, s)
+	s = open(t, dir, joblog.Options{})
+	defer closeStore(t, s)
+	windows(t, s, p.Lines, perChunk)
+	if grown := int64(heap() - before); grown > 60<<20 {
+		t.Errorf("the heap has grown by %d MB", grown>>20)
+	}
+}
+
+func windows(t *testing.T, s *joblog.Store, total, perChunk int64) {
+	t.Helper()
+	for _, from := range []int64{0, 1999, total / 3, total/2 + 777, total - 200} {
+		before := allocated()
+		w, err := s.Window(t.Context(), "j", from, 200)
+		bytes := allocated() - before
+		if err != nil || len(w.Lines) != 200 {
+			t.Fatalf("window at %d: %d lines, %v", from, len(w.Lines), err)
+		}
+		if bytes >= 1<<20 {
+			t.Errorf("window at %d allocates %d bytes", from, bytes)
+		}
+		if from%perChunk == 0 {
+			continue
+		}
+		first, err := s.Window(t.Context(), "j", from%perChunk, 1)
+		if err != nil || first.Lines[0].HTML != w.Lines[0].HTML {
+			t.Errorf("line %d is %q, want %q (%v)", from, w.Lines[0].HTML, first.Lines[0].HTML, err)
+		}
+	}
+}
+
+func cpu(b *testing.B) float64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e6
+}
+
+// BenchmarkIngest replays compressed chunks; the bar is 4 ms of processor time per MB.
+func BenchmarkIngest(b *testing.B) {
+	text := tile(true)
+	s := open(b, b.TempDir(), joblog.Options{MaxBytes: 1 << 40})
+	defer closeStore(b, s)
+	b.SetBytes(chunkSize * 100)
+	b.ReportAllocs()
+	before, jobs := cpu(b), 0
+	for b.Loop() {
+		jobs++
+		repeat(b, s, fmt.Sprint(jobs), text, 100)
+	}
+	b.ReportMetric((cpu(b)-before)/(float64(jobs)*chunkSize*100/1e6), "cpu-ms/MB")
+}
+
+// BenchmarkWindow reads 200 lines in the middle of 1 GB; the bar is 100 ms.
+func BenchmarkWindow(b *testing.B) {
+	s := open(b, b.TempDir(), joblog.Options{MaxBytes: 2 << 30})
+	defer closeStore(b, s)
+	p := repeat(b, s, "j", tile(false), 1<<30/chunkSize)
+	if err := s.Finish(b.Context(), "j"); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := s.Window(b.Context(), "j", p.Lines/2+999, 200); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkSearch looks for what is not there, in 100 MB.
+func BenchmarkSearch(b *testing.B) {
+	s := open(b, b.TempDir(), joblog.Options{})
+	defer closeStore(b, s)
+	repeat(b, s, "j", tile(true), 1000)
+	b.SetBytes(chunkSize * 1000)
+	for b.Loop() {
+		if _, err := s.Search(b.Context(), "j", "not there", 0, 10); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
