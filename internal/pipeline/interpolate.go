@@ -1,9 +1,9 @@
 package pipeline
 
 import (
-	"slices"
 	"strings"
 
+	"github.com/buildkite/go-pipeline/ordered"
 	"github.com/buildkite/interpolate"
 )
 
@@ -22,13 +22,12 @@ func (d *Document) Interpolate(lookup func(name string) (string, bool)) error {
 	if err := d.agentAttribute(); err != nil {
 		return err
 	}
-	env := &recorder{lookup: lookup, set: map[string]string{}}
-	err := d.source.Interpolate(env, false)
-	if unknown := d.unknownVariable(env.missed); unknown != nil {
+	env := &environment{lookup: lookup, set: map[string]string{}}
+	if unknown := d.unknownVariable(env); unknown != nil {
 		return unknown
 	}
 	found := &problems{file: d.file}
-	if err != nil {
+	if err := d.source.Interpolate(&environment{lookup: lookup, set: map[string]string{}}, false); err != nil {
 		d.malformed(err, found)
 		return found.err()
 	}
@@ -47,96 +46,131 @@ func EditorVariable(name string) bool {
 	return ok && editorVariables[rest]
 }
 
-// recorder is the environment of one interpolation. It remembers what was asked for in vain.
-type recorder struct {
+// environment is what one interpolation sees: the document's env so far, over the server's variables.
+type environment struct {
 	lookup func(string) (string, bool)
 	set    map[string]string
-	missed []string
 }
 
-func (r *recorder) Get(name string) (string, bool) {
-	if v, ok := r.set[name]; ok {
+func (e *environment) Get(name string) (string, bool) {
+	if v, ok := e.set[name]; ok {
 		return v, true
 	}
-	if r.lookup != nil {
-		if v, ok := r.lookup(name); ok {
-			return v, true
-		}
+	if e.lookup != nil {
+		return e.lookup(name)
 	}
-	r.missed = append(r.missed, name)
 	return "", false
 }
 
-// Set is called for each entry of the top-level env, directly after the library has asked whether
-// the environment has it already: that question is no reference.
-func (r *recorder) Set(name, v string) {
-	if n := len(r.missed); n > 0 && r.missed[n-1] == name {
-		r.missed = r.missed[:n-1]
-	}
-	r.set[name] = v
-}
+func (e *environment) Set(name, v string) { e.set[name] = v }
 
-// unknownVariable finds the first reference, in document order, that has no default. The library
-// asks for a variable whether its reference has a default or not, and visits maps in random order,
-// so the text decides. A missed name that the text does not show is reported without a place.
-func (d *Document) unknownVariable(missed []string) error {
-	if len(missed) == 0 {
-		return nil
-	}
-	defaulted := map[string]bool{}
-	for _, s := range d.tree.strings() {
-		refs := references(s.text)
-		for _, r := range refs {
-			if slices.Contains(missed, r.name) && !r.defaulted {
-				return &UnknownVariable{Name: r.name, File: d.file, Pos: s.pos}
+// unknownVariable finds a reference that nothing resolves: first in the top-level env, where an
+// entry sees only those before it, then in document order. Texts that cannot be parsed are left to
+// the library.
+func (d *Document) unknownVariable(env *environment) error {
+	for k, v := range d.source.Env.All {
+		for _, text := range []string{k, v} {
+			if name := unresolved(text, env); name != "" {
+				return &UnknownVariable{Name: name, File: d.file, Pos: d.firstUse(name)}
 			}
-			defaulted[r.name] = true
+		}
+		name, nameErr := interpolate.Interpolate(env, k)
+		value, valueErr := interpolate.Interpolate(env, v)
+		if nameErr == nil && valueErr == nil {
+			env.Set(name, value)
 		}
 	}
-	slices.Sort(missed)
-	for _, name := range missed {
-		if !defaulted[name] {
-			return &UnknownVariable{Name: name, File: d.file}
+	for _, s := range d.texts() {
+		if name := unresolved(s.text, env); name != "" {
+			return &UnknownVariable{Name: name, File: d.file, Pos: s.pos}
 		}
 	}
 	return nil
 }
 
-type reference struct {
-	name      string
-	defaulted bool
+// firstUse is the first text that refers to a variable without giving a default.
+func (d *Document) firstUse(name string) Position {
+	for _, s := range d.texts() {
+		if unresolved(s.text, &environment{lookup: func(n string) (string, bool) { return "", n != name }}) != "" {
+			return s.pos
+		}
+	}
+	return Position{}
 }
 
-// references are the variables that a text refers to, those inside defaults included.
-func references(text string) []reference {
-	expr, err := interpolate.NewParser(text).Parse()
+// texts are the strings of the document, with their places if it has any.
+func (d *Document) texts() []placedText {
+	if d.tree != nil {
+		return d.tree.strings()
+	}
+	o, err := ordered.DecodeJSON(d.root.raw)
 	if err != nil {
 		return nil
 	}
-	return appendReferences(nil, expr)
+	return appendTexts(nil, o)
 }
 
-func appendReferences(list []reference, expr interpolate.Expression) []reference {
-	for _, item := range expr {
-		switch e := item.Expansion.(type) {
-		case interpolate.VariableExpansion:
-			list = append(list, reference{e.Identifier, false})
-		case interpolate.SubstringExpansion:
-			list = append(list, reference{e.Identifier, false})
-		case interpolate.RequiredExpansion:
-			list = appendReferences(append(list, reference{e.Identifier, false}), e.Message)
-		case interpolate.EmptyValueExpansion:
-			list = appendReferences(append(list, reference{e.Identifier, true}), e.Content)
-		case interpolate.UnsetValueExpansion:
-			list = appendReferences(append(list, reference{e.Identifier, true}), e.Content)
+func appendTexts(list []placedText, o any) []placedText {
+	switch o := o.(type) {
+	case string:
+		list = append(list, placedText{text: o})
+	case []any:
+		for _, v := range o {
+			list = appendTexts(list, v)
+		}
+	case *ordered.MapSA:
+		for k, v := range o.All {
+			list = appendTexts(append(list, placedText{text: k}), v)
 		}
 	}
 	return list
 }
 
+// unresolved is the first variable that a text needs and the environment lacks, or "".
+func unresolved(text string, env interpolate.Env) string {
+	expr, err := interpolate.NewParser(text).Parse()
+	if err != nil {
+		return ""
+	}
+	return unresolvedIn(expr, env)
+}
+
+func unresolvedIn(expr interpolate.Expression, env interpolate.Env) string {
+	for _, item := range expr {
+		name := ""
+		switch e := item.Expansion.(type) {
+		case interpolate.VariableExpansion:
+			name = missing(e.Identifier, env)
+		case interpolate.SubstringExpansion:
+			name = missing(e.Identifier, env)
+		case interpolate.RequiredExpansion:
+			name = missing(e.Identifier, env)
+		case interpolate.EmptyValueExpansion:
+			if v, _ := env.Get(e.Identifier); v == "" {
+				name = unresolvedIn(e.Content, env)
+			}
+		case interpolate.UnsetValueExpansion:
+			if missing(e.Identifier, env) != "" {
+				name = unresolvedIn(e.Content, env)
+			}
+		}
+		if name != "" {
+			return name
+		}
+	}
+	return ""
+}
+
+func missing(name string, env interpolate.Env) string {
+	if _, ok := env.Get(name); ok {
+		return ""
+	}
+	return name
+}
+
 // malformed reports every text that cannot be interpolated; the library stops at one of them.
 func (d *Document) malformed(err error, found *problems) {
-	for _, s := range d.tree.strings() {
+	for _, s := range d.texts() {
 		if _, fault := interpolate.NewParser(s.text).Parse(); fault != nil {
 			found.add(s.pos, "a variable reference is malformed: %s; write $$ for a dollar sign", lowerFirst(fault.Error()))
 		}
