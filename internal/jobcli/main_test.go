@@ -120,6 +120,7 @@ func TestCommandLine(t *testing.T) {
 		"blank meta-data":       {[]string{"meta-data", "set", "k", " "}, 1, "", `the value of meta-data "k" is blank`},
 		"meta-data without =":   {[]string{"meta-data", "set-batch", "k"}, 1, "", "want key=value"},
 		"malformed format":      {[]string{"artifact", "search", "x", "--format", `\`}, 1, "", "malformed escape sequence"},
+		"malformed pattern":     {[]string{"annotate", "x", "--redacted-vars", "A["}, 1, "", `--redacted-vars pattern "A[": syntax error in pattern`},
 		"unknown secret format": {[]string{"secret", "get", "x", "--format", "xml"}, 1, "", "want default, json or env"},
 	}
 	for name, tt := range tests {

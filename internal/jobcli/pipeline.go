@@ -400,7 +400,11 @@ func leaks(patterns []string, env environ, doc *pipeline.Pipeline) ([]string, er
 		return nil, err
 	}
 	for _, s := range inherited {
-		if slices.ContainsFunc(s.forms(), func(form string) bool { return bytes.Contains(text.Bytes(), []byte(form)) }) {
+		clean, err := scrub(text.String(), s)
+		if err != nil {
+			return nil, fmt.Errorf("searching the pipeline for secrets: %w", err)
+		}
+		if clean != text.String() {
 			names = append(names, s.name)
 		}
 	}

@@ -1,21 +1,18 @@
 package jobcli
 
 import (
-	"cmp"
 	"fmt"
+	"io"
+	"maps"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
+
+	"github.com/slipway-ci/slipway/internal/agent/redact"
 )
 
-// minSecret is the shortest value that is taken for a secret: shorter ones
-// would hide ordinary words (internal/redact of buildkite-agent v3.138.1).
-const minSecret = 6
-
-// redacted stands for a secret.
-const redacted = "[REDACTED]"
-
+// redactedVars has the defaults of clicommand/global.go of buildkite-agent
+// v3.138.1; inside a job the agent passes its own by the variable.
 func (f *flags) redactedVars() *[]string {
 	return f.list("redacted-vars", "BUILDKITE_REDACTED_VARS", []string{
 		"*_PASSWORD", "*_SECRET", "*_TOKEN", "*_PRIVATE_KEY", "*_SSH_KEY",
@@ -27,65 +24,50 @@ func (f *flags) redactedVars() *[]string {
 type secret struct{ name, value string }
 
 // secrets returns the variables of env whose names match one of the patterns,
-// in the order of their names.
+// in the order of their names. A malformed pattern is refused rather than
+// matching nothing, because then it would protect nothing.
 func secrets(patterns []string, env environ) ([]secret, error) {
-	var found []secret
-	for name, value := range env {
-		if len(value) < minSecret {
-			continue
-		}
-		match, err := matchAny(patterns, name)
-		if err != nil {
-			return nil, err
-		}
-		if match {
-			found = append(found, secret{name, value})
+	for _, pattern := range patterns {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return nil, fmt.Errorf("--redacted-vars pattern %q: %w", pattern, err)
 		}
 	}
-	slices.SortFunc(found, func(a, b secret) int { return cmp.Compare(a.name, b.name) })
+	var found []secret
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		if len(env[name]) >= redact.MinLength && redact.Secret(patterns, name) {
+			found = append(found, secret{name, env[name]})
+		}
+	}
 	return found, nil
 }
 
-func matchAny(patterns []string, name string) (bool, error) {
-	for _, pattern := range patterns {
-		ok, err := path.Match(pattern, name)
-		if err != nil {
-			return false, fmt.Errorf("--redacted-vars pattern %q: %w", pattern, err)
-		}
-		if ok {
-			return true, nil
-		}
+// scrub returns text without the values of the secrets.
+func scrub(text string, found ...secret) (string, error) {
+	var clean strings.Builder
+	w := redact.NewWriter(&clean)
+	for _, s := range found {
+		w.Add(s.value)
 	}
-	return false, nil
+	if _, err := io.WriteString(w, text); err != nil {
+		return "", err
+	}
+	err := w.Flush()
+	return clean.String(), err
 }
 
-// forms returns how the secret may appear: as it is, and quoted as Go does.
-func (s secret) forms() []string {
-	quoted := strconv.Quote(s.value)
-	if quoted = quoted[1 : len(quoted)-1]; quoted != s.value {
-		return []string{s.value, quoted}
-	}
-	return []string{s.value}
-}
-
-// redact replaces the secrets of the environment in text, longest first, and
-// warns that it did.
+// redact replaces the secrets of the environment in text, and warns that it
+// did.
 func (p *program) redact(patterns []string, what, text string) (string, error) {
 	found, err := secrets(patterns, p.env)
 	if err != nil {
 		return "", err
 	}
-	var needles []string
-	for _, s := range found {
-		needles = append(needles, s.forms()...)
-	}
-	slices.SortFunc(needles, func(a, b string) int { return cmp.Or(len(b)-len(a), cmp.Compare(a, b)) })
-	clean := text
-	for _, needle := range needles {
-		clean = strings.ReplaceAll(clean, needle, redacted)
+	clean, err := scrub(text, found...)
+	if err != nil {
+		return "", fmt.Errorf("redacting %s: %w", what, err)
 	}
 	if clean != text {
-		p.warn("%s held secrets of the environment, which were replaced by %s; if that is not wanted, give --redacted-vars ''", what, redacted)
+		p.warn("%s held secrets of the environment, which were replaced by %s; if that is not wanted, give --redacted-vars ''", what, redact.Placeholder)
 	}
 	return clean, nil
 }
