@@ -62,6 +62,7 @@ var allowed = map[string]string{
 	"cmd/slipway": "cli jobcli",
 	"client":      "",
 	"test":        "client dbtest",
+	"test/load":   "agent/wire edge",
 }
 
 // forTests says what the tests of a package may import beyond that. All tests

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// server is a running `slipway server` on a directory of its own.
+type server struct {
+	cmd  *exec.Cmd
+	dir  string
+	http *http.Client
+
+	URL        string `json:"url"`
+	APIToken   string `json:"api_token"`
+	AgentToken string `json:"agent_token"`
+}
+
+// startServer returns a server that answers, and how long that took.
+func (b *bench) startServer(ctx context.Context) (*server, time.Duration, error) {
+	dir, err := os.MkdirTemp(b.dir, "server")
+	if err != nil {
+		return nil, 0, err
+	}
+	s := &server{dir: dir, http: &http.Client{Timeout: time.Minute}}
+	begin := time.Now()
+	if s.cmd, err = launch(dir, b.binary, "server", "--listen", "127.0.0.1:0", "--data", filepath.Join(dir, "data")); err != nil {
+		return nil, 0, err
+	}
+	err = await(ctx, time.Millisecond, func() bool {
+		text, err := os.ReadFile(filepath.Join(dir, "data", "bootstrap.json"))
+		if err != nil || json.Unmarshal(text, s) != nil {
+			return false
+		}
+		resp, err := s.http.Get(s.URL + "/healthz")
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
+	if err != nil {
+		s.stop()
+		return nil, 0, fmt.Errorf("start slipway server: %w", err)
+	}
+	return s, time.Since(begin), nil
+}
+
+func (s *server) stop() { halt(s.cmd) }
+
+// startAgent starts an agent process: ours, or the official one.
+func (b *bench) startAgent(ctx context.Context, s *server, official bool, flags ...string) (*exec.Cmd, error) {
+	args := []string{b.binary, "agent", "start"}
+	if official {
+		args = []string{b.official, "start"}
+	}
+	home, err := os.MkdirTemp(b.dir, "agent")
+	if err != nil {
+		return nil, err
+	}
+	args = append(args, "--endpoint", s.URL+"/v3", "--token", s.AgentToken, "--name", "bench-%spawn",
+		"--build-path", filepath.Join(home, "builds"), "--hooks-path", filepath.Join(home, "hooks"),
+		"--plugins-path", filepath.Join(home, "plugins"), "--sockets-path", filepath.Join(home, "s"))
+	cmd, err := launch(home, append(args, flags...)...)
+	if err != nil {
+		return nil, err
+	}
+	return cmd, await(ctx, 10*time.Millisecond, func() bool {
+		var agents []struct{ ID string }
+		return s.rest(ctx, "GET", "/agents", nil, &agents) == nil && len(agents) > 0
+	})
+}
+
+// launch starts a program with its output in a file of dir.
+func launch(dir string, args ...string) (*exec.Cmd, error) {
+	output, err := os.Create(filepath.Join(dir, "output"))
+	if err != nil {
+		return nil, err
+	}
+	defer output.Close()
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "HOME="+dir)
+	cmd.Stdout, cmd.Stderr = output, output
+	return cmd, cmd.Start()
+}
+
+// halt ends a process and waits for it. How it ends is not what is measured.
+func halt(cmd *exec.Cmd) {
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	_ = cmd.Wait()
+}
+
+// await calls holds until it is true, for at most five minutes.
+func await(ctx context.Context, every time.Duration, holds func() bool) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+// rest calls the REST API below the organization.
+func (s *server) rest(ctx context.Context, method, path string, body, answer any) error {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, method, s.URL+"/v2/organizations/main"+path, bytes.NewReader(text))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+s.APIToken)
+	resp, err := s.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	got, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode >= 300 {
+		return fmt.Errorf("%s %s: %s: %s", method, path, resp.Status, got)
+	}
+	if answer == nil {
+		return nil
+	}
+	return json.Unmarshal(got, answer)
+}
+
+// pipeline creates a pipeline whose jobs do not check anything out.
+func (s *server) pipeline(ctx context.Context, slug, steps string) error {
+	return s.rest(ctx, "POST", "/pipelines", map[string]string{
+		"name": slug, "repository": "https://git.example.test/none.git",
+		"configuration": "env:\n  BUILDKITE_SKIP_CHECKOUT: \"true\"\nsteps:\n" + steps,
+	}, nil)
+}
+
+// trigger creates a build and returns its path.
+func (s *server) trigger(ctx context.Context, slug string) (string, error) {
+	var b struct{ Number int }
+	err := s.rest(ctx, "POST", "/pipelines/"+slug+"/builds", map[string]string{"commit": "HEAD", "branch": "main"}, &b)
+	return fmt.Sprintf("/pipelines/%s/builds/%d", slug, b.Number), err
+}
+
+// finished waits until the build has passed. Another end is an error.
+func (s *server) finished(ctx context.Context, path string) error {
+	var state string
+	err := await(ctx, 2*time.Millisecond, func() bool {
+		var b struct{ State string }
+		if s.rest(ctx, "GET", path+"?exclude_jobs=true&exclude_pipeline=true", nil, &b) != nil {
+			return false
+		}
+		state = b.State
+		return state == "passed" || state == "failed" || state == "canceled"
+	})
+	if err == nil && state != "passed" {
+		err = fmt.Errorf("build %s is %s", path, state)
+	}
+	return err
+}
+
+// anonymous returns the memory of a process that is its own (RssAnon), in MB.
+func anonymous(pid int) (float64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "RssAnon:"); ok {
+			kb, err := strconv.Atoi(strings.Fields(rest)[0])
+			return float64(kb) / 1024, err
+		}
+	}
+	return 0, fmt.Errorf("process %d: no RssAnon", pid)
+}
+
+// processor returns the processor time that a process has used. The fields are
+// in units of 10 ms on every platform that Go supports under Linux.
+func processor(pid int) (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(text), ") ")
+	fields := strings.Fields(rest)
+	user, err := strconv.Atoi(fields[11])
+	if err != nil {
+		return 0, err
+	}
+	system, err := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * 10 * time.Millisecond, err
+}
