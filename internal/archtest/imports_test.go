@@ -47,8 +47,8 @@ var allowed = map[string]string{
 	"jobcli": "agent/wire agent/jobapi agent/redact pipeline",
 
 	// Glue.
-	"auth":      "ci store",
-	"httperr":   "ci",
+	"auth":      "ci secret store",
+	"httperr":   "ci engine store", // turns their refusals into statuses
 	"live":      "",
 	"loop":      "",
 	"config":    "",

@@ -221,7 +221,7 @@ func embedded(d *ast.GenDecl, spec *ast.ValueSpec) bool {
 var builders = []string{
 	"New", "Errorf", "MustCompile", "Must", "NewReplacer", "MustParsePrefix", "MustParseAddr", "NewInt", "TypeFor", "Clone", "Sub",
 	"Collect", "Sorted", "Keys", "NewDesc", "ParseFS", "Parse", "Funcs", "Date", "SplitSeq", "Fields", "Split",
-	"Concat", "MakeTable", "FixedZone", "UGCPolicy", "MustNewType",
+	"Concat", "MakeTable", "FixedZone", "UGCPolicy", "StrictPolicy", "NewPolicy", "MustNewType",
 }
 
 // constant says whether an initial value is one of the kinds that a package
@@ -237,7 +237,9 @@ func constant(x ast.Expr) bool {
 	case *ast.CallExpr:
 		switch fun := x.Fun.(type) {
 		case *ast.SelectorExpr:
-			return slices.Contains(builders, fun.Sel.Name)
+			// A chain of methods on what a builder made.
+			_, chained := fun.X.(*ast.CallExpr)
+			return slices.Contains(builders, fun.Sel.Name) || chained && constant(fun.X)
 		case *ast.Ident:
 			// A function of the package that computes a table.
 			return fun.Name != "make" && fun.Name != "new"

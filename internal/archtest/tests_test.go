@@ -36,7 +36,7 @@ func TestNoTestSleeps(t *testing.T) {
 			if call, ok := n.(*ast.CallExpr); ok && f.refers(call.Fun, "testing/synctest", "Test") {
 				return false // time in a bubble costs nothing
 			}
-			if n != nil && f.refers(n, "time", "Sleep", "After", "Tick") {
+			if n != nil && f.refers(n, "time", "Sleep", "Tick") {
 				r.complain(t, n.Pos(), "time.%s in a test; use testing/synctest, or wait for what the code offers",
 					n.(*ast.SelectorExpr).Sel.Name)
 			}
@@ -48,33 +48,67 @@ func TestNoTestSleeps(t *testing.T) {
 func TestTestsAreParallel(t *testing.T) {
 	t.Parallel()
 	r := repo(t)
-	for _, f := range r.tests() {
-		for _, decl := range f.syntax.Decls {
-			d, ok := decl.(*ast.FuncDecl)
-			if !ok || d.Recv != nil || !strings.HasPrefix(d.Name.Name, "Test") || d.Name.Name == "TestMain" {
-				continue
-			}
-			if !callsParallel(d) && !explainsSerial(f, d) {
-				r.complain(t, d.Pos(), "%s does not call t.Parallel first, and no comment says why it is not parallel", d.Name.Name)
+	for _, files := range packages(r.tests()) {
+		starters := parallelHelpers(files)
+		for _, f := range files {
+			for _, decl := range f.syntax.Decls {
+				d, ok := decl.(*ast.FuncDecl)
+				if !ok || d.Recv != nil || !strings.HasPrefix(d.Name.Name, "Test") || d.Name.Name == "TestMain" {
+					continue
+				}
+				if !starters[firstCall(d)] && !explainsSerial(f, d) {
+					r.complain(t, d.Pos(), "%s does not call t.Parallel first, and no comment says why it is not parallel", d.Name.Name)
+				}
 			}
 		}
 	}
 }
 
-func callsParallel(d *ast.FuncDecl) bool {
+// parallelHelpers returns the names of functions after whose call a test is
+// parallel: Parallel itself, and the helpers of the package that call it.
+func parallelHelpers(files []*source) map[string]bool {
+	starters := map[string]bool{"Parallel": true}
+	for _, f := range files {
+		for _, decl := range f.syntax.Decls {
+			d, ok := decl.(*ast.FuncDecl)
+			if !ok || d.Body == nil || strings.HasPrefix(d.Name.Name, "Test") {
+				continue
+			}
+			ast.Inspect(d.Body, func(n ast.Node) bool {
+				if sel, ok := n.(*ast.SelectorExpr); ok && sel.Sel.Name == "Parallel" {
+					starters[d.Name.Name] = true
+				}
+				return true
+			})
+		}
+	}
+	return starters
+}
+
+// firstCall returns the name of the function that d calls first, if its first
+// statement is a call or an assignment from one.
+func firstCall(d *ast.FuncDecl) string {
 	if len(d.Body.List) == 0 {
-		return false
+		return ""
 	}
-	stmt, ok := d.Body.List[0].(*ast.ExprStmt)
+	var x ast.Expr
+	switch stmt := d.Body.List[0].(type) {
+	case *ast.ExprStmt:
+		x = stmt.X
+	case *ast.AssignStmt:
+		x = stmt.Rhs[0]
+	}
+	call, ok := x.(*ast.CallExpr)
 	if !ok {
-		return false
+		return ""
 	}
-	call, ok := stmt.X.(*ast.CallExpr)
-	if !ok {
-		return false
+	switch fun := call.Fun.(type) {
+	case *ast.Ident:
+		return fun.Name
+	case *ast.SelectorExpr:
+		return fun.Sel.Name
 	}
-	sel, ok := call.Fun.(*ast.SelectorExpr)
-	return ok && sel.Sel.Name == "Parallel"
+	return ""
 }
 
 // explainsSerial says whether a comment on d or in it is about running alone.
