@@ -77,7 +77,7 @@ func (p *planner) commandJobs(s *Step, body object, own checkout) []Job {
 	if !setup.unset() {
 		m = p.matrix(setup)
 	}
-	t, ok := p.template(s, body, own)
+	t, ok := p.template(s, body, own, m)
 	switch {
 	case !ok:
 	case m != nil:
@@ -126,7 +126,7 @@ type template struct {
 
 // template reads what the jobs of a step share. False: something is wrong with the step's
 // attributes and has been reported, so that there is nothing to expand.
-func (p *planner) template(s *Step, body object, own checkout) (template, bool) {
+func (p *planner) template(s *Step, body object, own checkout, m *matrix) (template, bool) {
 	t := template{body: body, soft: p.softFail(body.get("soft_fail"))}
 	t.job = Job{
 		Label:    s.Label,
@@ -138,13 +138,13 @@ func (p *planner) template(s *Step, body object, own checkout) (template, bool) 
 	t.job.Emitted = p.emitted(body, t.job.Env, own)
 	plugins := body.get("plugins")
 	p.plugins(plugins)
-	if plugins.unset() && body.get("matrix").unset() {
+	if plugins.unset() && m == nil {
 		return t, true
 	}
 	if len(p.list) > p.before {
 		return t, false
 	}
-	t.raw = expandable(t.job, s.Command.Agents, body)
+	t.raw = expandable(t.job, s.Command.Agents, plugins, m)
 	step := new(gopipeline.CommandStep)
 	if err := step.UnmarshalJSON(t.raw); err != nil {
 		p.add(body.at.position(), "the step is not valid: %s", lastClause(err.Error()))
@@ -155,17 +155,18 @@ func (p *planner) template(s *Step, body object, own checkout) (template, bool) 
 }
 
 // expandable is the part of a step that a matrix expands, as the library reads it.
-func expandable(job Job, agents []string, body object) []byte {
-	m := map[string]any{
+func expandable(job Job, agents []string, plugins value, m *matrix) []byte {
+	step := map[string]any{
 		"command": job.Command, "label": job.Label, "env": job.Env,
 		"x_agents": agents, "x_emitted": job.Emitted,
 	}
-	for _, name := range []string{"plugins", "matrix"} {
-		if v := body.get(name); !v.unset() {
-			m[name] = v.raw
-		}
+	if !plugins.unset() {
+		step["plugins"] = plugins.raw
 	}
-	raw, err := json.Marshal(m)
+	if m != nil {
+		step["matrix"] = m.setup()
+	}
+	raw, err := json.Marshal(step)
 	if err != nil {
 		return nil
 	}

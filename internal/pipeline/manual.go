@@ -42,7 +42,7 @@ func (p *planner) fields(v value) []Field {
 	for _, item := range v.items() {
 		f := p.field(item)
 		if slices.ContainsFunc(list, func(g Field) bool { return g.Key == f.Key && f.Key != "" }) {
-			p.add(item.position(), "the field `%s` is there twice", f.Key)
+			p.warn(item.position(), "the field `%s` is there twice; the last answer counts", f.Key)
 		}
 		list = append(list, f)
 	}

@@ -17,11 +17,19 @@ type matrix struct {
 	adjustments []adjustment
 }
 
+// adjustment changes the combinations that have its values. One that leaves dimensions out is for
+// every value of those, as in the release pipelines of github.com/buildkite/agent.
 type adjustment struct {
 	with map[string]string
 	skip bool
 	soft *SoftFail
 }
+
+// Bounds where the limits set none, so that work stays proportional to what is planned.
+const (
+	maxAdjustments = 200
+	maxProduct     = 10_000 // combinations of which adjustments for several at once skip some
+)
 
 var dimensionPattern = regexp.MustCompile(`^[A-Za-z0-9_]+$`)
 
@@ -65,11 +73,45 @@ func matrixFault(err error) string {
 
 func (m *matrix) softFail(values map[string]string, soft SoftFail) SoftFail {
 	for _, a := range m.adjustments {
-		if a.soft != nil && maps.Equal(a.with, values) {
+		if a.soft != nil && a.matches(values) {
 			soft = *a.soft
 		}
 	}
 	return soft
+}
+
+func (a adjustment) matches(values map[string]string) bool {
+	for name, v := range a.with {
+		if values[name] != v {
+			return false
+		}
+	}
+	return true
+}
+
+// partial says whether the adjustment is for several combinations at once.
+func (m *matrix) partial(a adjustment) bool { return len(a.with) < len(m.names) }
+
+func (m *matrix) skipped(values map[string]string) bool {
+	return slices.ContainsFunc(m.adjustments, func(a adjustment) bool { return a.skip && a.matches(values) })
+}
+
+// setup has every value that a job may have, for the library, whose own reading of adjustments
+// knows only those that name all dimensions.
+func (m *matrix) setup() any {
+	all := map[string][]string{}
+	for _, name := range m.names {
+		all[name] = slices.Clone(m.values[name])
+		for _, a := range m.adjustments {
+			if v, ok := a.with[name]; ok && !slices.Contains(all[name], v) {
+				all[name] = append(all[name], v)
+			}
+		}
+	}
+	if list, ok := all[""]; ok {
+		return list
+	}
+	return map[string]any{"setup": all}
 }
 
 // combinations are the permutations to run. Nothing is made before it is counted.
@@ -78,11 +120,13 @@ func (p *planner) combinations(m *matrix) ([]map[string]string, bool) {
 	if limit <= 0 || limit > MaxJobs {
 		limit = MaxJobs
 	}
-	size := 1
+	size, bound := 1, limit+len(m.adjustments) // an adjustment takes away one combination,
+	if slices.ContainsFunc(m.adjustments, m.partial) {
+		bound = max(bound, maxProduct) // or several
+	}
 	for _, name := range m.names {
 		n := len(m.values[name])
-		// Each adjustment can take away one combination at most.
-		if n > 0 && size > (limit+len(m.adjustments))/n {
+		if n > 0 && size > bound/n {
 			p.add(m.at.position(), "the matrix has more than %d jobs, the most that are allowed", limit)
 			return nil, false
 		}
@@ -100,14 +144,9 @@ func (p *planner) combinations(m *matrix) ([]map[string]string, bool) {
 // those that an adjustment skips: among several for one combination, any skip wins.
 func (m *matrix) kept(size int) []map[string]string {
 	done := map[string]bool{}
-	for _, a := range m.adjustments {
-		if a.skip {
-			done[m.id(a.with)] = true
-		}
-	}
 	var list []map[string]string
 	add := func(c map[string]string) {
-		if id := m.id(c); !done[id] {
+		if id := m.id(c); !done[id] && !m.skipped(c) {
 			done[id] = true
 			list = append(list, c)
 		}
@@ -116,7 +155,9 @@ func (m *matrix) kept(size int) []map[string]string {
 		add(m.combination(i))
 	}
 	for _, a := range m.adjustments {
-		add(a.with)
+		if !m.partial(a) {
+			add(a.with)
+		}
 	}
 	return list
 }
@@ -211,8 +252,13 @@ func (p *planner) adjustments(m *matrix, v value) {
 	if !v.isList() {
 		p.add(v.position(), "`adjustments` must be a list")
 	}
-	p.over(v, "adjustments", len(v.items()), p.limits.MatrixAdjustments)
-	for _, item := range v.items() {
+	limit := p.limits.MatrixAdjustments
+	if limit <= 0 || limit > maxAdjustments {
+		limit = maxAdjustments
+	}
+	items := v.items()
+	p.over(v, "adjustments", len(items), limit)
+	for _, item := range items[:min(limit, len(items))] {
 		m.adjustments = append(m.adjustments, p.adjustment(m, item))
 	}
 }
@@ -229,9 +275,13 @@ func (p *planner) adjustment(m *matrix, v value) adjustment {
 	} else {
 		a.with[""] = p.matrixText(with)
 	}
-	if !slices.Equal(slices.Sorted(maps.Keys(a.with)), slices.Sorted(slices.Values(m.names))) {
-		p.add(with.position(), "`with` must give a value to every dimension of the matrix (%s) and to no other",
-			strings.Join(m.names, ", "))
+	for _, name := range slices.Sorted(maps.Keys(a.with)) {
+		if !slices.Contains(m.names, name) {
+			p.add(with.position(), "the matrix has no dimension %q for `with` to give a value to", name)
+		}
+	}
+	if len(a.with) == 0 {
+		p.add(with.position(), "`with` must give a value to the dimensions of the matrix")
 	}
 	if soft := o.get("soft_fail"); !soft.unset() {
 		s := p.softFail(soft)
