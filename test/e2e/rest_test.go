@@ -117,7 +117,7 @@ func (w *world) waitBuild(_ *testscript.TestScript, args []string) error {
 		switch {
 		case err != nil:
 			return false, err
-		case b.State == want || b.Blocked && want == "blocked":
+		case b.State == want && !b.Blocked, b.Blocked && want == "blocked":
 			return true, nil
 		case slices.Contains(ends, b.State) && !b.Blocked:
 			return false, fmt.Errorf("the build is %s, want %s\n%s", b.State, want, w.logs(b))
