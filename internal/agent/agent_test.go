@@ -8,10 +8,18 @@ import (
 	"testing"
 )
 
-// TestMain lets this binary stand in for the command that jobs call.
+// TestMain lets this binary stand in for the command that jobs call, and for an
+// agent that can be killed.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "buildkite-agent" {
 		fmt.Println("tool:", strings.Join(os.Args[1:], " "))
+		os.Exit(0)
+	}
+	if endpoint := os.Getenv("SLIPWAY_TEST_AGENT"); endpoint != "" {
+		if err := runAsAgent(endpoint, os.Getenv("SLIPWAY_TEST_BUILD")); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 		os.Exit(0)
 	}
 	os.Exit(m.Run())

@@ -1,6 +1,10 @@
 package agent
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -109,6 +113,34 @@ func (w *worker) checkoutSettings(env, sent shell.Env) {
 	if s.SkipCheckout || strict {
 		put("BUILDKITE_SKIP_CHECKOUT", strconv.FormatBool(s.SkipCheckout))
 	}
+}
+
+// The files that hold a job's environment as the server sent it, for plugins
+// that pass it on, into a container say.
+const (
+	envFile     = "env"
+	envJSONFile = "env.json"
+)
+
+// writeEnvFiles writes both files into a private directory and returns it. One
+// has a line of NAME="value" per variable, quoted as Go does, the other is a
+// JSON object (agent/job_runner.go of buildkite-agent v3.138).
+func writeEnvFiles(env map[string]string) (string, error) {
+	dir, err := os.MkdirTemp("", "slipway-env")
+	if err != nil {
+		return "", err
+	}
+	var lines strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		fmt.Fprintf(&lines, "%s=%q\n", name, env[name])
+	}
+	object, err := json.Marshal(env)
+	if err != nil {
+		return dir, err
+	}
+	return dir, errors.Join(
+		os.WriteFile(filepath.Join(dir, envFile), []byte(lines.String()), 0o600),
+		os.WriteFile(filepath.Join(dir, envJSONFile), object, 0o600))
 }
 
 // keptPrefixes are those variables of the agent's environment that jobs need

@@ -7,11 +7,11 @@ import (
 
 // feed is what the server wants of a worker, as its stream and pings tell.
 // Disconnecting is final; of pauses and resumes the last one counts; jobs queue
-// up, and one that was accepted is not offered again.
+// up, and one that the worker took on is not given to it again.
 type feed struct {
 	mu         sync.Mutex
 	jobs       []string
-	accepted   []string // the last few
+	taken      []string // the last few that the worker took on
 	paused     bool
 	disconnect bool
 	streaming  bool
@@ -20,9 +20,6 @@ type feed struct {
 }
 
 func newFeed() *feed { return &feed{wake: make(chan struct{}, 1)} }
-
-// remembered is how many accepted jobs are known, to drop late repetitions.
-const remembered = 16
 
 func (f *feed) update(change func()) {
 	f.mu.Lock()
@@ -42,20 +39,21 @@ func (f *feed) healthy(ok bool) { f.update(func() { f.streaming, f.down = ok, !o
 func (f *feed) assign(job string) {
 	f.update(func() {
 		f.paused = false
-		if job != "" && !slices.Contains(f.jobs, job) && !slices.Contains(f.accepted, job) {
+		if job != "" && !slices.Contains(f.jobs, job) && !slices.Contains(f.taken, job) {
 			f.jobs = append(f.jobs, job)
 		}
 	})
 }
 
-func (f *feed) markAccepted(job string) {
+// release makes a job that could not be accepted welcome again.
+func (f *feed) release(job string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.accepted = append(f.accepted, job)
-	if len(f.accepted) > remembered {
-		f.accepted = f.accepted[1:]
-	}
+	f.taken = slices.DeleteFunc(f.taken, func(id string) bool { return id == job })
 }
+
+// remembered is how many jobs are known, to drop late repetitions.
+const remembered = 16
 
 // next is what to do now.
 type next struct {
@@ -69,6 +67,7 @@ func (f *feed) next() next {
 	n := next{paused: f.paused, disconnect: f.disconnect, streaming: f.streaming, down: f.down}
 	if !f.paused && !f.disconnect && len(f.jobs) > 0 {
 		n.job, f.jobs = f.jobs[0], f.jobs[1:]
+		f.taken = append(f.taken[max(0, len(f.taken)+1-remembered):], n.job)
 	}
 	return n
 }

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
@@ -74,7 +76,12 @@ func (r *runner) run() wire.Finish {
 	var beside sync.WaitGroup
 	beside.Go(func() { r.pollState(ctx, over, cancel) })
 	beside.Go(func() { r.endAfterGrace(ctx, over, kill) })
-	result := job.Run(ctx, r.config(log, kill))
+	files, err := writeEnvFiles(r.job.Env)
+	if err != nil {
+		r.log.Warn("No file of the job's environment", "error", err)
+	}
+	defer os.RemoveAll(files) //nolint:errcheck // in the temporary directory
+	result := job.Run(ctx, r.config(log, files, kill))
 	canceled := context.Cause(ctx)
 	close(over)
 	cancel(nil)
@@ -89,8 +96,12 @@ func (r *runner) run() wire.Finish {
 	return f
 }
 
-func (r *runner) config(log *logstream.Stream, kill <-chan struct{}) job.Config {
+func (r *runner) config(log *logstream.Stream, files string, kill <-chan struct{}) job.Config {
 	env, ignored := r.environment(r.job)
+	if files != "" {
+		env["BUILDKITE_ENV_FILE"] = filepath.Join(files, envFile)
+		env["BUILDKITE_ENV_JSON_FILE"] = filepath.Join(files, envJSONFile)
+	}
 	secrets, err := job.ParseSecrets(r.job.Step)
 	if err != nil {
 		r.log.Warn("The job's secrets cannot be read", "error", err)
@@ -98,7 +109,7 @@ func (r *runner) config(log *logstream.Stream, kill <-chan struct{}) job.Config 
 	return job.Config{
 		ID: r.job.ID, Env: env, Ignored: ignored, Secrets: secrets,
 		Log:    logstream.NewTimestamper(log, time.Now),
-		Client: r.client, RedactedVars: r.set.RedactedVars, Tool: r.tools + "/buildkite-agent",
+		Client: r.client, RedactedVars: r.set.RedactedVars, Tool: filepath.Join(r.tools, "buildkite-agent"),
 		PTY: !r.set.NoPTY, Signal: r.set.signal, Grace: r.set.SignalGrace, Kill: kill,
 	}
 }

@@ -386,9 +386,9 @@ func (w *worker) take(ctx context.Context, id string) (done bool, err error) {
 	})
 	if err != nil {
 		w.log.Warn("Job not accepted", "job", id, "error", err)
+		w.feed.release(id)
 		return false, nil
 	}
-	w.feed.markAccepted(id)
 	status, ran := w.runJob(j)
 	if !ran || !w.set.DisconnectAfterJob {
 		return false, nil

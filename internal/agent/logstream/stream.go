@@ -141,7 +141,7 @@ func (s *Stream) cut() {
 	c := cut{Chunk{Sequence: s.next, Offset: s.offset, Size: len(s.buf)}, s.buf}
 	s.next++
 	s.offset += int64(len(s.buf))
-	s.buf = make([]byte, 0, min(s.cfg.MaxSize, 4096))
+	s.buf = make([]byte, 0, min(s.cfg.MaxSize, max(4096, 2*c.Size)))
 	select {
 	case s.chunks <- c:
 	case <-s.ctx.Done():

@@ -62,16 +62,16 @@ func (t *Timestamper) stamp(now time.Time) {
 // span returns how many bytes of p go before the next place for a stamp.
 func (t *Timestamper) span(p []byte) int {
 	if t.escape.outside() {
-		i := bytes.IndexAny(p, "\n\x1b")
-		if i < 0 {
-			return len(p)
+		line := p
+		if i := bytes.IndexByte(p, '\n'); i >= 0 {
+			line = p[:i+1]
 		}
-		if p[i] == '\n' {
-			t.start = true
-			return i + 1
-		}
-		if i > 0 {
-			return i
+		switch esc := bytes.IndexByte(line, '\x1b'); {
+		case esc > 0:
+			return esc
+		case esc < 0:
+			t.start = t.start || line[len(line)-1] == '\n'
+			return len(line)
 		}
 	}
 	for i, c := range p {

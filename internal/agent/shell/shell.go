@@ -32,6 +32,7 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
 )
 
 // Shell is the state that the phases of a job share.
@@ -192,7 +193,11 @@ func (s *Shell) LookPath(name string) (string, error) {
 // start starts the process and returns where its output can be read.
 func (s *Shell) start(cmd *exec.Cmd) (*os.File, error) {
 	if s.PTY {
-		return pty.StartWithAttrs(cmd, &pty.Winsize{Rows: rows, Cols: cols}, attributes(true))
+		terminal, err := pty.StartWithAttrs(cmd, &pty.Winsize{Rows: rows, Cols: cols}, attributes(true))
+		if err != nil {
+			return nil, err
+		}
+		return pollable(terminal), nil
 	}
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -207,6 +212,18 @@ func (s *Shell) start(cmd *exec.Cmd) (*os.File, error) {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
+}
+
+// pollable returns the terminal as a file whose reads can have deadlines: the
+// pty package leaves it in blocking mode. If that fails it is returned as it is.
+func pollable(terminal *os.File) *os.File {
+	fd, err := unix.FcntlInt(terminal.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return terminal
+	}
+	unix.SetNonblock(fd, true) //nolint:errcheck // then reads block, as before
+	terminal.Close()           //nolint:errcheck // the copy stays open
+	return os.NewFile(uintptr(fd), terminal.Name())
 }
 
 func (s *Shell) wait(ctx context.Context, cmd *exec.Cmd, out *os.File) error {

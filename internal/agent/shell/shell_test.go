@@ -105,7 +105,7 @@ func TestBackgroundProcessesDoNotHoldTheJob(t *testing.T) {
 	t.Parallel()
 	s, out := newShell(t, "")
 	begin := time.Now()
-	err := s.Run(t.Context(), nil, "bash", "-c", `(trap '' HUP; sleep 5) & echo done`)
+	err := s.Run(t.Context(), nil, "bash", "-c", `trap '' HUP; sleep 5 & echo done`)
 	if err != nil || out.String() != "done\r\n" {
 		t.Errorf("%v after %q", err, out)
 	}
