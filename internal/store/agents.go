@@ -58,8 +58,8 @@ const (
 	sqlLiveAgents   = `SELECT ` + agentColumns + ` FROM agents WHERE cluster_id = $1 AND ` + liveAgents + `
 		AND (name, id) > ($2, $3) ORDER BY name, id LIMIT $4`
 	sqlNameTaken  = `SELECT COUNT(*) FROM agents WHERE cluster_id = $1 AND name = $2 AND ` + liveAgents
-	sqlIdleAgents = `SELECT ` + agentColumns + ` FROM agents WHERE queue_id = $1 AND ` + idleAgents + `
-		ORDER BY last_success_at DESC LIMIT $2`
+	sqlIdleAgents = `SELECT id, queue_id, tags, priority, last_pipeline_id, last_repository, last_success_at FROM agents
+		WHERE queue_id = $1 AND ` + idleAgents + ` ORDER BY last_success_at DESC LIMIT $2`
 	sqlIdleQueues  = `SELECT DISTINCT queue_id FROM agents WHERE ` + idleAgents
 	sqlQuietAgents = `SELECT ` + agentColumns + ` FROM agents WHERE ` + liveAgents + ` AND last_seen_at < $1
 		ORDER BY last_seen_at LIMIT $2`
@@ -111,10 +111,28 @@ func (r Reader) AgentNameTaken(ctx context.Context, clusterID, name string) (boo
 	return n > 0, err
 }
 
+// IdleAgent is what dispatch looks at in an agent that a job may be assigned to.
+type IdleAgent struct {
+	ID             string
+	QueueID        string
+	Tags           []string
+	Priority       *int
+	LastPipelineID string
+	LastRepository string
+	LastSuccessAt  time.Time
+}
+
+func scanIdleAgent(s scanner) (a IdleAgent, err error) {
+	var priority sql.NullInt64
+	err = s.Scan(&a.ID, &a.QueueID, document{&a.Tags}, &priority, &a.LastPipelineID, &a.LastRepository, instant{&a.LastSuccessAt})
+	a.Priority = intOrNil(priority)
+	return a, err
+}
+
 // IdleAgents returns up to limit agents of a queue that a job may be assigned to, those that
 // succeeded last first.
-func (r Reader) IdleAgents(ctx context.Context, queueID string, limit int) ([]Agent, error) {
-	return list(ctx, r.q, scanAgent, sqlIdleAgents, queueID, limit)
+func (r Reader) IdleAgents(ctx context.Context, queueID string, limit int) ([]IdleAgent, error) {
+	return list(ctx, r.q, scanIdleAgent, sqlIdleAgents, queueID, limit)
 }
 
 // IdleQueues returns the queues that have an idle agent.

@@ -83,7 +83,13 @@ const (
 		('scheduled', 'reserved', 'assigned', 'accepted', 'running', 'canceling', 'timing_out')`
 	sqlReadyTriggers = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND state = 'scheduled'
 		ORDER BY scheduled_at LIMIT $1`
-	sqlTriggerOf      = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND state IN ('scheduled', 'running') AND triggered_build = $1`
+	sqlTriggerOf  = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND state IN ('scheduled', 'running') AND triggered_build = $1`
+	sqlHeldShares = `SELECT pipeline_id, COUNT(*) FROM jobs WHERE queue_id = $1 AND agent_id <> '' AND state IN
+		('assigned', 'accepted', 'running', 'canceling', 'timing_out') GROUP BY pipeline_id`
+	sqlRunningTriggers = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND state = 'running'
+		AND triggered_build IN (SELECT id FROM builds WHERE state IN ('passed', 'failed', 'canceled', 'skipped', 'not_run'))
+		ORDER BY scheduled_at LIMIT $1`
+	sqlOldJobs        = `SELECT ` + jobColumns + ` FROM jobs WHERE state IN ('scheduled', 'limited') AND created_at < $1 LIMIT $2`
 	sqlCountRetries   = `SELECT COUNT(*) FROM jobs WHERE step_id = $1 AND number = $2 AND retry_rule = $3`
 	sqlCountJobs      = `SELECT COUNT(*) FROM jobs WHERE build_id = $1`
 	sqlCountByState   = `SELECT state, COUNT(*) FROM jobs WHERE build_id = $1 AND retried_in = '' AND kind <> 'waiter' GROUP BY state`
@@ -180,6 +186,30 @@ func (r Reader) LimitedJobs(ctx context.Context, limit int) ([]Job, error) {
 func (r Reader) GroupHolders(ctx context.Context, group string) (int, error) {
 	n, err := one(ctx, r.q, scanInt, sqlGroupHolders, group)
 	return int(n), err
+}
+
+// HeldShares returns how many jobs of a queue agents hold, by pipeline.
+func (r Reader) HeldShares(ctx context.Context, queueID string) (map[string]int, error) {
+	type row struct {
+		pipeline string
+		n        int
+	}
+	rows, err := list(ctx, r.q, func(s scanner) (v row, err error) { return v, s.Scan(&v.pipeline, &v.n) }, sqlHeldShares, queueID)
+	out := make(map[string]int, len(rows))
+	for _, v := range rows {
+		out[v.pipeline] = v.n
+	}
+	return out, err
+}
+
+// EndedTriggers returns up to limit trigger jobs whose build has ended.
+func (r Reader) EndedTriggers(ctx context.Context, limit int) ([]Job, error) {
+	return list(ctx, r.q, scanJob, sqlRunningTriggers, limit)
+}
+
+// OldJobs returns up to limit jobs that no agent took since before a time.
+func (r Reader) OldJobs(ctx context.Context, before time.Time, limit int) ([]Job, error) {
+	return list(ctx, r.q, scanJob, sqlOldJobs, micros(before), limit)
 }
 
 // ReadyTriggers returns up to limit trigger jobs whose build is to be made.

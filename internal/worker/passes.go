@@ -1,0 +1,106 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/slipway-ci/slipway/internal/engine"
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+// batch is how many rows a pass takes at once. A pass that found as many runs again at once.
+const batch = 200
+
+// each lets fn happen to everything a query found. One failure does not keep the rest waiting.
+func each[T any](items []T, err error, fn func(T) error) (bool, error) {
+	for _, v := range items {
+		err = errors.Join(err, fn(v))
+	}
+	return len(items) == batch, err
+}
+
+// ExpireOffers returns jobs to the queue that nobody accepted in time.
+func ExpireOffers(e *engine.Engine) func(context.Context) (bool, error) {
+	return func(ctx context.Context) (bool, error) {
+		jobs, err := e.Store.ExpiredOffers(ctx, e.Now(), batch)
+		return each(jobs, err, func(j store.Job) error { return e.ExpireOffer(ctx, j.ID) })
+	}
+}
+
+// TimeOut asks agents to stop jobs that have run too long.
+func TimeOut(e *engine.Engine) func(context.Context) (bool, error) {
+	return func(ctx context.Context) (bool, error) {
+		jobs, err := e.Store.TimedOutJobs(ctx, e.Now(), batch)
+		return each(jobs, err, func(j store.Job) error { return e.TimeOutJob(ctx, j.ID) })
+	}
+}
+
+// LoseAgents ends the sessions of agents that were not heard of for a whole term. For one term
+// after the server started nobody is lost: it was the server that was away.
+func LoseAgents(e *engine.Engine, started time.Time) func(context.Context) (bool, error) {
+	return func(ctx context.Context) (bool, error) {
+		now := e.Now()
+		if now.Sub(started) < e.LossTerm {
+			return false, nil
+		}
+		agents, err := e.Store.QuietAgents(ctx, now.Add(-e.LossTerm), batch)
+		return each(agents, err, func(a store.Agent) error {
+			err := e.LoseAgent(ctx, a.ID, fmt.Sprintf("The agent was not heard of since %s.", a.LastSeen.Format(time.RFC3339)))
+			if r, ok := errors.AsType[*engine.Refused](err); ok && r.Why == engine.Conflict {
+				return nil // it is back
+			}
+			return err
+		})
+	}
+}
+
+// ResumeAgents ends the pauses whose time has come.
+func ResumeAgents(e *engine.Engine) func(context.Context) (bool, error) {
+	return func(ctx context.Context) (bool, error) {
+		agents, err := e.Store.RestedAgents(ctx, e.Now(), batch)
+		return each(agents, err, func(a store.Agent) error { return e.ResumeAgent(ctx, a.ID) })
+	}
+}
+
+// jobTerm is how long a job may wait for an agent before it expires
+// (https://buildkite.com/docs/pipelines/configure/build-timeouts).
+const jobTerm = 30 * 24 * time.Hour
+
+// ExpireJobs ends jobs that no agent took for too long.
+func ExpireJobs(e *engine.Engine) func(context.Context) (bool, error) {
+	return func(ctx context.Context) (bool, error) {
+		before := e.Now().Add(-jobTerm)
+		jobs, err := e.Store.OldJobs(ctx, before, batch)
+		return each(jobs, err, func(j store.Job) error { return e.ExpireJob(ctx, j.ID, before) })
+	}
+}
+
+// Triggers makes the builds of trigger jobs and ends the jobs whose build has ended.
+func Triggers(e *engine.Engine) func(context.Context) (bool, error) {
+	return func(ctx context.Context) (bool, error) {
+		ready, err := e.Store.ReadyTriggers(ctx, batch)
+		more, err := each(ready, err, func(j store.Job) error { return e.TriggerBuild(ctx, j.ID) })
+		ended, listErr := e.Store.EndedTriggers(ctx, batch)
+		again, endErr := each(ended, listErr, func(j store.Job) error { return e.SettleTrigger(ctx, j.ID) })
+		return more || again, errors.Join(err, endErr)
+	}
+}
+
+// Admit lets jobs go that their concurrency group has room for. Groups are gone through in the
+// order of their queues: in an ordered group a job counts those before it that still wait.
+func Admit(e *engine.Engine) func(context.Context) (bool, error) {
+	return func(ctx context.Context) (bool, error) {
+		jobs, err := e.Store.LimitedJobs(ctx, batch)
+		ahead := map[string]int{}
+		_, err = each(jobs, err, func(j store.Job) error {
+			admitted, err := e.AdmitJob(ctx, j.ID, ahead[j.ConcurrencyGroup])
+			if !admitted {
+				ahead[j.ConcurrencyGroup]++
+			}
+			return err
+		})
+		return false, err
+	}
+}

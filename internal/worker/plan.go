@@ -1,0 +1,59 @@
+package worker
+
+import (
+	"context"
+	"errors"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/slipway-ci/slipway/internal/engine"
+	"github.com/slipway-ci/slipway/internal/gitrepo"
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+// Plan plans builds whose document is in their repository. The repository is read outside any
+// transaction; where the server cannot read it, an agent does, in an upload step.
+type Plan struct {
+	Engine *engine.Engine
+	Repos  *gitrepo.Mirrors
+}
+
+// fetches is how many repositories are read at once.
+const fetches = 4
+
+// Pass plans the builds that wait, oldest first.
+func (p *Plan) Pass(ctx context.Context) (bool, error) {
+	builds, err := p.Engine.Store.CreatingBuilds(ctx, batch)
+	if err != nil {
+		return false, err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(fetches)
+	for _, b := range builds {
+		g.Go(func() error { return p.plan(ctx, b) })
+	}
+	return len(builds) == batch, g.Wait()
+}
+
+func (p *Plan) plan(ctx context.Context, b store.Build) error {
+	pl, err := p.Engine.Store.PipelineByID(ctx, b.PipelineID)
+	if err != nil {
+		return err
+	}
+	op := engine.PlanBuild{BuildID: b.ID}
+	found, err := p.Repos.Pipeline(ctx, gitrepo.Request{
+		Repository: pl.Repository, Commit: b.Commit, Branch: b.Branch, Path: pl.Path,
+	})
+	op.Commit, op.Message, op.Source, op.File = found.Commit, found.Message, found.Source, found.Path
+	op.Author = store.Person{Name: found.Author.Name, Email: found.Author.Email}
+	var none *gitrepo.NoPipelineError
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.As(err, &none):
+		op.Err = none.Error()
+	case err != nil:
+		op.Upload = "The server could not read the repository: " + err.Error()
+	}
+	return p.Engine.PlanBuild(ctx, op)
+}
