@@ -127,6 +127,9 @@ func (s *Store) Finish(ctx context.Context, jobID string) error {
 	if l.sealed != nil {
 		return nil
 	}
+	if l.gone {
+		return ErrNotFound
+	}
 	if l.broken != nil {
 		return l.broken
 	}
@@ -137,7 +140,8 @@ func (s *Store) Finish(ctx context.Context, jobID string) error {
 	return nil
 }
 
-// Delete removes a log. Deleting one that does not exist is no error. Open readers go on reading.
+// Delete removes a log. Deleting one that does not exist is no error. Open readers go on reading; a chunk on its way while the log is
+// deleted gets ErrNotFound.
 func (s *Store) Delete(ctx context.Context, jobID string) error {
 	l, err := s.acquire(ctx, jobID, false)
 	if errors.Is(err, ErrNotFound) {
@@ -147,19 +151,28 @@ func (s *Store) Delete(ctx context.Context, jobID string) error {
 		return err
 	}
 	defer s.release(l)
-	s.mu.Lock()
-	l.deleted = true
-	if s.logs[jobID] == l {
-		delete(s.logs, jobID)
-	}
-	s.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, name := range []string{indexName(jobID), logName(jobID)} {
+	if err := s.unlink(l); err != nil {
+		return fmt.Errorf("deleting log %s: %w", jobID, err)
+	}
+	l.gone = true
+	s.watchers.notify(jobID)
+	return nil
+}
+
+// unlink removes a log's files and its entry at once, so that a log begun anew cannot lose its files to the deletion of the old one.
+func (s *Store) unlink(l *jobLog) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, name := range []string{indexName(l.id), logName(l.id)} {
 		if err := s.root.Remove(name); err != nil && !errors.Is(err, iofs.ErrNotExist) {
-			return fmt.Errorf("deleting log %s: %w", jobID, err)
+			return err
 		}
 	}
-	s.watchers.notify(jobID)
+	l.deleted = true
+	if s.logs[l.id] == l {
+		delete(s.logs, l.id)
+	}
 	return nil
 }

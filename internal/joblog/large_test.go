@@ -13,16 +13,17 @@ import (
 
 const chunkSize = 102_400 // what accepted jobs are told
 
-// tile is chunkSize bytes of log that can follow themselves, with about 100 bytes a line as test runners print them.
+// tile is chunkSize bytes of log that can follow themselves. Varied, its lines are as test runners print them; otherwise they repeat and
+// are long, which makes a gigabyte of them quick.
 func tile(varied bool) string {
 	var b strings.Builder
 	for i := 0; b.Len() < chunkSize; i++ {
-		n := i % 16
+		n, detail := i%16, strings.Repeat(" and then some", 30)
 		if varied {
-			n = i * 2654435761 % 0xffffff
+			n, detail = i*2654435761%0xffffff, ""
 		}
-		fmt.Fprintf(&b, "\x1b_bk;t=%d\a\x1b[32mPASS\x1b[0m [ %d.%03ds] parse::test_%x retains some/path/to/file_%d.go:%d\r\n",
-			1_700_000_000_000+i*17, n%9, n*7919%1000, n, n%91, n*31%977)
+		fmt.Fprintf(&b, "\x1b_bk;t=%d\a\x1b[32mPASS\x1b[0m [ %d.%03ds] parse::test_%x retains some/path/to/file_%d.go:%d%s\r\n",
+			1_700_000_000_000+i*17, n%9, n*7919%1000, n, n%91, n*31%977, detail)
 	}
 	return b.String()[:chunkSize-1] + "\n"
 }

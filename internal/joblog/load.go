@@ -81,7 +81,7 @@ func (l *jobLog) endsAt(size int64) bool {
 func (l *jobLog) resume() error {
 	if err := l.loadIndex(); err != nil {
 		l.end = 0
-		return nil //nolint:nilerr // the index is made again from the log
+		return nil // the index is made again from the log
 	}
 	from := l.index.Settled().Resume.Offset
 	v := view{file: l.file, extents: table[extent]{mem: l.extents}, size: Size{Text: l.text}, inflaters: &l.store.inflaters}
@@ -137,7 +137,7 @@ func (l *jobLog) readRecord(size int64) (r record, whole bool, err error) {
 	r, err = parseRecord(head[:])
 	after := l.end + headSize + int64(r.gzip)
 	if err != nil || after > size {
-		return record{}, false, nil //nolint:nilerr // it is cut off
+		return record{}, false, nil // it is cut off
 	}
 	if after < size {
 		return r, true, nil

@@ -57,6 +57,7 @@ type jobLog struct {
 	stored      int64 // end when the index was stored
 	dirty       bool  // written since the last sync
 	queued      bool  // in store.dirty
+	gone        bool  // deleted
 	broken      error // of a sync
 	sealed      *view // of a finished log
 	sealedIndex sealedIndex
@@ -68,7 +69,10 @@ func newJobLog(s *Store, id string) *jobLog {
 
 // check says what to do with a chunk: nothing (duplicate), refuse it (err) or add it.
 func (l *jobLog) check(c Chunk) (duplicate bool, err error) {
-	if l.broken != nil {
+	switch {
+	case l.gone:
+		return false, ErrNotFound
+	case l.broken != nil:
 		return false, l.broken
 	}
 	duplicate, err = l.neighbours(c)

@@ -82,8 +82,6 @@ func (r record) extent(pos int64) extent {
 	return extent{Sequence: r.sequence, Offset: r.offset, Size: r.size, Pos: pos, Bytes: r.text, Gzip: r.gzip}
 }
 
-func (e extent) end() int64 { return e.Text + int64(e.Bytes) }
-
 const extentSize = 48
 
 func (e extent) appendTo(b []byte) []byte {

@@ -155,7 +155,7 @@ func (d *screen) touch() {
 }
 
 func (d *screen) flush() {
-	d.term.Write(d.buf) //nolint:errcheck // documented never to fail
+	_, _ = d.term.Write(d.buf) // never fails
 	d.buf = d.buf[:0]
 }
 

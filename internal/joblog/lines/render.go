@@ -68,7 +68,7 @@ func (p *plan) endBlock(end int64) {
 // Render returns up to count lines starting with line from, reading from cp, which must not lie after that line. It takes time
 // in proportion to the distance between them and the size of the lines, and memory in proportion to count.
 func Render(open Source, cp Checkpoint, from int64, count int) ([]Line, error) {
-	p := plan{from: from, to: from + int64(count), rows: make([]Row, 0, count)}
+	p := plan{from: from, to: from + int64(count), rows: make([]Row, 0, min(count, 256))}
 	if err := p.read(open, cp); err != nil {
 		return nil, fmt.Errorf("finding lines %d to %d: %w", p.from, p.to, err)
 	}
