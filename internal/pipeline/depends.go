@@ -7,8 +7,9 @@ import (
 
 // dependencyRef remembers where a dependency was written, to report it once all keys are known.
 type dependencyRef struct {
-	key string
-	at  Position
+	key   string
+	at    Position
+	where string
 }
 
 // dependsOn reads depends_on, which has three states: absent (implicit dependencies apply), null or
@@ -33,7 +34,7 @@ func (p *planner) dependsOn(s *Step, body object) {
 		}
 		seen[d.Step] = true
 		s.DependsOn = append(s.DependsOn, d)
-		p.refs = append(p.refs, dependencyRef{d.Step, entry.position()})
+		p.refs = append(p.refs, dependencyRef{d.Step, entry.position(), p.where})
 	}
 }
 
@@ -66,6 +67,7 @@ func (p *planner) dependencies() {
 			continue
 		}
 		if p.facts.UsedKeys == nil || !p.facts.UsedKeys(ref.key) {
+			p.where = ref.where
 			p.add(ref.at, "step dependencies not found: no step of this build has the key %q", ref.key)
 		}
 	}
@@ -73,6 +75,7 @@ func (p *planner) dependencies() {
 
 // cycles refuses steps that wait for each other and would never run.
 func (p *planner) cycles() {
+	p.where = ""
 	g := newGraph(p.plan.Steps, p.keys)
 	cycle := g.cycle()
 	if cycle == nil {

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// Error says everything that is wrong with a document, in document order, with at least one problem.
+// Error says what is wrong with a document, in document order: at least one problem, at most about a
+// hundred.
 // Its text has one line per problem and is shown to people as it is.
 type Error struct {
 	Problems []Problem
@@ -34,6 +35,9 @@ func (p Problem) String() string {
 	return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Pos.Line, p.Pos.Column, p.Message)
 }
 
+// maxProblems is how many problems one error lists.
+const maxProblems = 100
+
 // problems collects what is wrong with one document.
 type problems struct {
 	file string
@@ -57,7 +61,11 @@ func (p *problems) err() error {
 	slices.SortStableFunc(list, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.Pos.Column, b.Pos.Column))
 	})
-	return &Error{Problems: slices.Compact(list)}
+	list = slices.Compact(list)
+	if len(list) > maxProblems {
+		list = append(list[:maxProblems], Problem{File: p.file, Message: "there are more problems; these are the first"})
+	}
+	return &Error{Problems: list}
 }
 
 // UnknownVariable is a reference without a default to a variable that the server does not know

@@ -76,6 +76,20 @@ func FuzzPlan(f *testing.F) {
 	})
 }
 
+// FuzzPlanUpload: no upload makes planning panic, and a plan from it obeys the same rules.
+func FuzzPlanUpload(f *testing.F) {
+	seed(f)
+	f.Fuzz(func(t *testing.T, src []byte) {
+		d, err := ParseJSON(src)
+		if err != nil {
+			return
+		}
+		if p, err := d.Plan(Facts{Branch: "main"}, DefaultLimits()); err == nil {
+			checkPlan(t, p)
+		}
+	})
+}
+
 func checkPlan(t *testing.T, p Plan) {
 	t.Helper()
 	if p.JobCount() > DefaultLimits().Jobs {

@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"fmt"
+
 	"github.com/slipway-ci/slipway/internal/condition"
 )
 
@@ -56,8 +58,10 @@ func (d *Document) Plan(facts Facts, limits Limits) (Plan, error) {
 	default:
 		p.scope(steps.items(), -1, inherited{})
 	}
-	p.dependencies()
-	p.cycles()
+	if !p.overflow && len(p.list) <= maxProblems {
+		p.dependencies()
+		p.cycles()
+	}
 	if err := p.err(); err != nil {
 		return Plan{}, err
 	}
@@ -75,8 +79,9 @@ type planner struct {
 	keys     map[string]int // step by key
 	refs     []dependencyRef
 	jobs     int
-	overflow bool // the limit on jobs is reported already
-	before   int  // problems before the step at hand
+	overflow bool   // the limit on jobs is reported already
+	before   int    // problems before the step at hand
+	where    string // the step at hand, for messages that have no position
 }
 
 // inherited is what a group passes to its members.
@@ -87,7 +92,16 @@ type inherited struct {
 
 // scope plans the steps of the top level (group -1) or of a group.
 func (p *planner) scope(steps []value, group int, from inherited) {
-	for _, v := range steps {
+	outer := p.where
+	defer func() { p.where = outer }()
+	for i, v := range steps {
+		if p.overflow || len(p.list) > maxProblems {
+			return
+		}
+		p.where = fmt.Sprintf("step %d", i+1)
+		if outer != "" {
+			p.where += " of the group in " + outer
+		}
 		src, ok := p.classify(v)
 		if !ok {
 			continue
@@ -157,6 +171,14 @@ func (p *planner) wait(s *Step, body object) {
 	}
 	s.Wait = &WaitStep{ContinueOnFailure: p.flag(nested, "continue_on_failure")}
 	s.Jobs = []Job{{Label: s.Label, Skip: s.Skip}}
+}
+
+// add reports a problem. Where a document has no positions, the message says which step it is about.
+func (p *planner) add(pos Position, format string, args ...any) {
+	p.problems.add(pos, format, args...)
+	if last := &p.list[len(p.list)-1]; pos.Line == 0 && p.where != "" {
+		last.Message += " (" + p.where + ")"
+	}
 }
 
 // warn notes what does not stop the plan.

@@ -368,6 +368,15 @@ func TestP246_CheckoutShapes(t *testing.T) {
 	refused(t, "- {command: a, checkout: {shallow: true}}", "`shallow` is not a valid property of `checkout`")
 }
 
+func TestProblemsAreBounded(t *testing.T) {
+	t.Parallel()
+	_, err := tryPlan(strings.Repeat("- {command: a, wibble: 1}\n", 5000), Facts{})
+	at, ok := errors.AsType[*Error](err)
+	if !ok || len(at.Problems) != maxProblems+1 {
+		t.Errorf("error is %.200v", err)
+	}
+}
+
 func TestWithSecretsKeepsEverythingElse(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
