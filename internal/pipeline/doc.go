@@ -9,8 +9,8 @@
 //
 // Invariants:
 //   - The package reads no clock, no randomness and does no I/O; equal inputs give equal plans.
-//   - A plan is complete or absent: on any problem Plan returns an *Error that lists all problems
-//     found, in document order, and no plan.
+//   - A plan is complete or absent: on any problem Plan returns no plan but an *Error that lists the
+//     problems, in document order, the first hundred of them if there are more.
 //   - Steps are in pipeline order, a group before its members, members together.
 //   - Step.Definition is byte for byte what was received (uploads) or the library's normal form
 //     (YAML). What an agent verifies signatures over is never rewritten.
