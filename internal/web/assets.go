@@ -50,6 +50,7 @@ func loadAssets() (*assetSet, error) {
 		}
 		css.Write(b)
 	}
+	css.Write(ansiSheet())
 	if err := set.add("app.css", css.Bytes()); err != nil {
 		return nil, err
 	}

@@ -107,3 +107,17 @@ type NewBuildPage struct {
 	Crumbs []Crumb
 	Form   NewBuildForm
 }
+
+// NewPipelinePage is the form that adds a pipeline.
+type NewPipelinePage struct {
+	Frame
+	Name          string
+	Repository    string
+	Branch        string
+	Configuration string // YAML; empty: read from the repository
+	Problem       string
+	Field         string
+}
+
+// Crumbs is the way to this page.
+func (p NewPipelinePage) Crumbs() []Crumb { return []Crumb{{"Pipelines", p.Org.Path()}} }

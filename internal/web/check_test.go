@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"strings"
+	"testing"
 
 	"golang.org/x/net/html"
 	"golang.org/x/net/html/atom"
@@ -135,4 +136,25 @@ func attr(n *html.Node, key string) string {
 		}
 	}
 	return ""
+}
+
+// links are the addresses that a page's links lead to.
+func links(t *testing.T, body string) []string {
+	t.Helper()
+	doc, err := html.Parse(strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	var walk func(*html.Node)
+	walk = func(n *html.Node) {
+		if n.DataAtom == atom.A && attr(n, "href") != "" {
+			out = append(out, attr(n, "href"))
+		}
+		for k := n.FirstChild; k != nil; k = k.NextSibling {
+			walk(k)
+		}
+	}
+	walk(doc)
+	return out
 }

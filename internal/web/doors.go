@@ -13,10 +13,8 @@ type SignInPage struct {
 // SetupPage makes the first account.
 type SetupPage struct {
 	Frame
-	Code    string
 	Handle  string
 	Email   string
-	Host    string
 	Problem string
 	Field   string
 	Version string

@@ -191,7 +191,7 @@ func stepsFixture() []StepRow {
 
 func logFixture(live bool) *LogPane {
 	pass := func(name string) template.HTML {
-		return template.HTML(`<span class="a2">PASS</span> [   0.041s] <span class="a5">brack-sql::parse</span> ` + name)
+		return template.HTML(`<span class="term-fg32">PASS</span> [   0.041s] <span class="term-fg35">brack-sql::parse</span> ` + name)
 	}
 	groups := []LogGroup{
 		{Start: 1, End: 40, Title: "Preparing working directory", Took: ran(5*time.Minute, 3*time.Second)},
@@ -204,19 +204,19 @@ func logFixture(live bool) *LogPane {
 		line := LogLine{No: n, At: before(time.Duration(1208-n) * 400 * time.Millisecond), HTML: pass("round_trip_" + fmt.Sprint(n))}
 		switch n {
 		case 1190:
-			line.Class, line.HTML = "er", `<span class="a1"><span class="ab">FAIL</span></span> [   0.031s] <span class="a5">brack-sql::parse</span> <span class="ab">retain_history_rejects_zero</span>`
+			line.Class, line.HTML = "er", `<span class="term-fg31"><span class="term-fg1">FAIL</span></span> [   0.031s] <span class="term-fg35">brack-sql::parse</span> <span class="term-fg1">retain_history_rejects_zero</span>`
 		case 1191:
-			line.HTML = `<span class="a1">──── STDERR:</span>            <span class="a5">brack-sql::parse</span> retain_history_rejects_zero`
+			line.HTML = `<span class="term-fg31">──── STDERR:</span>            <span class="term-fg35">brack-sql::parse</span> retain_history_rejects_zero`
 		case 1192:
 			line.HTML = "thread &#39;retain_history_rejects_zero&#39; panicked at src/sql-parser/tests/parse.rs:88:5:"
 		case 1193:
 			line.Class, line.HTML = "er", "assertion `left == right` failed: a zero window must not parse"
 		case 1194:
-			line.HTML = `  left: <span class="a1">Ok(RetainHistory { window: 0ns })</span>`
+			line.HTML = `  left: <span class="term-fg31">Ok(RetainHistory { window: 0ns })</span>`
 		case 1195:
-			line.HTML = ` right: <span class="a2">Err(ParseError { kind: ZeroWindow, pos: 41 })</span>`
+			line.HTML = ` right: <span class="term-fg32">Err(ParseError { kind: ZeroWindow, pos: 41 })</span>`
 		case 1196:
-			line.HTML = `<span class="a8">note: run with ` + "`RUST_BACKTRACE=1`" + ` environment variable to display a backtrace</span>`
+			line.HTML = `<span class="term-fgi90">note: run with ` + "`RUST_BACKTRACE=1`" + ` environment variable to display a backtrace</span>`
 		}
 		lines = append(lines, line)
 	}
@@ -243,7 +243,7 @@ func longLog(from, total int) []LogLine {
 	for n := from; n < from+2000 && n <= total; n++ {
 		l, ok := known[n]
 		if !ok || total > 2000 && l.Head == nil {
-			l = LogLine{No: n, At: noon, HTML: template.HTML(fmt.Sprintf(`<span class="a2">Compiling</span> unit %d of the workspace`, n))}
+			l = LogLine{No: n, At: noon, HTML: template.HTML(fmt.Sprintf(`<span class="term-fg32">Compiling</span> unit %d of the workspace`, n))}
 			if n%997 == 0 {
 				l.Class, l.HTML = "er", template.HTML(fmt.Sprintf("error: unit %d does not compile", n))
 			}

@@ -20,6 +20,7 @@ type Frame struct {
 	Scripts []string // modules the page loads
 	Now     time.Time
 	Notice  string // one sentence after a form was taken
+	Still   bool   // leave the version out: the stream compares fragments
 }
 
 // Org is the organization in view.
@@ -92,7 +93,12 @@ func (f Frame) Live() string {
 
 // Version orders this rendering among all renderings of the same fragments:
 // later snapshots are newer. It is in microseconds since 1970.
-func (f Frame) Version() string { return strconv.FormatInt(f.Now.UnixMicro(), 10) }
+func (f Frame) Version() string {
+	if f.Still {
+		return "0"
+	}
+	return strconv.FormatInt(f.Now.UnixMicro(), 10)
+}
 
 // Load reports whether the page asked for the module.
 func (f Frame) Load(module string) bool {

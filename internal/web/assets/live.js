@@ -6,13 +6,13 @@ const WAITS = [1, 2, 4, 8, 15, 30]; // seconds between attempts
 const HOLD = 2000;                  // how long a fragment waits for the pointer to leave
 const HIDE = 15000;                 // a hidden tab gives its connection back after this
 
-let source, last = '', tries = 0, lostAt = 0, retryAt = 0, retryTimer, barTimer, hideTimer;
+let source, tries = 0, lostAt = 0, retryAt = 0, retryTimer, barTimer, hideTimer;
 const pending = new Map(); // id → {v, html, since}
 let frame = 0;
 
 const address = () => {
   const url = document.body.dataset.live;
-  return url && `${url}&v=${document.body.dataset.v}${last ? `&after=${encodeURIComponent(last)}` : ''}`;
+  return url;
 };
 
 function connect() {
@@ -24,13 +24,13 @@ function connect() {
   on('swap', (d) => queue(d.to, d.v, d.html));
   on('log', (d) => dispatchEvent(new CustomEvent('slipway:log', { detail: d })));
   on('new', (d) => newer(d.count));
+  on('turn', turn);
   on('resync', resync);
   on('bye', () => { drop(); retryTimer = setTimeout(connect, 1000); });
 }
 
 function on(name, take) {
   source.addEventListener(name, (e) => {
-    if (e.lastEventId) last = e.lastEventId;
     take(e.data ? JSON.parse(e.data) : {});
   });
 }
@@ -107,6 +107,7 @@ function swap(el, { v, html }) {
   const path = focusPath(el);
   el.replaceWith(next);
   localise(next);
+  tick();
   if (path) (one(path, next) ?? next).focus?.({ preventScroll: true });
 }
 
@@ -124,6 +125,14 @@ function newer(count) {
   if (!b) return;
   b.textContent = count === 1 ? '1 new build' : `${count} new builds`;
   b.hidden = false;
+}
+
+// turn loads the page anew when the job in view became something else, but
+// not from under somebody's hands.
+function turn() {
+  const at = document.activeElement;
+  if (document.querySelector('dialog[open]') || at?.matches('input, textarea, select')) setTimeout(turn, 1000);
+  else location.reload();
 }
 
 // resync fetches the page anew when the server cannot replay what was missed.

@@ -102,6 +102,7 @@ class LogView {
     this.vh = this.el.clientHeight;
     if (!this.vh) return;
     this.measure();
+    this.drawRuler();
     if (this.follow) this.top = this.full - this.vh;
     this.settle();
     this.paint();
@@ -235,7 +236,7 @@ class LogView {
   // pin keeps the head of the group in view at the top.
   pin() {
     const k = this.at(this.from), g = this.groups[k];
-    const on = g && g.open && this.from > g.start && this.from <= g.end;
+    const on = g && g.open && g.y < this.top && this.from <= g.end;
     if (!on) { this.pinned?.remove(); this.pinned = null; return; }
     if (this.pinned?.group !== g) {
       const html = this.text(g.start);
@@ -417,13 +418,12 @@ class LogView {
     this.vp = this.bar.appendChild(document.createElementNS(ns, 'rect'));
     this.vp.setAttribute('class', 'vp');
     this.vp.setAttribute('width', '11');
-    this.bar.addEventListener('click', (e) => this.to_((e.offsetY / this.bar.clientHeight) * this.full - this.vh / 2));
+    this.bar.addEventListener('click', (e) => { this.setFollow(false); this.to_((e.offsetY / this.bar.clientHeight) * this.full - this.vh / 2); });
     this.wrap.append(this.bar);
-    this.drawRuler();
   }
 
   drawRuler() {
-    if (!this.bar) return;
+    if (!this.bar || !this.vh) return;
     for (const r of all('.er, .hi', this.bar)) r.remove();
     const mark = (n, cls) => {
       const r = document.createElementNS('http://www.w3.org/2000/svg', 'rect');
@@ -492,6 +492,8 @@ function wire(view) {
     else if (b.dataset.jump) { e.preventDefault(); view.setFollow(false); view.goto(Number(b.dataset.jump)); view.focusLine(Number(b.dataset.jump)); }
     else if ('groups' in b.dataset) groups(view);
   });
+  const zone = one('[data-zone]');
+  if (zone) zone.textContent = `times in ${zoneName()}`;
   const form = one('.lbar form');
   form?.addEventListener('submit', (e) => {
     e.preventDefault();
@@ -506,6 +508,8 @@ function wire(view) {
   addEventListener('slipway:log', (e) => { if (view.base.endsWith(`/${e.detail.job}`)) view.append(e.detail); });
   addEventListener('hashchange', () => view.address());
 }
+
+const zoneName = () => new Intl.DateTimeFormat('en', { timeZoneName: 'short' }).formatToParts(new Date()).find((p) => p.type === 'timeZoneName')?.value ?? 'your zone';
 
 function groups(view) {
   const open = view.groups.some((g) => !g.open);

@@ -1,0 +1,357 @@
+package web
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+// view reads the build in the request's path.
+func (q *request) view() (*buildView, error) {
+	p, err := q.pipeline()
+	if err != nil {
+		return nil, err
+	}
+	n, err := strconv.ParseInt(q.r.PathValue("number"), 10, 64)
+	back := Link{Text: "Builds of " + p.Name, Href: "/" + q.org.Slug + "/" + p.Slug}
+	if err != nil {
+		return nil, missing("A build's address ends in its number", back)
+	}
+	b, err := q.Store.BuildByNumber(q.ctx, p.ID, n)
+	if err == store.ErrNotFound {
+		return nil, missing(fmt.Sprintf("There is no build %d of %s", n, p.Name), back)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return loadBuild(q.ctx, q.Store.Reader, Org{Slug: q.org.Slug, Name: q.org.Name}, p, b, q.now)
+}
+
+// job is the job in the request's path, any attempt of it.
+func (q *request) job(b *buildView) (store.Job, error) {
+	if j, ok := b.find(q.r.PathValue("job")); ok {
+		return j, nil
+	}
+	return store.Job{}, missing(fmt.Sprintf("Build #%d has no such job", b.build.Number), Link{Text: fmt.Sprintf("Build #%d", b.build.Number), Href: b.path()})
+}
+
+func buildPage(q *request) error {
+	b, err := q.view()
+	if err != nil {
+		return err
+	}
+	var j store.Job
+	ok := true
+	if q.r.PathValue("job") != "" {
+		j, err = q.job(b)
+	} else {
+		j, ok = b.chosen()
+	}
+	if err != nil {
+		return err
+	}
+	page, err := q.loadPage(b, j, ok, strings.HasSuffix(q.r.URL.Path, "/artifacts"))
+	if err != nil {
+		return err
+	}
+	return q.html(200, "build", page)
+}
+
+// loadPage makes the page of a build with a job in view, or with the files of
+// that job, or, where the address names no job, of the whole build.
+func (q *request) loadPage(b *buildView, j store.Job, ok, files bool) (BuildPage, error) {
+	f := q.frame(fmt.Sprintf("#%d %s", b.build.Number, b.pipeline.Name), "pipelines", fmt.Sprintf("build:%s@%d", b.build.ID, b.build.Version))
+	f.Body = "fit"
+	f.Scripts = append(f.Scripts, "log.js")
+	page := BuildPage{
+		Frame: f, Head: q.head(b, f.Version()), Steps: b.stepRows(j.ID, f.Version()), Notes: b.notes(),
+		StepsRef: b.path(), FilesRef: b.path() + "/artifacts",
+	}
+	if page.Head.Actions.Cancel != "" {
+		page.Cancel = cancelForm(b)
+	}
+	if ok {
+		page.Topics = append(page.Topics, fmt.Sprintf("job:%s@%d", j.ID, paneOf(j)))
+	}
+	switch {
+	case files && q.r.PathValue("job") == "":
+		page.Files = b.files("", true)
+	case !ok:
+	case j.Kind == ci.JobManual:
+		page.Ask = b.ask(j, nil)
+		page.Title = fmt.Sprintf("#%d %s", b.build.Number, labelText(page.Ask.Label))
+	default:
+		pane, err := q.jobPane(b, j, files, f.Version())
+		if err != nil {
+			return page, err
+		}
+		page.Job = pane
+		page.Title = fmt.Sprintf("#%d %s", b.build.Number, labelText(pane.Label))
+		if pane.Log != nil {
+			page.Topics = append(page.Topics, fmt.Sprintf("log:%s@%d", j.ID, pane.Log.Total))
+		}
+	}
+	return page, nil
+}
+
+func (q *request) head(b *buildView, version string) BuildHead {
+	jobs := b.jobStates()
+	h := BuildHead{
+		ID: b.build.ID, Version: version, State: buildLook(b.build, jobs), Message: message(b.build), Branch: b.build.Branch,
+		Commit: b.build.Commit, Author: author(b.build), Why: why(b.build), Created: Moment{At: b.build.CreatedAt.In(q.now.Location()), Now: q.now},
+		Took: Span{Start: b.build.StartedAt, End: b.build.FinishedAt, Now: q.now}, Trust: trustChip(b.build.Verdict), Jobs: jobs,
+		Artifacts: len(b.artifacts), Problem: b.build.PlanError,
+		Crumbs: []Crumb{{"Pipelines", b.org.Path()}, {b.pipeline.Name, b.org.Path() + "/" + b.pipeline.Slug}, {fmt.Sprintf("#%d", b.build.Number), b.path()}},
+	}
+	h.Waited, _ = waited(b.build)
+	if pr := b.build.Detail.PullRequest; pr != nil {
+		h.PR = "PR " + pr.Number
+	}
+	if b.build.State == ci.BuildCanceling {
+		h.Text = "Canceling"
+	}
+	h.Actions = b.actions()
+	return h
+}
+
+func trustChip(v store.Verdict) Trust {
+	switch v.Decision {
+	case "allow":
+		return Trust{"Trusted", ruleText(v), "shield-check"}
+	case "hold":
+		return Trust{"Held", ruleText(v), "shield-alert"}
+	case "deny":
+		return Trust{"Denied", ruleText(v), "shield-alert"}
+	}
+	return Trust{}
+}
+
+func ruleText(v store.Verdict) string {
+	return strings.TrimPrefix(v.Reason+ifSet(", rule ", v.Rule), ", ")
+}
+
+// jobPane is a job with its log, its files, or why it has no log yet.
+func (q *request) jobPane(b *buildView, j store.Job, files bool, version string) (*JobPane, error) {
+	pane, err := q.jobHead(b, j, version)
+	if err != nil {
+		return nil, err
+	}
+	own := b.files(j.ID, false)
+	pane.Tabs = []Choice{{"Log", b.jobPath(j.ID), 0, !files}, {"Artifacts", b.jobPath(j.ID) + "/artifacts", len(own.Files), files}}
+	switch {
+	case files:
+		pane.Files = own
+	case paneOf(j) == idlePane:
+		pane.Idle = idle(b.facts(j), pane.State, b)
+	default:
+		pane.Log, err = q.logPane(b, j, pane.Label)
+	}
+	return pane, err
+}
+
+// jobHead is a job's header.
+func (q *request) jobHead(b *buildView, j store.Job, version string) (*JobPane, error) {
+	facts := b.facts(j)
+	pane := &JobPane{ID: j.ID, Version: version, State: facts.Look(), Label: b.labelOf(j), Agent: b.agents[j.AgentID], Phases: phases(j, b), Attempts: b.tries(j)}
+	if spec, err := j.Spec(); err == nil {
+		pane.Command = firstLine(spec.Command)
+	}
+	if paneOf(j) != idlePane {
+		pane.Why = facts.Why()
+	}
+	b.offer(pane, j)
+	if pane.Agent != "" || j.AgentID == "" {
+		return pane, nil
+	}
+	a, err := q.Store.Agent(q.ctx, j.AgentID)
+	if ignoreMissing(err) != nil {
+		return nil, err
+	}
+	b.agents[j.AgentID], pane.Agent = a.Name, a.Name
+	return pane, nil
+}
+
+// paneKind is what stands below a job's header.
+type paneKind int64
+
+const (
+	idlePane paneKind = iota
+	logView
+	openQuestion
+	answered
+)
+
+func paneOf(j store.Job) paneKind {
+	switch {
+	case j.Kind == ci.JobManual && j.State == ci.JobBlocked:
+		return openQuestion
+	case j.Kind == ci.JobManual:
+		return answered
+	case j.StartedAt.IsZero():
+		return idlePane
+	}
+	return logView
+}
+
+// find is the attempt of a job with an id.
+func (b *buildView) find(id string) (store.Job, bool) {
+	for _, list := range b.attempts {
+		for _, j := range list {
+			if j.ID == id {
+				return j, true
+			}
+		}
+	}
+	return store.Job{}, false
+}
+
+// phases are the parts of a job's life in words.
+func phases(j store.Job, b *buildView) []Phase {
+	var out []Phase
+	if !j.RunnableAt.IsZero() {
+		queued := Span{Start: j.RunnableAt, End: j.StartedAt, Now: b.now}
+		if j.StartedAt.IsZero() {
+			queued.End = j.FinishedAt
+		}
+		out = append(out, Phase{Name: "queued", Took: queued})
+	}
+	if !j.StartedAt.IsZero() {
+		out = append(out, Phase{Name: "ran", Took: Span{Start: j.StartedAt, End: j.FinishedAt, Now: b.now}})
+	}
+	if j.ExitStatus != nil {
+		out = append(out, Phase{Name: "exit", Text: strconv.Itoa(*j.ExitStatus)})
+	}
+	return out
+}
+
+func (b *buildView) tries(j store.Job) []Attempt {
+	var out []Attempt
+	for k, a := range b.attempts[j.StepID+"/"+strconv.Itoa(j.Number)] {
+		out = append(out, Attempt{Number: k + 1, State: b.facts(a).Look(), Href: b.jobPath(a.ID), On: a.ID == j.ID})
+	}
+	return out
+}
+
+// idle explains a job that has not started.
+func idle(f JobFacts, s State, b *buildView) *IdlePane {
+	p := &IdlePane{State: s, Title: s.Word(), Text: sentence(f.Why())}
+	switch s {
+	case Stuck:
+		p.Title = sentence(f.Why())
+		p.Text = "The job waits until an agent with these tags connects."
+		if keys := b.served(); len(keys) > 0 {
+			p.Text += " Agents serve " + strings.Join(keys, ", ") + "."
+		}
+	case Approval:
+		p.Text = "Nothing has run. This commit needs a person's approval."
+	}
+	return p
+}
+
+// served lists the queues that have an agent.
+func (b *buildView) served() []string {
+	var keys []string
+	for _, a := range b.fleet.agents {
+		if key := b.fleet.queues[a.QueueID].Key; key != "" && !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// sentence gives a phrase its capital letter.
+func sentence(s string) string {
+	if s == "" {
+		return ""
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+// files are a job's artifacts, or all of the build's.
+func (b *buildView) files(jobID string, all bool) *ArtifactsPane {
+	pane := &ArtifactsPane{ByJob: all}
+	for _, a := range b.artifacts {
+		if !all && a.JobID != jobID {
+			continue
+		}
+		pane.Files = append(pane.Files, Artifact{
+			Path: a.Path, Size: a.Size, Job: b.labels[a.JobID], Ready: a.State == "finished", State: artifactStates[a.State],
+			Href: b.path() + "/artifacts/" + a.ID, SHA1: a.SHA1,
+		})
+	}
+	return pane
+}
+
+var artifactStates = map[string]string{"new": "is being uploaded", "error": "did not arrive", "deleted": "was deleted"}
+
+// ask is a block step's question, or who answered it. refused has the answers
+// that were not accepted, by field.
+func (b *buildView) ask(j store.Job, refused map[string]string) *AskPane {
+	f := b.facts(j)
+	a := &AskPane{State: f.Look(), Label: b.labels[j.ID], Why: sentence(f.Why())}
+	m := b.steps[b.stepAt[j.StepID]].Spec.Manual
+	if m == nil {
+		return a
+	}
+	a.Prompt = m.Prompt
+	if a.State == Blocked {
+		a.Action = b.jobPath(j.ID) + "/unblock"
+	}
+	for _, field := range m.Fields {
+		a.Fields = append(a.Fields, askField(field, refused[field.Key]))
+	}
+	return a
+}
+
+func (b *buildView) notes() []Annotation {
+	out := make([]Annotation, 0, len(b.annotations))
+	for _, a := range b.annotations {
+		n := annotation(a)
+		if a.JobID != "" {
+			n.From, n.Href = b.labels[a.JobID], b.jobPath(a.JobID)
+		}
+		out = append(out, n)
+	}
+	slices.SortStableFunc(out, func(x, y Annotation) int { return looks[x.State].Rank - looks[y.State].Rank })
+	return out
+}
+
+// download sends an artifact as a file; nothing that a job made is shown
+// within the application's origin.
+func download(q *request) error {
+	b, err := q.view()
+	if err != nil {
+		return err
+	}
+	k := slices.IndexFunc(b.artifacts, func(a store.Artifact) bool { return a.ID == q.r.PathValue("artifact") })
+	if k < 0 || b.artifacts[k].State != "finished" {
+		return missing("This build has no such artifact", Link{Text: "Artifacts", Href: b.path() + "/artifacts"})
+	}
+	a := b.artifacts[k]
+	if strings.HasPrefix(a.URL, "https://") || strings.HasPrefix(a.URL, "http://") {
+		return q.seeOther(a.URL)
+	}
+	r, err := q.OpenArtifact(q.ctx, a)
+	if err != nil {
+		return fmt.Errorf("artifact %s: %w", a.ID, err)
+	}
+	defer r.Close()
+	h := q.w.Header()
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Content-Disposition", fmt.Sprintf("attachment; filename*=UTF-8''%s", url.PathEscape(path.Base(a.Path))))
+	h.Set("Content-Length", strconv.FormatInt(a.Size, 10))
+	h.Set("Content-Security-Policy", "sandbox")
+	q.w.WriteHeader(http.StatusOK)
+	// The status is out: whoever downloads sees a short file by its length.
+	_, _ = io.Copy(q.w, r)
+	return nil
+}
