@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -57,6 +58,9 @@ type Config struct {
 	RedactedVars      []string // globs; nil means [redact.DefaultNames]
 	Experiments       []string
 
+	AllowedRepositories []string // regular expressions; empty allows all
+	AllowedPlugins      []string // the same, for sources with versions
+
 	CancelSignal string        // "" means SIGTERM
 	CancelGrace  time.Duration // from a cancel to SIGKILL for everything; 0 means 10 s
 	SignalGrace  time.Duration // from a cancel to SIGKILL for the command; 0 means CancelGrace − 1 s
@@ -102,7 +106,8 @@ const (
 // settings is a checked Config with its defaults filled in.
 type settings struct {
 	Config
-	signal syscall.Signal
+	signal                syscall.Signal
+	repositories, plugins []*regexp.Regexp
 }
 
 func (c Config) settings() (settings, error) {
@@ -111,6 +116,12 @@ func (c Config) settings() (settings, error) {
 	var err error
 	if s.signal, err = shell.ParseSignal(s.CancelSignal); err != nil {
 		return s, fmt.Errorf("--cancel-signal: %w", err)
+	}
+	if s.repositories, err = compile("allowed-repositories", s.AllowedRepositories); err != nil {
+		return s, err
+	}
+	if s.plugins, err = compile("allowed-plugins", s.AllowedPlugins); err != nil {
+		return s, err
 	}
 	if s.Executable == "" {
 		if s.Executable, err = os.Executable(); err != nil {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slipway-ci/slipway/internal/agent/checkout"
 	"github.com/slipway-ci/slipway/internal/agent/shell"
 	"github.com/slipway-ci/slipway/internal/agent/wire"
 )
@@ -56,6 +57,10 @@ func (w *worker) own(job wire.Job, sent shell.Env) shell.Env {
 		"BUILDKITE_AGENT_ENDPOINT":              api.Endpoint,
 		"BUILDKITE_AGENT_ACCESS_TOKEN":          w.jobToken(job),
 		"BUILDKITE_AGENT_DEBUG":                 strconv.FormatBool(s.Debug),
+		"BUILDKITE_AGENT_DEBUG_HTTP":            "false",
+		"BUILDKITE_NO_HTTP2":                    "false",
+		"BUILDKITE_PLUGIN_VALIDATION":           "false",
+		"BUILDKITE_CHECKOUT_ATTEMPTS":           strconv.Itoa(checkout.Attempts),
 		"BUILDKITE_AGENT_PID":                   strconv.Itoa(os.Getpid()),
 		"BUILDKITE_AGENT_EXPERIMENT":            strings.Join(s.Experiments, ","),
 		"BUILDKITE_BIN_PATH":                    w.tools,

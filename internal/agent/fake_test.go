@@ -72,6 +72,9 @@ func newServer(t testing.TB) *server {
 	mux.HandleFunc("POST /v3/jobs/{id}/chunks", s.chunk)
 	mux.HandleFunc("PUT /v3/jobs/{id}/finish", s.finish)
 	mux.HandleFunc("POST /v3/jobs/{id}/data/{what}", s.metaData)
+	mux.HandleFunc("GET /v3/jobs/{id}/secrets", func(w http.ResponseWriter, r *http.Request) {
+		reply(w, map[string]string{"key": r.URL.Query().Get("key"), "value": "value of " + r.URL.Query().Get("key")})
+	})
 	path, stream := edge.NewAgentEdgeServiceHandler(s)
 	mux.Handle(path, stream)
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -291,6 +294,14 @@ func (s *server) config(t testing.TB) Config {
 	}
 }
 
+// run runs agents and then waits for requests that they gave up on, so that the
+// test can read what was recorded.
+func (s *server) run(ctx context.Context, c Config) error {
+	err := Run(ctx, c, slog.New(slog.DiscardHandler))
+	s.Close()
+	return err
+}
+
 // runAll runs agents until every job has finished.
 func (s *server) runAll(t testing.TB, c Config) {
 	t.Helper()
@@ -303,7 +314,7 @@ func (s *server) runAll(t testing.TB, c Config) {
 		}
 		cancel()
 	}()
-	if err := Run(ctx, c, slog.New(slog.DiscardHandler)); err != nil {
+	if err := s.run(ctx, c); err != nil {
 		t.Fatal(err)
 	}
 	if s.left != 0 {

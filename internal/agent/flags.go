@@ -29,6 +29,7 @@ type Flags struct {
 	Name              string   `name:"name" env:"BUILDKITE_AGENT_NAME" help:"Name; %hostname, %spawn, %random and %pid are replaced."`
 	Priority          string   `name:"priority" env:"BUILDKITE_AGENT_PRIORITY" help:"Agents of higher priority get jobs first."`
 	Spawn             int      `name:"spawn" env:"BUILDKITE_AGENT_SPAWN" default:"1" help:"Number of agents."`
+	SpawnPerCPU       int      `name:"spawn-per-cpu" env:"BUILDKITE_AGENT_SPAWN_PER_CPU" help:"Number of agents per processor, in place of --spawn."`
 	SpawnWithPriority bool     `name:"spawn-with-priority" env:"BUILDKITE_AGENT_SPAWN_WITH_PRIORITY" help:"The n-th agent gets priority n."`
 	Queue             string   `name:"queue" env:"BUILDKITE_AGENT_QUEUE" help:"Queue to take jobs from."`
 	Tags              []string `name:"tags" env:"BUILDKITE_AGENT_TAGS" help:"Tags, such as os=linux,docker."`
@@ -73,16 +74,25 @@ type Flags struct {
 	DisconnectAfterUptime      int    `name:"disconnect-after-uptime" env:"BUILDKITE_AGENT_DISCONNECT_AFTER_UPTIME" help:"End after so many seconds, between jobs."`
 	PingMode                   string `name:"ping-mode" env:"BUILDKITE_AGENT_PING_MODE" default:"auto" enum:"auto,poll-only,ping-only,stream-only" help:"How to learn of jobs."`
 
+	AllowedRepositories []string `name:"allowed-repositories" env:"BUILDKITE_ALLOWED_REPOSITORIES" help:"Regular expressions of repositories to work for."`
+	AllowedPlugins      []string `name:"allowed-plugins" env:"BUILDKITE_ALLOWED_PLUGINS" help:"Regular expressions of plugins to run."`
+
 	Debug     bool   `name:"debug" env:"BUILDKITE_AGENT_DEBUG" help:"Log more."`
 	DebugHTTP bool   `name:"debug-http" env:"BUILDKITE_AGENT_DEBUG_HTTP" help:"Accepted; has no effect."`
 	NoColor   bool   `name:"no-color" env:"BUILDKITE_AGENT_NO_COLOR" help:"Accepted; logs have no colour."`
 	LogLevel  string `name:"log-level" env:"BUILDKITE_AGENT_LOG_LEVEL" default:"notice" help:"Lowest level logged."`
 	LogFormat string `name:"log-format" env:"BUILDKITE_LOG_FORMAT" default:"text" help:"text or json."`
+
+	WithoutEffect `embed:""`
+	Refused       `embed:""`
 }
 
 // AgentConfig turns the options into a Config. It reads the token's file and
 // expands ~ and variables in paths, as buildkite-agent does.
 func (f *Flags) AgentConfig(version string) (Config, error) {
+	if err := f.check(); err != nil {
+		return Config{}, err
+	}
 	token, err := readToken(f.Token)
 	if err != nil {
 		return Config{}, err
@@ -109,6 +119,10 @@ func (f *Flags) AgentConfig(version string) (Config, error) {
 		DisconnectAfterJob: f.DisconnectAfterJob, DisconnectAfterIdle: seconds(f.DisconnectAfterIdleTimeout),
 		DisconnectAfterUptime: seconds(f.DisconnectAfterUptime),
 		AcquireJob:            f.AcquireJob, ReflectExitStatus: f.ReflectExitStatus, PingMode: f.PingMode, Debug: f.Debug,
+	}
+	c.AllowedRepositories, c.AllowedPlugins = f.AllowedRepositories, f.AllowedPlugins
+	if f.SpawnPerCPU > 0 {
+		c.Spawn = f.SpawnPerCPU * runtime.NumCPU()
 	}
 	for _, dir := range f.AdditionalHooksPaths {
 		c.AdditionalHooksPaths = append(c.AdditionalHooksPaths, expand(dir))

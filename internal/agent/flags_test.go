@@ -46,8 +46,12 @@ build-path="~/builds"
 unknown-key=1
 `, "--name", "from-flag", "--cancel-grace-period=20")
 	got := []any{c.Token, c.Name, c.Priority, c.Tags, c.Spawn, c.NoPTY, c.BuildPath, c.PluginsPath, c.SignalGrace}
-	want := []any{"abc#def", "from-flag", "from-env", []string{"queue=gpu", "os=linux"}, 3, true,
-		"/home/x/builds", "/home/x/builds/.plugins", 19 * time.Second}
+	want := []any{
+		"abc#def", "from-flag", "from-env",
+		[]string{"queue=gpu", "os=linux"},
+		3, true,
+		"/home/x/builds", "/home/x/builds/.plugins", 19 * time.Second,
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -69,6 +73,14 @@ func TestWrongConfigurationsSayWhatToDo(t *testing.T) {
 		if _, err := c.settings(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want one with %q", err, want)
 		}
+	}
+}
+
+func TestOptionsThatRestrictJobsAreNotPassedOver(t *testing.T) {
+	t.Parallel()
+	f := Flags{Refused: Refused{VerificationJWKS: "keys.json"}}
+	if _, err := f.AgentConfig("1"); err == nil || !strings.Contains(err.Error(), "--verification-jwks-file: not supported") {
+		t.Errorf("got %v", err)
 	}
 }
 

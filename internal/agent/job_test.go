@@ -6,7 +6,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -211,6 +210,49 @@ func TestSecretsDoNotReachTheLog(t *testing.T) {
 	}
 }
 
+func TestSecretsOfTheStepAreInTheEnvironment(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	good := s.add(`test "$DEPLOY" = "value of KEY" && echo "got $DEPLOY"`, nil)
+	good.Step = []byte(`{"secrets":[{"key":"KEY","environment_variable":"DEPLOY"}]}`)
+	bad := s.add("true", nil)
+	bad.Step = []byte(`{"secrets":[{"key":"KEY","environment_variable":"BUILDKITE_AGENT_ACCESS_TOKEN"}]}`)
+	missing := s.add("true", nil)
+	missing.Step = good.Step
+	s.status["GET /v3/jobs/"+missing.ID+"/secrets"] = 404
+	s.runAll(t, s.config(t))
+	if good.finish.ExitStatus != "0" || !strings.HasSuffix(good.text(), "\ngot [REDACTED]\n") {
+		t.Errorf("%+v\n%s", good.finish, good.text())
+	}
+	for _, j := range []*fakeJob{bad, missing} {
+		if j.finish.ExitStatus != "-1" || j.finish.SignalReason != "process_run_error" {
+			t.Errorf("%s: %+v\n%s", j.ID, j.finish, j.text())
+		}
+	}
+}
+
+func TestJobsThatTheOperatorDoesNotAllowAreRefused(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s.config(t)
+	c.AllowedRepositories, c.AllowedPlugins = []string{`^https://git\.example\.com/`}, []string{`#v1$`}
+	repo := map[string]string{"BUILDKITE_REPO": "https://evil.example.com/x"}
+	plugin := map[string]string{"BUILDKITE_REPO": "https://git.example.com/x", "BUILDKITE_PLUGINS": `["github.com/o/p#v2"]`}
+	for _, env := range []map[string]string{repo, plugin} {
+		s.add("echo ran", env)
+	}
+	fine := s.add("echo ran", map[string]string{"BUILDKITE_REPO": "https://git.example.com/x"})
+	s.runAll(t, c)
+	for _, j := range s.jobs[:2] {
+		if j.finish.SignalReason != "agent_refused" || strings.Contains(j.text(), "ran\n") {
+			t.Errorf("%+v\n%s", j.finish, j.text())
+		}
+	}
+	if fine.finish.ExitStatus != "0" {
+		t.Errorf("%+v\n%s", fine.finish, fine.text())
+	}
+}
+
 func TestScriptsOfTheRepositoryRun(t *testing.T) {
 	t.Parallel()
 	repo := t.TempDir()
@@ -320,7 +362,7 @@ func TestStoppingFinishesTheJobFirst(t *testing.T) {
 	j := s.add("mkfifo "+fifo+"; echo ready; cat "+fifo, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- Run(ctx, c, slog.New(slog.DiscardHandler)) }()
+	go func() { ended <- s.run(ctx, c) }()
 	s.await(t, func() bool { return bytes.Contains(j.log, []byte("ready\r")) })
 	cancel()
 	s.await(t, func() bool { return slices.Contains(s.calls, "POST /v3/stop session-a-1") })
@@ -343,7 +385,7 @@ func TestKillingEndsTheJob(t *testing.T) {
 	c.Kill = kill
 	j := s.add("echo ready; sleep 60", nil)
 	ended := make(chan error, 1)
-	go func() { ended <- Run(t.Context(), c, slog.New(slog.DiscardHandler)) }()
+	go func() { ended <- s.run(t.Context(), c) }()
 	s.await(t, func() bool { return bytes.Contains(j.log, []byte("ready\r")) })
 	close(kill)
 	if err := <-ended; err != nil {
@@ -362,7 +404,7 @@ func TestLimitsOfAnAgent(t *testing.T) {
 		j, second := s.add("exit 5", nil), s.add("true", nil)
 		c := s.config(t)
 		c.DisconnectAfterJob, c.ReflectExitStatus = true, true
-		err := Run(t.Context(), c, slog.New(slog.DiscardHandler))
+		err := s.run(t.Context(), c)
 		if exit, ok := errors.AsType[*ExitError](err); !ok || exit.Code != 5 {
 			t.Errorf("ended with %v", err)
 		}
@@ -375,7 +417,7 @@ func TestLimitsOfAnAgent(t *testing.T) {
 		s := newServer(t)
 		c := s.config(t)
 		c.DisconnectAfterIdle = 50 * time.Millisecond
-		if err := Run(t.Context(), c, slog.New(slog.DiscardHandler)); err != nil {
+		if err := s.run(t.Context(), c); err != nil {
 			t.Error(err)
 		}
 	})
@@ -383,7 +425,7 @@ func TestLimitsOfAnAgent(t *testing.T) {
 		t.Parallel()
 		s := newServer(t)
 		s.status["GET /v3/ping"] = 401
-		if err := Run(t.Context(), s.config(t), slog.New(slog.DiscardHandler)); err == nil {
+		if err := s.run(t.Context(), s.config(t)); err == nil {
 			t.Error("a refused ping did not end the worker")
 		}
 	})
@@ -393,7 +435,7 @@ func TestLimitsOfAnAgent(t *testing.T) {
 		s.status["PUT /v3/jobs/j/acquire"] = 422
 		c := s.config(t)
 		c.AcquireJob = "j"
-		err := Run(t.Context(), c, slog.New(slog.DiscardHandler))
+		err := s.run(t.Context(), c)
 		if exit, ok := errors.AsType[*ExitError](err); !ok || exit.Code != ExitNotAcquired {
 			t.Errorf("ended with %v", err)
 		}
@@ -404,7 +446,7 @@ func TestLimitsOfAnAgent(t *testing.T) {
 		j := s.add("echo got it", nil)
 		c := s.config(t)
 		c.AcquireJob = j.ID
-		if err := Run(t.Context(), c, slog.New(slog.DiscardHandler)); err != nil || j.finish.ExitStatus != "0" {
+		if err := s.run(t.Context(), c); err != nil || j.finish.ExitStatus != "0" {
 			t.Errorf("%v, %+v", err, j.finish)
 		}
 	})
@@ -414,7 +456,7 @@ func TestAWrongTokenIsReportedAtOnce(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	s.status["POST /v3/register"] = 401
-	err := Run(t.Context(), s.config(t), slog.New(slog.DiscardHandler))
+	err := s.run(t.Context(), s.config(t))
 	if err == nil || !strings.Contains(err.Error(), "401") {
 		t.Errorf("ended with %v", err)
 	}

@@ -72,6 +72,10 @@ func (r *runner) run() wire.Finish {
 		r.log.Error("The server's job cannot be run", "error", err)
 		return wire.Finish{ExitStatus: "-1", SignalReason: "process_run_error"}
 	}
+	if err := r.set.allowed(r.job.Env); err != nil {
+		fmt.Fprintf(log, "+++ %v\r\n", err) //nolint:errcheck // counted by Close
+		return wire.Finish{ExitStatus: "-1", SignalReason: "agent_refused", ChunksFailedCount: log.Close()}
+	}
 	kill, over := make(chan struct{}), make(chan struct{})
 	var beside sync.WaitGroup
 	beside.Go(func() { r.pollState(ctx, over, cancel) })

@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -77,7 +76,7 @@ func TestAPausedAgentTakesItsJobWhenResumed(t *testing.T) {
 	ended := make(chan error, 1)
 	c := s.config(t)
 	c.PingMode = "stream-only"
-	go func() { ended <- Run(t.Context(), c, slog.New(slog.DiscardHandler)) }()
+	go func() { ended <- s.run(t.Context(), c) }()
 	sc.say <- &edge.StreamPingsResponse{
 		Action:         &edge.StreamPingsResponse_Pause{Pause: &edge.PauseAction{Reason: "maintenance"}},
 		RequestHeaders: &edge.RequestHeaders{Values: map[string]string{"Buildkite-Shard": "7", "Authorization": "no"}},
@@ -111,7 +110,7 @@ func TestAStreamThatEndsInOrderIsOpenedAgainWithoutPolling(t *testing.T) {
 	ended := make(chan error, 1)
 	c := s.config(t)
 	c.PingMode = "auto"
-	go func() { ended <- Run(t.Context(), c, slog.New(slog.DiscardHandler)) }()
+	go func() { ended <- s.run(t.Context(), c) }()
 	for range 3 {
 		sc.say <- resumeMessage()
 		sc.say <- nil
@@ -133,7 +132,7 @@ func TestABrokenStreamIsReplacedByPolling(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	c := s.config(t)
 	c.PingMode = "auto"
-	go func() { ended <- Run(ctx, c, slog.New(slog.DiscardHandler)) }()
+	go func() { ended <- s.run(ctx, c) }()
 	sc.say <- resumeMessage()
 	sc.say <- nil
 	<-s.done
@@ -148,7 +147,7 @@ func TestStreamOnlyNeedsAServerThatStreams(t *testing.T) {
 	s := newServer(t)
 	c := s.config(t)
 	c.PingMode = "stream-only"
-	if err := Run(t.Context(), c, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "streaming pings") {
+	if err := s.run(t.Context(), c); err == nil || !strings.Contains(err.Error(), "streaming pings") {
 		t.Errorf("ended with %v", err)
 	}
 }
@@ -164,7 +163,7 @@ func TestAServerThatIsAwayLosesNothing(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	ctx, cancel := context.WithCancel(t.Context())
-	go func() { ended <- Run(ctx, s.config(t), slog.New(slog.DiscardHandler)) }()
+	go func() { ended <- s.run(ctx, s.config(t)) }()
 	s.await(t, func() bool {
 		return slices.ContainsFunc(s.calls, func(c string) bool { return strings.Contains(c, "heartbeat") })
 	})
@@ -186,7 +185,7 @@ func TestARefusedHeartbeatEndsTheWorkerAndItsJob(t *testing.T) {
 	s := newServer(t)
 	s.status["POST /v3/heartbeat"] = 401
 	j := s.add("sleep 60", nil)
-	if err := Run(t.Context(), s.config(t), slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "heartbeat") {
+	if err := s.run(t.Context(), s.config(t)); err == nil || !strings.Contains(err.Error(), "heartbeat") {
 		t.Errorf("ended with %v", err)
 	}
 	if j.finish.SignalReason != "agent_stop" {

@@ -144,15 +144,35 @@ func (w *worker) register(ctx context.Context) error {
 		Endpoint: w.set.Endpoint, Token: w.set.Token, HTTP: w.set.HTTP,
 		UserAgent: fmt.Sprintf("slipway-agent/%s (%s; %s)", w.set.Version, runtime.GOOS, runtime.GOARCH),
 	}
-	var answer wire.RegisterResponse
-	err = wire.Retry(ctx, wire.CallRegister, w.retrying("register"), func(ctx context.Context, _ int) (err error) {
-		answer, err = api.Register(ctx, request)
-		return err
-	})
+	answer, err := w.announce(ctx, api, request)
 	if err != nil {
 		return err
 	}
 	return w.begin(api, answer)
+}
+
+// A server that starts together with the agent is asked often for a while,
+// before the protocol's ten seconds between attempts apply.
+const (
+	startTogether = 5 * time.Second
+	askAgain      = 100 * time.Millisecond
+)
+
+func (w *worker) announce(ctx context.Context, api *wire.Client, request wire.RegisterRequest) (answer wire.RegisterResponse, err error) {
+	for soon := time.Now().Add(startTogether); time.Now().Before(soon); {
+		answer, err = api.Register(ctx, request)
+		if err == nil || !wire.Retryable(err) {
+			return answer, err
+		}
+		if wire.Status(err) != 0 || !wire.Sleep(ctx, askAgain) {
+			break
+		}
+	}
+	err = wire.Retry(ctx, wire.CallRegister, w.retrying("register"), func(ctx context.Context, _ int) (err error) {
+		answer, err = api.Register(ctx, request)
+		return err
+	})
+	return answer, err
 }
 
 func (w *worker) begin(api *wire.Client, answer wire.RegisterResponse) error {

@@ -27,9 +27,11 @@ func parseOne(t *testing.T, text string) Plugin {
 func TestSourcesResolveToRepositories(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ source, name, id, repo, dir string }{
-		{"github.com/buildkite-plugins/docker-compose-buildkite-plugin#v5.0.0", "docker-compose",
+		{
+			"github.com/buildkite-plugins/docker-compose-buildkite-plugin#v5.0.0", "docker-compose",
 			"github-com-buildkite-plugins-docker-compose-buildkite-plugin-v5-0-0",
-			"https://github.com/buildkite-plugins/docker-compose-buildkite-plugin", "."},
+			"https://github.com/buildkite-plugins/docker-compose-buildkite-plugin", ".",
+		},
 		{"ssh://git@github.com/o/x.git#main", "x-git", "github-com-o-x-git-main", "ssh://git@github.com/o/x.git", "."},
 		{"github.com/o/many/sub/dir#v1", "dir", "github-com-o-many-sub-dir-v1", "https://github.com/o/many", "sub/dir"},
 		{"file:///srv/p.git#v1", "p-git", "srv-p-git-v1", "file:///srv/p.git", "."},
