@@ -1,0 +1,138 @@
+// Package agentapi is the server side of the agent protocol: what buildkite-agent v3 and v4 and our
+// own agent call to register, to get jobs and to run them. The names and meanings of endpoints and
+// fields are those of the official agent's api package (v3.138.1); there is no other specification.
+//
+// Statuses are the protocol (api/retryable.go of v3.138.1). An agent retries 429 and 5xx and takes
+// every other 4xx for final: on a ping or a heartbeat it ends the agent, on a log chunk it loses the
+// chunk. So a 4xx is answered only where repeating cannot help, and overload is a 503. Every answer
+// has a JSON body, an error {"message"}: an empty 2xx is taken for a proxy's.
+//
+// Tokens: a registration token registers, a session token (of the registration) speaks for the
+// agent, a job token (of the acceptance) for one job, from its acceptance to its end. After that it is
+// good for nothing: the state poll answers 401, which stops the job, and finish 422. Storage URLs of
+// artifacts authorise themselves, because agents send no token with them.
+//
+// Ordering and loss: everything that an agent may repeat is idempotent, by the keys that it sends.
+// Streaming pings carry what a GET ping answers; hints wake them and a timer stands in for lost
+// hints. Only heartbeats are kept in memory first: FlushSeen writes them, and losing a batch makes
+// agents look silent for longer and nothing else.
+package agentapi
+
+import (
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/slipway-ci/slipway/internal/auth"
+	"github.com/slipway-ci/slipway/internal/blob"
+	"github.com/slipway-ci/slipway/internal/engine"
+	"github.com/slipway-ci/slipway/internal/httperr"
+	"github.com/slipway-ci/slipway/internal/joblog"
+	"github.com/slipway-ci/slipway/internal/live"
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+// Deps are what the API works with. All fields are required unless they say otherwise.
+type Deps struct {
+	Engine *engine.Engine
+	Store  *store.Store
+	Auth   *auth.Auth
+	Hub    *live.Hub
+	Logs   *joblog.Store
+	Blobs  blob.Store
+	Log    *slog.Logger
+	Now    func() time.Time
+	// BaseURL is where people and agents reach the server, without a trailing slash.
+	BaseURL string
+	// Hosts are further values of a request's Host (with port) that URLs for agents may be made of.
+	// Any other request gets URLs under BaseURL.
+	Hosts []string
+	// SigningKey signs the storage URLs of artifacts; at least 32 random bytes that outlive a
+	// restart, or uploads under way fail.
+	SigningKey []byte
+	// Reread is how long a streaming ping waits for a hint before it looks all the same; 0: 5 s.
+	Reread time.Duration
+}
+
+// API serves the agent protocol. It is safe for concurrent use.
+type API struct {
+	Deps
+	mux     *http.ServeMux
+	seen    seen
+	closing chan struct{}
+	close   sync.Once
+}
+
+// New returns the API.
+func New(d Deps) *API {
+	if d.Reread == 0 {
+		d.Reread = 5 * time.Second
+	}
+	a := &API{Deps: d, mux: http.NewServeMux(), closing: make(chan struct{})}
+	for _, rt := range routes {
+		a.mux.Handle(rt.pattern, a.handler(rt))
+	}
+	a.mux.Handle(a.streaming())
+	return a
+}
+
+// ServeHTTP serves /v3/, /agentedge.v1.AgentEdgeService/ and /artifacts/.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
+
+// EndStreams ends the streaming pings, also those that come later, so that agents reconnect to the
+// server's successor instead of counting a broken stream. Call it before shutting the server down.
+func (a *API) EndStreams() { a.close.Do(func() { close(a.closing) }) }
+
+// handler serves one route: who asks is found out first.
+func (a *API) handler(rt route) http.Handler {
+	return httperr.Handler(a.Log, renderError, func(w http.ResponseWriter, r *http.Request) error {
+		c, err := a.authorise(rt.permission, r)
+		if err == nil {
+			err = rt.serve(a, w, r, c)
+		}
+		if errors.Is(err, auth.ErrUnauthorized) {
+			return httperr.New(http.StatusUnauthorized, "The access token is not valid for this.")
+		}
+		return err
+	})
+}
+
+// renderError answers with {"message"}.
+func renderError(w http.ResponseWriter, _ *http.Request, e *httperr.Error) {
+	status := e.Status
+	if status == 499 {
+		// The server's own end cancels requests too; as a 4xx that would end the agent.
+		status = http.StatusServiceUnavailable
+	}
+	message := e.Message
+	for _, field := range slices.Sorted(maps.Keys(e.Fields)) {
+		message += ": " + field + " " + e.Fields[field]
+	}
+	// The error is the client's: there is nobody left to tell.
+	_ = httperr.JSON(w, status, struct {
+		Message string `json:"message"`
+	}{message})
+}
+
+// ok answers 200 with an empty object, where agents ignore the body or only want one.
+func ok(w http.ResponseWriter) error {
+	return httperr.JSON(w, http.StatusOK, json.RawMessage("{}"))
+}
+
+// base is the URL that answers to a request build on.
+func (a *API) base(r *http.Request) string {
+	if !slices.Contains(a.Hosts, r.Host) {
+		return a.BaseURL
+	}
+	scheme := "http"
+	if r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https") {
+		scheme = "https"
+	}
+	return scheme + "://" + r.Host
+}

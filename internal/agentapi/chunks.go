@@ -1,0 +1,86 @@
+package agentapi
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+
+	"github.com/slipway-ci/slipway/internal/auth"
+	"github.com/slipway-ci/slipway/internal/httperr"
+	"github.com/slipway-ci/slipway/internal/joblog"
+)
+
+// maxChunkBody bounds a compressed chunk in bytes: an incompressible one of the largest size that the
+// log takes, with room for gzip's own.
+const maxChunkBody = joblog.DefaultMaxChunk + 8<<10
+
+// chunk stores a piece of a job's log. Agents send three at a time, in any order and again after a
+// fault; a 4xx loses the piece for good (agent/log_streamer.go of v3.138.1), so only what can never
+// be stored gets one.
+func (a *API) chunk(w http.ResponseWriter, r *http.Request, c caller) error {
+	k, err := readChunk(w, r)
+	if err != nil {
+		return err
+	}
+	if err := a.takesChunks(r, c); err != nil {
+		return err
+	}
+	if _, err := a.Logs.Append(r.Context(), c.job.ID, k); err != nil {
+		return chunkError(err)
+	}
+	return httperr.JSON(w, http.StatusCreated, struct{}{})
+}
+
+// takesChunks says whether a job's log is written to. That of a job that ended with it is closed and
+// knows which chunks it has; that of a lost job is not, and what its agent still prints is not kept.
+func (a *API) takesChunks(r *http.Request, c caller) error {
+	if auth.Holds(c.job) {
+		a.seen.note(c.job.AgentID, a.Now())
+		return nil
+	}
+	size, err := a.Logs.Size(r.Context(), c.job.ID)
+	if errors.Is(err, joblog.ErrNotFound) || err == nil && !size.Finished {
+		return httperr.New(http.StatusUnprocessableEntity, "The job has ended.")
+	}
+	return err
+}
+
+func readChunk(w http.ResponseWriter, r *http.Request) (joblog.Chunk, error) {
+	var k joblog.Chunk
+	query := r.URL.Query()
+	for name, to := range map[string]*int64{"sequence": &k.Sequence, "offset": &k.Offset, "size": &k.Size} {
+		n, err := strconv.ParseInt(query.Get(name), 10, 64)
+		if err != nil {
+			return k, httperr.New(http.StatusUnprocessableEntity, "The chunk's %s %q is not a number.", name, query.Get(name))
+		}
+		*to = n
+	}
+	if r.Header.Get("Content-Encoding") != "gzip" {
+		return k, httperr.New(http.StatusUnsupportedMediaType, "Chunks are sent with Content-Encoding: gzip.")
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxChunkBody))
+	if err != nil {
+		return k, fmt.Errorf("reading a log chunk: %w", err)
+	}
+	k.Gzip = body
+	return k, nil
+}
+
+// chunkError tells refusals from faults.
+func chunkError(err error) error {
+	_, malformed := errors.AsType[*joblog.ChunkError](err)
+	_, conflict := errors.AsType[*joblog.ConflictError](err)
+	_, over := errors.AsType[*joblog.LimitError](err)
+	switch {
+	case over:
+		return httperr.New(http.StatusRequestEntityTooLarge, "%v", err)
+	case malformed, conflict, errors.Is(err, joblog.ErrFinished):
+		return httperr.New(http.StatusUnprocessableEntity, "%v", err)
+	}
+	return &httperr.Error{Status: http.StatusServiceUnavailable, Message: "The log chunk could not be stored; send it again.", Err: err}
+}
+
+// headerTimes takes when the groups of a log began. The log's own time marks say so too.
+func (a *API) headerTimes(w http.ResponseWriter, _ *http.Request, _ caller) error { return ok(w) }

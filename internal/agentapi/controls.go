@@ -1,0 +1,61 @@
+package agentapi
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/httperr"
+)
+
+// The length of a pause in minutes (https://buildkite.com/docs/agent/pausing-and-resuming).
+const (
+	defaultPause = 5
+	longestPause = 1440
+)
+
+// stop asks an agent to leave: it says so itself when it is told to end, or a job of it does.
+func (a *API) stop(w http.ResponseWriter, r *http.Request, c caller) error {
+	var in struct {
+		Force bool `json:"force"`
+	}
+	if err := httperr.Decode(w, r, maxBody, &in); err != nil {
+		return err
+	}
+	by := ci.Canceler("the agent")
+	if c.job.ID != "" {
+		by = ci.Canceler("job " + c.job.ID)
+	}
+	if err := a.Engine.StopAgent(r.Context(), c.agentID(), in.Force, by); err != nil {
+		return err
+	}
+	return ok(w)
+}
+
+func (a *API) pause(w http.ResponseWriter, r *http.Request, c caller) error {
+	in := struct {
+		Note    string `json:"note"`
+		Minutes int    `json:"timeout_in_minutes"`
+	}{}
+	if err := httperr.Decode(w, r, maxBody, &in); err != nil {
+		return err
+	}
+	if in.Minutes == 0 {
+		in.Minutes = defaultPause
+	}
+	if in.Minutes < 0 || in.Minutes > longestPause {
+		return httperr.New(http.StatusUnprocessableEntity, "A pause lasts 1 to %d minutes, not %d.", longestPause, in.Minutes)
+	}
+	until := a.Now().Add(time.Duration(in.Minutes) * time.Minute)
+	if err := a.Engine.PauseAgent(r.Context(), c.agentID(), in.Note, until); err != nil {
+		return err
+	}
+	return ok(w)
+}
+
+func (a *API) resume(w http.ResponseWriter, r *http.Request, c caller) error {
+	if err := a.Engine.ResumeAgent(r.Context(), c.agentID()); err != nil {
+		return err
+	}
+	return ok(w)
+}

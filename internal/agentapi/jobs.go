@@ -1,0 +1,189 @@
+package agentapi
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/slipway-ci/slipway/internal/auth"
+	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/engine"
+	"github.com/slipway-ci/slipway/internal/httperr"
+	"github.com/slipway-ci/slipway/internal/joblog"
+)
+
+// What agents are told of log chunks. The agent gives a job up without a word if the size is
+// missing (agent/log_streamer.go of v3.138.1).
+const (
+	chunkMaxBytes = 102_400
+	chunkInterval = 1 // seconds
+)
+
+// job is what an agent runs (api/jobs.go of v3.138.1).
+type job struct {
+	ID                string            `json:"id"`
+	Token             string            `json:"token"`
+	State             ci.JobState       `json:"state"`
+	Env               map[string]string `json:"env"`
+	Step              json.RawMessage   `json:"step,omitempty"`
+	MatrixPermutation map[string]string `json:"matrix_permutation,omitempty"`
+	ChunksMaxSize     int               `json:"chunks_max_size_bytes"`
+	ChunksInterval    int               `json:"chunks_interval_seconds"`
+	LogMaxSize        int64             `json:"log_max_size_bytes"`
+	RunnableAt        string            `json:"runnable_at,omitempty"`
+	Priority          int               `json:"priority"`
+}
+
+func (a *API) accept(w http.ResponseWriter, r *http.Request, c caller) error {
+	accepted, err := a.Engine.AcceptJob(r.Context(), r.PathValue("id"), c.agent.ID)
+	if err != nil {
+		return err
+	}
+	return a.answerJob(w, accepted)
+}
+
+// retryAcquire is how soon, in seconds, an agent asks again for a job that still waits.
+const retryAcquire = "2"
+
+func (a *API) acquire(w http.ResponseWriter, r *http.Request, c caller) error {
+	accepted, err := a.Engine.AcquireJob(r.Context(), r.PathValue("id"), c.agent.ID)
+	if errors.Is(err, engine.ErrNotYet) {
+		w.Header().Set("Retry-After", retryAcquire)
+		return httperr.New(http.StatusLocked, "The job still waits for its dependencies.")
+	}
+	if err != nil {
+		return err
+	}
+	return a.answerJob(w, accepted)
+}
+
+func (a *API) answerJob(w http.ResponseWriter, acc engine.Accepted) error {
+	page := fmt.Sprintf("%s/%s/%s/builds/%d", a.BaseURL, acc.Organization.Slug, acc.Pipeline.Slug, acc.Build.Number)
+	env, err := engine.JobEnv(acc, page)
+	if err != nil {
+		return err
+	}
+	spec, err := acc.Job.Spec()
+	if err != nil {
+		return fmt.Errorf("job %s: %w", acc.Job.ID, err)
+	}
+	step, err := stepFor(acc)
+	if err != nil {
+		return fmt.Errorf("step %s: %w", acc.Step.ID, err)
+	}
+	out := job{
+		ID: acc.Job.ID, Token: acc.Token, State: acc.Job.State, Env: env, Step: step, MatrixPermutation: spec.Matrix,
+		ChunksMaxSize: chunkMaxBytes, ChunksInterval: chunkInterval, LogMaxSize: joblog.DefaultMaxBytes,
+		Priority: acc.Job.Priority,
+	}
+	if t := acc.Job.RunnableAt; !t.IsZero() {
+		out.RunnableAt = t.UTC().Format(time.RFC3339Nano)
+	}
+	return httperr.JSON(w, http.StatusOK, out)
+}
+
+// stepFor is the step as it was uploaded: agents verify its signature. One that is not signed gets
+// the secrets of its document with its own.
+func stepFor(acc engine.Accepted) (json.RawMessage, error) {
+	definition := acc.Step.Definition
+	if len(definition) == 0 || string(definition) == "null" {
+		return nil, nil
+	}
+	command := acc.Step.Spec.Command
+	if command == nil || command.Signed || len(command.Secrets) == 0 {
+		return definition, nil
+	}
+	fields := map[string]json.RawMessage{}
+	if err := json.Unmarshal(definition, &fields); err != nil {
+		return nil, err
+	}
+	secrets, err := json.Marshal(command.Secrets)
+	if err != nil {
+		return nil, err
+	}
+	fields["secrets"] = secrets
+	return json.Marshal(fields)
+}
+
+// start says that a job began. An agent that is told no drops the job and never finishes it
+// (agent/job_runner.go of v3.138.1), so a job that was canceled before ends here.
+func (a *API) start(w http.ResponseWriter, r *http.Request, c caller) error {
+	var in struct {
+		StartedAt time.Time `json:"started_at"`
+	}
+	if err := httperr.Decode(w, r, maxBody, &in); err != nil {
+		return err
+	}
+	err := a.Engine.StartJob(r.Context(), c.job.ID, in.StartedAt)
+	refused, isRefusal := errors.AsType[*engine.Refused](err)
+	if isRefusal && refused.Why == engine.Conflict && stopping(c.job.State) {
+		if err := a.end(r, engine.FinishJob{JobID: c.job.ID, ExitStatus: -1, SignalReason: "cancel"}); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return ok(w)
+}
+
+func stopping(s ci.JobState) bool { return s == ci.JobCanceling || s == ci.JobTimingOut }
+
+// jobState tells an agent whether to go on. The token of a job that ended elsewhere is no longer
+// valid, which stops the job.
+func (a *API) jobState(w http.ResponseWriter, _ *http.Request, c caller) error {
+	if !auth.Holds(c.job) {
+		return auth.ErrUnauthorized
+	}
+	a.seen.note(c.job.AgentID, a.Now())
+	return httperr.JSON(w, http.StatusOK, struct {
+		ID    string      `json:"id"`
+		State ci.JobState `json:"state"`
+	}{c.job.ID, c.job.State})
+}
+
+type finishRequest struct {
+	ExitStatus        string    `json:"exit_status"`
+	Signal            string    `json:"signal"`
+	SignalReason      string    `json:"signal_reason"`
+	FinishedAt        time.Time `json:"finished_at"`
+	ChunksFailedCount int       `json:"chunks_failed_count"`
+	IgnoreAgent       bool      `json:"ignore_agent_in_dispatches"`
+}
+
+func (a *API) finish(w http.ResponseWriter, r *http.Request, c caller) error {
+	var in finishRequest
+	if err := httperr.Decode(w, r, maxBody, &in); err != nil {
+		return err
+	}
+	status, err := strconv.Atoi(in.ExitStatus)
+	if err != nil {
+		return httperr.New(http.StatusUnprocessableEntity, "The exit status %q is not a number.", in.ExitStatus)
+	}
+	err = a.end(r, engine.FinishJob{
+		JobID: c.job.ID, ExitStatus: status, Signal: in.Signal, SignalReason: in.SignalReason,
+		FinishedAt: in.FinishedAt, ChunksFailed: in.ChunksFailedCount, IgnoreAgent: in.IgnoreAgent,
+	})
+	if err != nil {
+		return err
+	}
+	return ok(w)
+}
+
+// end closes a job's log and ends the job. The agent repeats both if either fails.
+func (a *API) end(r *http.Request, op engine.FinishJob) error {
+	ctx := r.Context()
+	if err := a.Logs.Finish(ctx, op.JobID); err != nil {
+		return fmt.Errorf("closing the log of job %s: %w", op.JobID, err)
+	}
+	size, err := a.Logs.Size(ctx, op.JobID)
+	if err != nil {
+		return fmt.Errorf("log of job %s: %w", op.JobID, err)
+	}
+	op.LogSize = size.Text
+	_, err = a.Engine.FinishJob(ctx, op)
+	return err
+}

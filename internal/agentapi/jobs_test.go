@@ -1,0 +1,103 @@
+package agentapi_test
+
+import (
+	"context"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/slipway-ci/slipway/internal/agent/wire"
+	"github.com/slipway-ci/slipway/internal/ci"
+)
+
+func TestAJobThroughTheWholeProtocol(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	w := newWorld(t)
+	b := w.build("steps:\n- command: make\n  key: one\n  label: ':go: build'\n  env: {A: b}\n")
+	j := w.job(b)
+	a := w.agent()
+	if a.PingInterval != 1 || a.HeartbeatInterval != 30 || a.JobStatusInterval != 2 {
+		t.Errorf("intervals of %+v, want 1, 30 and 2 s", a.RegisterResponse)
+	}
+	if p := must(a.Ping(ctx))(t); p.Action != "idle" || p.Job != nil {
+		t.Errorf("first ping = %+v, want idle", p)
+	}
+	w.assign(j, a)
+	if p := must(a.Ping(ctx))(t); p.Job == nil || p.Job.ID != j.ID {
+		t.Fatalf("ping = %+v, want job %s", p, j.ID)
+	}
+	accepted := must(a.Accept(ctx, j.ID))(t)
+	for name, want := range map[string]string{
+		"BUILDKITE_JOB_ID": j.ID, "BUILDKITE_COMMAND": "make", "A": "b", "BUILDKITE_AGENT_NAME": a.Name,
+		"BUILDKITE_PULL_REQUEST": "false", "BUILDKITE_REPO": "https://example.test/p.git",
+	} {
+		if accepted.Env[name] != want {
+			t.Errorf("env %s = %q, want %q", name, accepted.Env[name], want)
+		}
+	}
+	if accepted.ChunksMaxSizeBytes != 102400 || accepted.ChunksIntervalSeconds != 1 {
+		t.Errorf("chunks of %d bytes each %d s, want 102400 and 1", accepted.ChunksMaxSizeBytes, accepted.ChunksIntervalSeconds)
+	}
+	w.runToEnd(t, w.client(accepted.Token), j.ID)
+	done := must(w.Store.Job(ctx, j.ID))(t)
+	if done.State != ci.JobFinished || *done.ExitStatus != 0 || done.LogSize != 11 {
+		t.Errorf("job = %s, %v, log of %d bytes, want finished, 0, 11", done.State, done.ExitStatus, done.LogSize)
+	}
+	if got := must(w.Store.Build(ctx, b.ID))(t); got.State != ci.BuildPassed {
+		t.Errorf("build is %s, want passed", got.State)
+	}
+	if p := must(a.Ping(ctx))(t); p.Action != "idle" {
+		t.Errorf("ping after the job = %+v, want idle", p)
+	}
+	if err := a.Disconnect(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Ping(ctx); wire.Status(err) != 401 {
+		t.Errorf("ping after disconnecting: %v, want 401", err)
+	}
+}
+
+// runToEnd starts a job, logs two chunks in the wrong order, one of them twice, and finishes it.
+func (w *world) runToEnd(t *testing.T, c *wire.Client, id string) {
+	t.Helper()
+	ctx := context.Background()
+	if err := c.Start(ctx, id, w.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if s := must(c.JobState(ctx, id))(t); s != "running" {
+		t.Errorf("state = %q, want running", s)
+	}
+	second := wire.Chunk{Sequence: 2, Offset: 6, Size: 5, Gzip: zipped(t, "world")}
+	for _, k := range []wire.Chunk{second, {Sequence: 1, Offset: 0, Size: 6, Gzip: zipped(t, "hello ")}, second} {
+		if err := c.UploadChunk(ctx, id, k); err != nil {
+			t.Errorf("chunk %d: %v", k.Sequence, err)
+		}
+	}
+	w.advance(time.Second)
+	if err := c.Finish(ctx, id, wire.Finish{ExitStatus: "0", FinishedAt: w.Now().Format(time.RFC3339Nano)}); err != nil {
+		t.Fatal(err)
+	}
+	r := must(w.logs.Reader(ctx, id, 0))(t)
+	defer r.Close()
+	if text := string(must(io.ReadAll(r))(t)); text != "hello world" {
+		t.Errorf("log = %q", text)
+	}
+	// The answers may have been lost: repeating a chunk is fine, finishing late is final.
+	if err := c.UploadChunk(ctx, id, second); err != nil {
+		t.Errorf("repeated chunk after the end: %v", err)
+	}
+	late := wire.Chunk{Sequence: 3, Offset: 11, Size: 1, Gzip: zipped(t, "!")}
+	for what, err := range map[string]error{
+		"new chunk":     c.UploadChunk(ctx, id, late),
+		"second finish": c.Finish(ctx, id, wire.Finish{ExitStatus: "1", FinishedAt: w.Now().Format(time.RFC3339)}),
+		"late start":    c.Start(ctx, id, w.Now()),
+	} {
+		if wire.Status(err) != 422 {
+			t.Errorf("%s after the end: %v, want 422", what, err)
+		}
+	}
+	if _, err := c.JobState(ctx, id); wire.Status(err) != 401 {
+		t.Errorf("state after the end: %v, want 401", err)
+	}
+}

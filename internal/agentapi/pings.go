@@ -1,0 +1,86 @@
+package agentapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/httperr"
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+// action is what an agent is told to do.
+type action string
+
+const (
+	idle       action = "idle" // run jobs; none is there
+	pause      action = "pause"
+	disconnect action = "disconnect"
+	run        action = "run"  // accept a job
+	busy       action = "busy" // it runs one: nothing to tell
+)
+
+// order is what an agent is to do now. Orders that are equal tell the agent the same.
+type order struct {
+	action action
+	note   string // for pause and disconnect
+	jobID  string // for run
+	// offer tells two offers of one job apart.
+	offer time.Time
+	// accepted says that the job of a run was accepted before and not started since.
+	accepted bool
+}
+
+// orderFor looks up what an agent is to do. A pause or a stop comes before a job that was offered;
+// the offer runs out.
+func (a *API) orderFor(ctx context.Context, agent store.Agent) (order, error) {
+	switch {
+	case agent.State == ci.AgentStopping:
+		return order{action: disconnect, note: "The agent was asked to stop."}, nil
+	case agent.Paused:
+		return order{action: pause, note: agent.PauseNote}, nil
+	case agent.JobID == "":
+		return order{action: idle}, nil
+	}
+	j, err := a.Store.Job(ctx, agent.JobID)
+	if err != nil {
+		return order{}, err
+	}
+	switch j.State {
+	case ci.JobAssigned:
+		return order{action: run, jobID: j.ID, offer: j.Lease.Deadline}, nil
+	case ci.JobAccepted:
+		return order{action: run, jobID: j.ID, accepted: true}, nil
+	}
+	return order{action: busy}, nil
+}
+
+type pingResponse struct {
+	Action  string   `json:"action,omitempty"`
+	Message string   `json:"message,omitempty"`
+	Job     *pingJob `json:"job,omitempty"`
+}
+
+type pingJob struct {
+	ID string `json:"id"`
+}
+
+// ping tells a polling agent what to do. Agents do not ping while they run a job, so one whose job
+// is accepted and not started has lost the answer to its acceptance: it is sent the job again.
+func (a *API) ping(w http.ResponseWriter, r *http.Request, c caller) error {
+	o, err := a.orderFor(r.Context(), c.agent)
+	if err != nil {
+		return err
+	}
+	var out pingResponse
+	switch o.action {
+	case pause, disconnect:
+		out = pingResponse{Action: string(o.action), Message: o.note}
+	case run:
+		out.Job = &pingJob{ID: o.jobID}
+	case idle, busy:
+		out.Action = string(idle)
+	}
+	return httperr.JSON(w, http.StatusOK, out)
+}

@@ -1,0 +1,176 @@
+package agentapi_test
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/slipway-ci/slipway/internal/agentapi"
+	"github.com/slipway-ci/slipway/internal/edge"
+)
+
+// stream is an open streaming ping.
+type stream struct {
+	t  *testing.T
+	in *connect.ServerStreamForClient[edge.StreamPingsResponse]
+}
+
+// open opens a stream as agents do: gRPC, here over HTTP/1.1.
+func (w *world) open(t *testing.T, token, agentID, version string) stream {
+	t.Helper()
+	c := edge.NewAgentEdgeServiceClient(&http.Client{}, w.url, connect.WithGRPC())
+	req := connect.NewRequest(&edge.StreamPingsRequest{AgentId: agentID, AgentVersion: version})
+	req.Header().Set("Authorization", "Token "+token)
+	in := must(c.StreamPings(t.Context(), req))(t)
+	t.Cleanup(func() { in.Close() })
+	return stream{t, in}
+}
+
+// next is the next message in words.
+func (s stream) next() string {
+	s.t.Helper()
+	if !s.in.Receive() {
+		return "end: " + connect.CodeOf(s.in.Err()).String()
+	}
+	switch m := s.in.Msg().GetAction().(type) {
+	case *edge.StreamPingsResponse_Resume:
+		return "resume"
+	case *edge.StreamPingsResponse_Pause:
+		return "pause: " + m.Pause.GetReason()
+	case *edge.StreamPingsResponse_Disconnect:
+		return "disconnect"
+	case *edge.StreamPingsResponse_JobAssigned:
+		return "job " + m.JobAssigned.GetJob().GetId()
+	case *edge.StreamPingsResponse_Keepalive:
+		return "keepalive"
+	}
+	return "nothing"
+}
+
+func (s stream) want(messages ...string) {
+	s.t.Helper()
+	for _, want := range messages {
+		if got := s.next(); got != want {
+			s.t.Fatalf("message = %q, want %q", got, want)
+		}
+	}
+}
+
+// TestStreamCarriesOrders runs with hints alone, and with the timer alone.
+func TestStreamCarriesOrders(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*agentapi.Deps){
+		"hints": func(d *agentapi.Deps) { d.Reread = time.Hour },
+		"timer": func(d *agentapi.Deps) { d.Reread = time.Millisecond; d.Hub.Deaf.Store(true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx := t.Context()
+			w := newWorld(t, change)
+			a := w.agent()
+			s := w.open(t, a.AccessToken, a.ID, "")
+			s.want("resume")
+			if err := a.Pause(ctx, "for a look", 5); err != nil {
+				t.Fatal(err)
+			}
+			s.want("pause: for a look")
+			if err := a.Resume(ctx); err != nil {
+				t.Fatal(err)
+			}
+			s.want("resume")
+			j := w.job(w.build("steps:\n- command: true\n"))
+			w.assign(j, a)
+			s.want("job " + j.ID)
+			accepted := must(a.Accept(ctx, j.ID))(t)
+			w.runToEnd(t, w.client(accepted.Token), j.ID)
+			s.want("resume")
+			if err := a.Stop(ctx, false); err != nil {
+				t.Fatal(err)
+			}
+			s.want("disconnect")
+			if err := a.Disconnect(ctx); err != nil {
+				t.Fatal(err)
+			}
+			s.want("end: unauthenticated")
+		})
+	}
+}
+
+func TestStreamTellsAtOnceWhatItMissed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.agent()
+	j := w.job(w.build("steps:\n- command: true\n"))
+	w.assign(j, a)
+	w.open(t, a.AccessToken, a.ID, "").want("job " + j.ID)
+	accepted := must(a.Accept(t.Context(), j.ID))(t)
+	if err := w.client(accepted.Token).Start(t.Context(), j.ID, w.Now()); err != nil {
+		t.Fatal(err)
+	}
+	w.open(t, a.AccessToken, a.ID, "").want("resume")
+}
+
+func TestStreamEndsCleanlyBeforeShutdown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.agent()
+	s := w.open(t, a.AccessToken, a.ID, "3.140.0")
+	s.want("resume")
+	w.api.EndStreams()
+	s.want("end: deadline_exceeded")
+}
+
+func TestStreamRefusals(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a, other := w.agent(), w.agent()
+	h := w.running()
+	for name, tt := range map[string]struct{ token, id, want string }{
+		"nobody":             {"", a.ID, "end: unauthenticated"},
+		"registration token": {registrationToken, a.ID, "end: unauthenticated"},
+		"job token":          {h.Token, h.agent.ID, "end: unauthenticated"},
+		"another agent":      {a.AccessToken, other.ID, "end: permission_denied"},
+	} {
+		if got := w.open(t, tt.token, tt.id, "").next(); got != tt.want {
+			t.Errorf("%s: %s, want %s", name, got, tt.want)
+		}
+	}
+}
+
+func TestKeepaliveGoesOnlyToAgentsThatKnowIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(d *agentapi.Deps) { d.Reread = time.Millisecond })
+	a, old := w.agent(), w.agent()
+	s, silent := w.open(t, a.AccessToken, a.ID, "3.140.0"), w.open(t, old.AccessToken, old.ID, "")
+	s.want("resume")
+	silent.want("resume")
+	w.advance(time.Minute)
+	s.want("keepalive")
+	if err := w.PauseAgent(context.Background(), old.ID, "", time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	silent.want("pause: ")
+}
+
+func TestAJobWhoseAcceptanceWasNotHeardIsOfferedAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(d *agentapi.Deps) { d.Reread = time.Millisecond })
+	a := w.agent()
+	s := w.open(t, a.AccessToken, a.ID, "")
+	s.want("resume")
+	j := w.job(w.build("steps:\n- command: true\n"))
+	w.assign(j, a)
+	s.want("job " + j.ID)
+	must(a.Accept(t.Context(), j.ID))(t)
+	if p := must(a.Ping(t.Context()))(t); p.Job == nil || p.Job.ID != j.ID {
+		t.Errorf("ping = %+v, want the job again", p)
+	}
+	// A stream that opens now sees the job accepted; it tells of it when that has lasted.
+	later := w.open(t, a.AccessToken, a.ID, "")
+	later.want("resume")
+	w.advance(time.Minute)
+	later.want("job " + j.ID)
+}

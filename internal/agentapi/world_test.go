@@ -1,0 +1,229 @@
+package agentapi_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/slipway-ci/slipway/internal/agent/wire"
+	"github.com/slipway-ci/slipway/internal/agentapi"
+	"github.com/slipway-ci/slipway/internal/auth"
+	"github.com/slipway-ci/slipway/internal/blob/fs"
+	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/engine"
+	"github.com/slipway-ci/slipway/internal/joblog"
+	"github.com/slipway-ci/slipway/internal/live"
+	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/trust"
+)
+
+const registrationToken = "registration-token"
+
+// world is the API on a real database behind a real server, with a clock that moves by hand.
+type world struct {
+	*engine.Engine
+	t     testing.TB
+	api   *agentapi.API
+	url   string
+	clock atomic.Int64
+	hub   *live.Hub
+	logs  *joblog.Store
+}
+
+// newWorld starts a server; change may alter what it works with.
+func newWorld(t testing.TB, change ...func(*agentapi.Deps)) *world {
+	t.Helper()
+	dir := t.TempDir()
+	w := &world{t: t, hub: &live.Hub{}}
+	w.clock.Store(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC).UnixMicro())
+	now := func() time.Time { return time.UnixMicro(w.clock.Load()).UTC() }
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	s := must(store.Open(context.Background(), store.Options{Path: filepath.Join(dir, "slipway.db")}))(t)
+	closeAfter(t, s)
+	w.logs = must(joblog.Open(filepath.Join(dir, "logs"), joblog.Options{}, log))(t)
+	closeAfter(t, w.logs)
+	blobs := must(fs.Open(filepath.Join(dir, "blobs")))(t)
+	closeAfter(t, blobs)
+	w.Engine = engine.New(engine.Config{Store: s, Hub: w.hub, Log: log, Now: now})
+	must(w.Bootstrap(context.Background(), engine.Bootstrap{Organization: "main", AgentToken: registrationToken}))(t)
+	deps := agentapi.Deps{
+		Engine: w.Engine, Store: s, Auth: &auth.Auth{Store: s, Now: now}, Hub: w.hub, Logs: w.logs, Blobs: blobs,
+		Log: log, Now: now, BaseURL: "http://ci.example.test", SigningKey: bytes.Repeat([]byte("k"), 32),
+		Reread: time.Hour, // hints alone must do, unless a test says otherwise
+	}
+	server := httptest.NewUnstartedServer(nil)
+	deps.Hosts = []string{server.Listener.Addr().String()}
+	for _, f := range change {
+		f(&deps)
+	}
+	w.api = agentapi.New(deps)
+	server.Config.Handler = w.api
+	server.Start()
+	t.Cleanup(server.Close)
+	t.Cleanup(w.api.EndStreams)
+	w.url = server.URL
+	return w
+}
+
+func closeAfter(t testing.TB, c io.Closer) {
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Errorf("closing %T: %v", c, err)
+		}
+	})
+}
+
+// must returns a function that ends the test if there was an error.
+func must[T any](v T, err error) func(testing.TB) T {
+	return func(t testing.TB) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+func (w *world) advance(d time.Duration) { w.clock.Add(d.Microseconds()) }
+
+// client is a client of the API that bears a token.
+func (w *world) client(token string) *wire.Client {
+	return &wire.Client{Endpoint: w.url + "/v3", Token: token, UserAgent: "test/1", HTTP: wire.NewHTTPClient()}
+}
+
+// build makes a build of a new pipeline.
+func (w *world) build(configuration string) store.Build {
+	w.t.Helper()
+	ctx := context.Background()
+	org := must(w.Store.Organization(ctx, "main"))(w.t)
+	pl := must(w.CreatePipeline(ctx, engine.CreatePipeline{
+		OrganizationID: org.ID, Name: "p-" + w.NewID(), Repository: "https://example.test/p.git", Configuration: configuration,
+	}))(w.t)
+	return must(w.CreateBuild(ctx, engine.CreateBuild{PipelineID: pl.ID, Source: trust.SourceAPI}))(w.t)
+}
+
+// job is the latest attempt of a build's only script job.
+func (w *world) job(b store.Build) store.Job {
+	w.t.Helper()
+	for _, j := range must(w.Store.Jobs(context.Background(), b.ID))(w.t) {
+		if j.Kind == ci.JobScript && j.RetriedIn == "" {
+			return j
+		}
+	}
+	w.t.Fatal("the build has no job")
+	return store.Job{}
+}
+
+// agent is a registered and connected agent.
+type agent struct {
+	wire.RegisterResponse
+	*wire.Client
+}
+
+func (w *world) agent() agent {
+	w.t.Helper()
+	ctx := context.Background()
+	r := must(w.client(registrationToken).Register(ctx, wire.RegisterRequest{Name: "agent-%random", Hostname: "host"}))(w.t)
+	a := agent{r, w.client(r.AccessToken)}
+	if err := a.Connect(ctx); err != nil {
+		w.t.Fatal(err)
+	}
+	return a
+}
+
+func (w *world) assign(j store.Job, a agent) {
+	w.t.Helper()
+	if !must(w.AssignJob(context.Background(), j.ID, a.ID))(w.t) {
+		w.t.Fatalf("job %s was not assigned", j.ID)
+	}
+}
+
+// held is a job that an agent runs, and a client with the job's token.
+type held struct {
+	*wire.Client
+	job   wire.Job
+	agent agent
+	build store.Build
+}
+
+// held starts the only job of a build.
+func (w *world) held(b store.Build) held {
+	w.t.Helper()
+	a := w.agent()
+	j := w.job(b)
+	w.assign(j, a)
+	accepted := must(a.Accept(context.Background(), j.ID))(w.t)
+	h := held{job: accepted, Client: w.client(accepted.Token), agent: a, build: b}
+	if err := h.Start(context.Background(), j.ID, w.Now()); err != nil {
+		w.t.Fatal(err)
+	}
+	return h
+}
+
+// running starts a job that prints nothing.
+func (w *world) running() held { return w.held(w.build("steps:\n- command: true\n  key: one\n")) }
+
+func zipped(t testing.TB, text string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	must(io.WriteString(z, text))(t)
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// answer is what the server answered to a raw request.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// do makes a request with a token; body is sent as it is.
+func (w *world) do(token, method, path, body string) answer {
+	w.t.Helper()
+	req := must(http.NewRequestWithContext(context.Background(), method, w.url+path, strings.NewReader(body)))(w.t)
+	if token != "" {
+		req.Header.Set("Authorization", "Token "+token)
+	}
+	return w.send(req)
+}
+
+func (w *world) send(req *http.Request) answer {
+	w.t.Helper()
+	resp := must(http.DefaultClient.Do(req))(w.t)
+	defer resp.Body.Close()
+	return answer{resp.StatusCode, resp.Header, string(must(io.ReadAll(resp.Body))(w.t))}
+}
+
+// message is the text of an error, which must be JSON.
+func (a answer) message(t testing.TB) string {
+	t.Helper()
+	var v struct {
+		Message string `json:"message"`
+	}
+	if err := json.Unmarshal([]byte(a.body), &v); err != nil || v.Message == "" {
+		t.Errorf("body %q of a %d is not {\"message\"}: %v", a.body, a.status, err)
+	}
+	return v.Message
+}
+
+// status is what a client was answered: 200 for no error.
+func status(err error) int {
+	if err == nil {
+		return http.StatusOK
+	}
+	return wire.Status(err)
+}
