@@ -69,9 +69,9 @@ var allowed = map[string]string{
 // may import packages made for tests.
 var forTests = map[string]string{
 	"worker":   "trust app",
-	"agentapi": "dispatch trust pipeline worker loop agent/wire",
-	"restapi":  "dispatch trust worker loop client",
-	"web":      "dispatch trust worker loop",
+	"agentapi": "blob/fs dispatch trust pipeline worker loop agent/wire",
+	"restapi":  "blob/fs dispatch trust worker loop client",
+	"web":      "blob/fs dispatch trust worker loop",
 	"joblog":   "agent/wire",
 	"agent":    "ci",
 }

@@ -219,7 +219,7 @@ func embedded(d *ast.GenDecl, spec *ast.ValueSpec) bool {
 
 // builders make values that nobody changes afterwards.
 var builders = []string{
-	"New", "Errorf", "MustCompile", "Must", "NewReplacer", "MustParsePrefix", "MustParseAddr", "NewInt", "TypeFor", "Clone", "Sub",
+	"New", "NewError", "Errorf", "MustCompile", "Must", "NewReplacer", "MustParsePrefix", "MustParseAddr", "NewInt", "TypeFor", "Clone", "Sub",
 	"Collect", "Sorted", "Keys", "NewDesc", "ParseFS", "Parse", "Funcs", "Date", "SplitSeq", "Fields", "Split",
 	"Concat", "MakeTable", "FixedZone", "UGCPolicy", "StrictPolicy", "NewPolicy", "MustNewType",
 }

@@ -24,6 +24,7 @@ var environment = []string{
 	"agent",     // BUILDKITE_AGENT_* are its public interface
 	"jobcli",    // a command in a job gets its token and its job from there
 	"dbtest",    // names a server for tests
+	"gitrepo",   // git gets the server's environment
 	"test/run",  // hands its own environment on
 	"test/load", // hands its own environment on
 }
