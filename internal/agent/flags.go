@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -17,8 +18,8 @@ import (
 
 // Flags are the options of `agent start`, with the names, variables and defaults
 // of buildkite-agent v3.138 (clicommand/agent_start.go, clicommand/global.go),
-// for a kong command to embed. The parser must be given [ConfigFile] as a
-// resolver for buildkite-agent.cfg.
+// for a kong command to embed. The parser must be given [Resolver], which reads
+// buildkite-agent.cfg.
 type Flags struct {
 	Config string `name:"config" env:"BUILDKITE_AGENT_CONFIG" help:"Path to a buildkite-agent.cfg." placeholder:"FILE"`
 
@@ -199,25 +200,91 @@ func FindConfig(named string) (string, error) {
 	return "", nil
 }
 
-// ConfigFile reads a buildkite-agent.cfg as defaults for flags: below the
-// command line and the environment. Keys that no flag has are ignored, as
-// packages ship files with every key of the official agent.
-func ConfigFile(r io.Reader) (kong.Resolver, error) {
-	values, err := parseConfig(r)
-	if err != nil {
-		return nil, err
+// Resolver takes the defaults of flags, below the command line and the
+// environment, from the buildkite-agent.cfg that one of these names or that is
+// in one of the usual places. It resolves nothing unless the command is `agent
+// start`. Keys that no flag has are ignored, as packages ship files with every
+// key of the official agent. A file that cannot be read fails the parsing.
+func Resolver(args []string) kong.Resolver {
+	if len(args) < 2 || args[0] != "agent" || args[1] != "start" {
+		return configFile{}
 	}
-	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-		for _, name := range flag.Envs {
-			if _, set := os.LookupEnv(name); set {
-				return nil, nil
-			}
+	path, err := FindConfig(namedConfig(args[2:]))
+	if err != nil || path == "" {
+		return configFile{err: err}
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return configFile{err: fmt.Errorf("configuration file: %w", err)}
+	}
+	defer f.Close() //nolint:errcheck // read side
+	values, err := parseConfig(f)
+	if err != nil {
+		return configFile{err: fmt.Errorf("%s: %w", path, err)}
+	}
+	return configFile{values: values}
+}
+
+// namedConfig finds --config before the command line is parsed.
+func namedConfig(args []string) string {
+	for i, arg := range args {
+		if value, ok := strings.CutPrefix(arg, "--config="); ok {
+			return expand(value)
 		}
-		if value, ok := values[flag.Name]; ok {
-			return value, nil
+		if arg == "--config" && i+1 < len(args) {
+			return expand(args[i+1])
 		}
+	}
+	return expand(os.Getenv("BUILDKITE_AGENT_CONFIG"))
+}
+
+type configFile struct {
+	values map[string]string
+	err    error
+}
+
+// Validate reports what was wrong with the file.
+func (c configFile) Validate(*kong.Application) error { return c.err }
+
+// Resolve returns the file's value for the flag unless a variable has one.
+func (c configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	value, ok := c.values[flag.Name]
+	if !ok {
 		return nil, nil
-	}), nil
+	}
+	for _, name := range flag.Envs {
+		if _, set := os.LookupEnv(name); set {
+			return nil, nil
+		}
+	}
+	return value, nil
+}
+
+// Logger returns the agent's own log as the options want it.
+func (f *Flags) Logger(w io.Writer) (*slog.Logger, error) {
+	level := slog.LevelInfo
+	switch f.LogLevel {
+	case "", "notice", "info":
+	case "debug":
+		level = slog.LevelDebug
+	case "warn", "warning":
+		level = slog.LevelWarn
+	case "error", "fatal":
+		level = slog.LevelError
+	default:
+		return nil, fmt.Errorf("--log-level %q: must be debug, info, notice, warn, error or fatal", f.LogLevel)
+	}
+	if f.Debug {
+		level = slog.LevelDebug
+	}
+	options := &slog.HandlerOptions{Level: level}
+	switch f.LogFormat {
+	case "", "text":
+		return slog.New(slog.NewTextHandler(w, options)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, options)), nil
+	}
+	return nil, fmt.Errorf("--log-format %q: must be text or json", f.LogFormat)
 }
 
 // parseConfig reads lines of key=value or key="value". Blank lines and lines

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -11,12 +13,12 @@ import (
 
 func parseFlags(t *testing.T, file string, args ...string) Config {
 	t.Helper()
-	resolver, err := ConfigFile(strings.NewReader(file))
+	values, err := parseConfig(strings.NewReader(file))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var f Flags
-	parser, err := kong.New(&f, kong.Resolvers(resolver))
+	parser, err := kong.New(&f, kong.Resolvers(configFile{values: values}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,6 +56,48 @@ unknown-key=1
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestTheNamedConfigurationFileIsRead(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "agent.cfg")
+	if err := os.WriteFile(file, []byte("spawn=4\nname=from-file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		args  []string
+		spawn int
+		err   string
+	}{
+		{[]string{"agent", "start", "--config", file}, 4, ""},
+		{[]string{"agent", "start", "--config=" + file, "--spawn=2"}, 2, ""},
+		{[]string{"agent", "start", "--config=" + file + ".missing"}, 0, "configuration file"},
+		{[]string{"other", "--name=x"}, 0, ""},
+	} {
+		var tree struct {
+			Agent struct {
+				Start Flags `cmd:""`
+			} `cmd:""`
+			Other struct {
+				Name  string `name:"name"`
+				Spawn int    `name:"spawn"`
+			} `cmd:""`
+		}
+		parser, err := kong.New(&tree, kong.Resolvers(Resolver(tc.args)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = parser.Parse(tc.args)
+		if tc.err != "" {
+			if err == nil || !strings.Contains(err.Error(), tc.err) {
+				t.Errorf("%q: %v", tc.args, err)
+			}
+			continue
+		}
+		if got := tree.Agent.Start.Spawn + tree.Other.Spawn; err != nil || tc.args[0] == "agent" && got != tc.spawn || tree.Other.Spawn != 0 {
+			t.Errorf("%q: spawn %d, %v", tc.args, got, err)
+		}
 	}
 }
 

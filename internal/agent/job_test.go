@@ -281,7 +281,8 @@ func TestScriptsOfTheRepositoryRun(t *testing.T) {
 	}
 }
 
-// TestOutputDoesNotGrowMemory prints 100 MB to a server that takes its time.
+// TestOutputDoesNotGrowMemory prints 100 MB. It is not parallel, because the heap
+// it measures is shared with the other tests.
 func TestOutputDoesNotGrowMemory(t *testing.T) {
 	s := newServer(t)
 	s.keepLog = false

@@ -79,7 +79,7 @@ func (r *runner) run() wire.Finish {
 	kill, over := make(chan struct{}), make(chan struct{})
 	var beside sync.WaitGroup
 	beside.Go(func() { r.pollState(ctx, over, cancel) })
-	beside.Go(func() { r.endAfterGrace(ctx, over, kill) })
+	beside.Go(func() { r.endAfterGrace(ctx, over, kill, stopUploads) })
 	files, err := writeEnvFiles(r.job.Env)
 	if err != nil {
 		r.log.Warn("No file of the job's environment", "error", err)
@@ -180,7 +180,9 @@ func (r *runner) state(ctx context.Context) error {
 }
 
 // endAfterGrace closes kill when a job that is being ended has had its time.
-func (r *runner) endAfterGrace(ctx context.Context, over <-chan struct{}, kill chan<- struct{}) {
+// Where the agent itself ends, output that the server does not take is given up
+// after as long again: a process waits for its output to be taken.
+func (r *runner) endAfterGrace(ctx context.Context, over <-chan struct{}, kill chan<- struct{}, stopUploads func()) {
 	select {
 	case <-over:
 		return
@@ -190,8 +192,17 @@ func (r *runner) endAfterGrace(ctx context.Context, over <-chan struct{}, kill c
 	defer grace.Stop()
 	select {
 	case <-over:
+		return
 	case <-grace.C:
 		close(kill)
+	}
+	grace.Reset(r.set.CancelGrace)
+	select {
+	case <-over:
+	case <-grace.C:
+		if r.life.Err() != nil {
+			stopUploads()
+		}
 	}
 }
 

@@ -180,6 +180,28 @@ func TestAServerThatIsAwayLosesNothing(t *testing.T) {
 	}
 }
 
+func TestKillingEndsAJobWhoseServerIsAway(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	for _, call := range []string{"POST /v3/jobs/job-1/chunks", "PUT /v3/jobs/job-1/finish", "POST /v3/disconnect"} {
+		s.status[call] = 422
+	}
+	s.status["POST /v3/jobs/job-1/chunks"] = 503
+	s.add("yes", nil)
+	c := s.config(t)
+	kill := make(chan struct{})
+	c.Kill, c.CancelGrace = kill, 100*time.Millisecond
+	ended := make(chan error, 1)
+	go func() { ended <- s.run(t.Context(), c) }()
+	s.await(t, func() bool {
+		return slices.ContainsFunc(s.calls, func(c string) bool { return strings.Contains(c, "chunks") })
+	})
+	close(kill)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestARefusedHeartbeatEndsTheWorkerAndItsJob(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
