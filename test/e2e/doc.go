@@ -4,6 +4,9 @@
 // when SLIPWAY_E2E_AGENT names its binary, with the official one. Each script in
 // run is about `slipway run` and the messages of the command line.
 //
+// The scripts run again with every timer of the server at an hour, and with all
+// wake-ups dropped; a script that is about time ends itself with [slow-timers].
+//
 // Beside testscript's own commands a script has these; builds and jobs are those
 // of the last `build create` unless said otherwise.
 //

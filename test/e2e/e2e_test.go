@@ -71,36 +71,48 @@ const patience = 5 * time.Minute
 
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	databases := map[string]func(testing.TB) string{
-		"sqlite":   func(testing.TB) string { return "" },
-		"postgres": dbtest.Postgres,
-	}
-	for name, database := range databases {
-		t.Run(name, func(t *testing.T) {
+	sqlite := func(testing.TB) string { return "" }
+	for _, v := range []variant{
+		{name: "sqlite", database: sqlite},
+		{name: "postgres", database: dbtest.Postgres},
+		// A wake-up follows whatever makes work, so no timer is needed; and
+		// timers alone do when every wake-up is lost.
+		{name: "slow-timers", database: sqlite, flags: []string{"--slow-timers", "1h"}},
+		{name: "no-wakeups", database: sqlite, flags: []string{"--drop-wakeups"}},
+	} {
+		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
-			testscript.Run(t, params("scripts", database))
+			testscript.Run(t, params("scripts", v))
 		})
 	}
 }
 
-func TestCommandLine(t *testing.T) {
-	t.Parallel()
-	testscript.Run(t, params("run", func(testing.TB) string { return "" }))
+// variant is a way to run all scripts. Database returns the URL of an empty
+// PostgreSQL database, or "" for SQLite; flags are for every server.
+type variant struct {
+	name     string
+	database func(testing.TB) string
+	flags    []string
 }
 
-// params describes the scripts of a folder. Database returns the URL of an empty
-// PostgreSQL database, or "" for SQLite.
-func params(dir string, database func(testing.TB) string) testscript.Params {
+func TestCommandLine(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, params("run", variant{database: func(testing.TB) string { return "" }}))
+}
+
+// params describes the scripts of a folder.
+func params(dir string, v variant) testscript.Params {
 	return testscript.Params{
 		Dir:                 dir,
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			t := env.T().(testing.TB)
-			w := &world{t: t, dir: env.WorkDir, database: database(t), agents: map[string]*process{}}
+			w := &world{t: t, dir: env.WorkDir, database: v.database(t), flags: v.flags, agents: map[string]*process{}}
 			env.Values[key{}] = w
 			env.Defer(w.close)
 			return w.prepare(env)
 		},
+		Condition: func(name string) (bool, error) { return name == v.name, nil },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"server":     command((*world).serverCommand),
 			"agent":      command((*world).agentCommand),

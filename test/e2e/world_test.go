@@ -27,7 +27,7 @@ type world struct {
 
 	server *process
 	listen string   // address of the server, kept over restarts
-	flags  []string // of `server start`
+	flags  []string // of the variant and of `server start`
 	tokens tokens
 	agents map[string]*process
 
@@ -147,7 +147,7 @@ func (p *process) kill() {
 func (w *world) serverCommand(ts *testscript.TestScript, args []string) error {
 	switch verb, rest := head(args); verb {
 	case "start":
-		w.flags = rest
+		w.flags = append(w.flags, rest...)
 		w.listen = "127.0.0.1:0"
 		return w.startServer(ts)
 	case "restart":

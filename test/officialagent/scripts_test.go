@@ -16,7 +16,7 @@ func TestScriptsPassWithTheOfficialAgent(t *testing.T) {
 	cmd.Dir = "../.."
 	cmd.Env = append(os.Environ(), "SLIPWAY_E2E_AGENT="+agentBinary(t))
 	output, err := cmd.CombinedOutput()
-	passed := regexp.MustCompile(`(?m)^\s+--- PASS: TestScripts/\w+/\S+`).FindAll(output, -1)
+	passed := regexp.MustCompile(`(?m)^\s+--- PASS: TestScripts/[\w-]+/\S+`).FindAll(output, -1)
 	t.Attr("scripts-with-it", fmt.Sprint(len(passed)))
 	if err != nil {
 		t.Fatalf("%v\n%s", err, output)
