@@ -8,11 +8,11 @@ import (
 	"testing"
 )
 
-// TestScriptsPassWithTheOfficialAgent runs the scripts of test/e2e with the
+// TestScriptsPassWithTheOfficialAgent runs the scripts of test/e2e, on both databases, with the
 // official agent in place of ours.
 func TestScriptsPassWithTheOfficialAgent(t *testing.T) {
 	t.Parallel()
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-v", "-count=1", "-run=^TestScripts$", "./test/e2e")
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-v", "-count=1", "-run=^TestScripts$/^(sqlite|postgres)$", "./test/e2e")
 	cmd.Dir = "../.."
 	cmd.Env = append(os.Environ(), "SLIPWAY_E2E_AGENT="+agentBinary(t))
 	output, err := cmd.CombinedOutput()
