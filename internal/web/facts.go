@@ -50,7 +50,7 @@ func (b *buildView) facts(j store.Job) JobFacts {
 	f := JobFacts{
 		State: string(j.State), Soft: j.SoftFailed, Signal: j.Signal, Lost: j.Lost, Promised: j.PromisedHard,
 		Reason: brokenReason(j.Reason), By: string(j.CanceledBy), Group: j.ConcurrencyGroup, Slots: j.Concurrency,
-		Limit: time.Duration(j.TimeoutMinutes) * time.Minute, Attempt: j.Retries + 1, Agent: b.agentName(j.AgentID),
+		Limit: time.Duration(j.TimeoutMinutes) * time.Minute, Attempt: j.Retries + 1, Agent: b.agentName(j.AgentID), FirstError: b.errors[j.ID],
 	}
 	if j.ExitStatus != nil {
 		f.ExitStatus, f.Passed = *j.ExitStatus, *j.ExitStatus == 0
@@ -130,27 +130,30 @@ func (b *buildView) waitsFor(stepID string) []string {
 	return names
 }
 
+// failedDep names the step whose failure kept a step from running, through
+// waits and steps that did not run for the same reason.
 func (b *buildView) failedDep(stepID string) string {
-	for _, from := range b.edgesTo[stepID] {
-		k, ok := b.stepAt[from]
-		if !ok {
-			continue
-		}
-		s := b.steps[k]
-		switch s.Outcome() {
-		case ci.OutcomeHardFailed, ci.OutcomeErrored:
-			if s.Kind == ci.StepWait {
-				return b.failedDep(from)
+	seen := map[string]bool{}
+	var find func(id string) string
+	find = func(id string) string {
+		for _, from := range b.edgesTo[id] {
+			k, ok := b.stepAt[from]
+			if !ok || seen[from] {
+				continue
 			}
-			return labelText(s.Label)
-		}
-		if s.Kind == ci.StepWait {
-			if name := b.failedDep(from); name != "" {
+			seen[from] = true
+			s := b.steps[k]
+			out := s.Outcome()
+			if s.Kind != ci.StepWait && (out == ci.OutcomeHardFailed || out == ci.OutcomeErrored) {
+				return labelText(s.Label)
+			}
+			if name := find(from); name != "" {
 				return name
 			}
 		}
+		return ""
 	}
-	return ""
+	return find(stepID)
 }
 
 // classLooks is how the classes of a tally look, in the order of a row of

@@ -2,12 +2,15 @@ package web
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/joblog"
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
@@ -30,6 +33,7 @@ type buildView struct {
 	labels      map[string]string // of jobs, by id
 	states      map[string]State  // of latest attempts, by job id
 	whys        map[string]string
+	errors      map[string]string // first error lines, by job id
 }
 
 // path is the build's address.
@@ -44,11 +48,11 @@ func (b *buildView) agentName(id string) string { return b.agents[id] }
 func (b *buildView) userName(id string) string { return b.people[id] }
 
 // loadBuild reads a build and what belongs to it.
-func loadBuild(ctx context.Context, r store.Reader, org Org, p store.Pipeline, build store.Build, now time.Time) (*buildView, error) {
+func loadBuild(ctx context.Context, r store.Reader, logs *joblog.Store, org Org, p store.Pipeline, build store.Build, now time.Time) (*buildView, error) {
 	b := &buildView{
 		now: now, org: org, pipeline: p, build: build, stepAt: map[string]int{}, edgesTo: map[string][]string{},
 		attempts: map[string][]store.Job{}, people: map[string]string{}, agents: map[string]string{},
-		labels: map[string]string{}, states: map[string]State{}, whys: map[string]string{},
+		labels: map[string]string{}, states: map[string]State{}, whys: map[string]string{}, errors: map[string]string{},
 	}
 	var err error
 	if b.steps, err = r.Steps(ctx, build.ID); err != nil {
@@ -65,8 +69,57 @@ func loadBuild(ctx context.Context, r store.Reader, org Org, p store.Pipeline, b
 	if err := b.loadAround(ctx, r); err != nil {
 		return nil, err
 	}
+	if err := b.loadErrors(ctx, logs); err != nil {
+		return nil, err
+	}
 	b.look()
 	return b, nil
+}
+
+// maxErrors is how many failed jobs show the first error of their log.
+const maxErrors = 5
+
+// loadErrors reads the first error line of the first few failed jobs.
+func (b *buildView) loadErrors(ctx context.Context, logs *joblog.Store) error {
+	for _, j := range b.jobs {
+		if len(b.errors) == maxErrors {
+			return nil
+		}
+		if j.State != ci.JobFinished || j.ExitStatus == nil || *j.ExitStatus == 0 || j.SoftFailed {
+			continue
+		}
+		text, err := firstError(ctx, logs, j.ID)
+		if err != nil {
+			return fmt.Errorf("first error of job %s: %w", j.ID, err)
+		}
+		b.errors[j.ID] = text
+	}
+	return nil
+}
+
+// firstError is the first line of a log that looks like an error, "" if none
+// does.
+func firstError(ctx context.Context, logs *joblog.Store, jobID string) (string, error) {
+	outline, err := logs.Outline(ctx, jobID)
+	if errors.Is(err, joblog.ErrNotFound) || err == nil && len(outline.Errors) == 0 {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	w, err := logs.Window(ctx, jobID, outline.Errors[0], 1)
+	if err != nil || len(w.Lines) == 0 {
+		return "", err
+	}
+	return clip(strings.TrimSpace(w.Lines[0].Text), 120), nil
+}
+
+// clip shortens a text to n characters.
+func clip(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return strings.TrimSpace(string(r[:n-1])) + "\u2026"
+	}
+	return s
 }
 
 // sortJobs parts the latest attempts from the ones before them, and leaves out
@@ -223,7 +276,7 @@ func (b *buildView) urgency(j store.Job) (int, time.Time) {
 }
 
 func ignoreMissing(err error) error {
-	if err == store.ErrNotFound {
+	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
 	return err

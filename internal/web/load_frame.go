@@ -1,6 +1,7 @@
 package web
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -69,7 +70,7 @@ func root(q *request) error {
 func (q *request) pipeline() (store.Pipeline, error) {
 	slug := q.r.PathValue("pipe")
 	p, err := q.Store.Pipeline(q.ctx, q.org.ID, slug)
-	if err == store.ErrNotFound {
+	if errors.Is(err, store.ErrNotFound) {
 		return p, missing("There is no pipeline " + slug)
 	}
 	return p, err

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -26,13 +27,13 @@ func (q *request) view() (*buildView, error) {
 		return nil, missing("A build's address ends in its number", back)
 	}
 	b, err := q.Store.BuildByNumber(q.ctx, p.ID, n)
-	if err == store.ErrNotFound {
+	if errors.Is(err, store.ErrNotFound) {
 		return nil, missing(fmt.Sprintf("There is no build %d of %s", n, p.Name), back)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return loadBuild(q.ctx, q.Store.Reader, Org{Slug: q.org.Slug, Name: q.org.Name}, p, b, q.now)
+	return loadBuild(q.ctx, q.Store.Reader, q.Logs, Org{Slug: q.org.Slug, Name: q.org.Name}, p, b, q.now)
 }
 
 // job is the job in the request's path, any attempt of it.
@@ -135,7 +136,7 @@ func trustChip(v store.Verdict) Trust {
 }
 
 func ruleText(v store.Verdict) string {
-	return strings.TrimPrefix(v.Reason+ifSet(", rule ", v.Rule), ", ")
+	return strings.TrimPrefix(strings.TrimSuffix(v.Reason, ".")+ifSet(", rule ", v.Rule), ", ")
 }
 
 // jobPane is a job with its log, its files, or why it has no log yet.
@@ -164,7 +165,7 @@ func (q *request) jobHead(b *buildView, j store.Job, version string) (*JobPane, 
 	if spec, err := j.Spec(); err == nil {
 		pane.Command = firstLine(spec.Command)
 	}
-	if paneOf(j) != idlePane {
+	if paneOf(j) != idlePane && pane.State != Failed {
 		pane.Why = facts.Why()
 	}
 	b.offer(pane, j)

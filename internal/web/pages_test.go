@@ -19,6 +19,7 @@ import (
 var (
 	update = flag.Bool("update", false, "rewrite golden files")
 	listen = flag.String("serve", "", "serve the fixture pages on this address until interrupted")
+	whole  = flag.String("serve-site", "", "serve a whole site with a job that prints, on this address, until interrupted")
 )
 
 func newPages(t testing.TB) *Pages {

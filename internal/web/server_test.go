@@ -28,13 +28,14 @@ import (
 // cookies.
 type site struct {
 	*engine.Engine
-	t      testing.TB
-	logs   *joblog.Store
-	url    string
-	client *http.Client
-	org    store.Organization
-	owner  store.User
-	token  store.AgentToken
+	t       testing.TB
+	logs    *joblog.Store
+	url     string
+	client  *http.Client
+	handler http.Handler
+	org     store.Organization
+	owner   store.User
+	token   store.AgentToken
 }
 
 func newSite(t testing.TB) *site {
@@ -57,6 +58,7 @@ func newSite(t testing.TB) *site {
 		},
 	}))(t)
 	srv := httptest.NewServer(handler)
+	s.handler = handler
 	t.Cleanup(func() {
 		srv.CloseClientConnections()
 		srv.Close()

@@ -2,6 +2,7 @@ package web
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/slipway-ci/slipway/internal/joblog"
 )
@@ -63,6 +64,7 @@ func (w *watcher) lookLog(t topic) error {
 			e.Groups += ifSet(" ", g.outline())
 		}
 	}
+	e.Groups = strings.TrimSpace(e.Groups)
 	if size.Lines-from <= maxRange {
 		lines, err := w.Logs.Window(w.ctx, t.id, from, int(size.Lines-from))
 		if err != nil {

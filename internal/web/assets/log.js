@@ -155,7 +155,7 @@ class LogView {
 
   openAt(n) {
     const g = this.groups[this.at(n)];
-    if (g && !g.open && n > g.start && n <= g.end) { g.open = true; this.relayout(); }
+    if (g && !g.open && n > g.start && n <= g.end) { g.open = g.touched = true; this.relayout(); }
   }
 
   relayout() { this.index(); this.measure(); this.drawRuler(); this.ask(); }
