@@ -60,8 +60,8 @@ type Deps struct {
 	Reread time.Duration
 }
 
-// API serves the agent protocol. It is safe for concurrent use.
-type API struct {
+// Server serves the agent protocol. It is safe for concurrent use.
+type Server struct {
 	Deps
 	mux     *http.ServeMux
 	seen    seen
@@ -69,12 +69,12 @@ type API struct {
 	close   sync.Once
 }
 
-// New returns the API.
-func New(d Deps) *API {
+// New returns a server.
+func New(d Deps) *Server {
 	if d.Reread == 0 {
 		d.Reread = 5 * time.Second
 	}
-	a := &API{Deps: d, mux: http.NewServeMux(), closing: make(chan struct{})}
+	a := &Server{Deps: d, mux: http.NewServeMux(), closing: make(chan struct{})}
 	for _, rt := range routes {
 		a.mux.Handle(rt.pattern, a.handler(rt))
 	}
@@ -83,14 +83,14 @@ func New(d Deps) *API {
 }
 
 // ServeHTTP serves /v3/, /agentedge.v1.AgentEdgeService/ and /artifacts/.
-func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
+func (a *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
 
 // EndStreams ends the streaming pings, also those that come later, so that agents reconnect to the
 // server's successor instead of counting a broken stream. Call it before shutting the server down.
-func (a *API) EndStreams() { a.close.Do(func() { close(a.closing) }) }
+func (a *Server) EndStreams() { a.close.Do(func() { close(a.closing) }) }
 
 // handler serves one route: who asks is found out first.
-func (a *API) handler(rt route) http.Handler {
+func (a *Server) handler(rt route) http.Handler {
 	return httperr.Handler(a.Log, renderError, func(w http.ResponseWriter, r *http.Request) error {
 		c, err := a.authorise(rt.permission, r)
 		if err == nil {
@@ -126,7 +126,7 @@ func ok(w http.ResponseWriter) error {
 }
 
 // base is the URL that answers to a request build on.
-func (a *API) base(r *http.Request) string {
+func (a *Server) base(r *http.Request) string {
 	if !slices.Contains(a.Hosts, r.Host) {
 		return a.BaseURL
 	}

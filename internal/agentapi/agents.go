@@ -44,7 +44,7 @@ type registerResponse struct {
 	MetaData          []string `json:"meta_data"`
 }
 
-func (a *API) register(w http.ResponseWriter, r *http.Request, c caller) error {
+func (a *Server) register(w http.ResponseWriter, r *http.Request, c caller) error {
 	var in registerRequest
 	if err := httperr.Decode(w, r, maxBody, &in); err != nil {
 		return err
@@ -71,14 +71,14 @@ func remoteIP(r *http.Request) string {
 	return host
 }
 
-func (a *API) connect(w http.ResponseWriter, r *http.Request, c caller) error {
+func (a *Server) connect(w http.ResponseWriter, r *http.Request, c caller) error {
 	if err := a.Engine.ConnectAgent(r.Context(), c.agent.ID); err != nil {
 		return err
 	}
 	return ok(w)
 }
 
-func (a *API) disconnect(w http.ResponseWriter, r *http.Request, c caller) error {
+func (a *Server) disconnect(w http.ResponseWriter, r *http.Request, c caller) error {
 	if err := a.Engine.DisconnectAgent(r.Context(), c.agent.ID); err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ type tokenResponse struct {
 }
 
 // token describes a registration token; fleet tools ask, agents do not (api/token.go of v3.138.1).
-func (a *API) token(w http.ResponseWriter, r *http.Request, c caller) error {
+func (a *Server) token(w http.ResponseWriter, r *http.Request, c caller) error {
 	cluster, err := a.Store.Cluster(r.Context(), c.token.ClusterID)
 	if err != nil {
 		return err

@@ -19,7 +19,7 @@ const maxChunkBody = joblog.DefaultMaxChunk + 8<<10
 // chunk stores a piece of a job's log. Agents send three at a time, in any order and again after a
 // fault; a 4xx loses the piece for good (agent/log_streamer.go of v3.138.1), so only what can never
 // be stored gets one.
-func (a *API) chunk(w http.ResponseWriter, r *http.Request, c caller) error {
+func (a *Server) chunk(w http.ResponseWriter, r *http.Request, c caller) error {
 	k, err := readChunk(w, r)
 	if err != nil {
 		return err
@@ -35,7 +35,7 @@ func (a *API) chunk(w http.ResponseWriter, r *http.Request, c caller) error {
 
 // takesChunks says whether a job's log is written to. That of a job that ended with it is closed and
 // knows which chunks it has; that of a lost job is not, and what its agent still prints is not kept.
-func (a *API) takesChunks(r *http.Request, c caller) error {
+func (a *Server) takesChunks(r *http.Request, c caller) error {
 	if auth.Holds(c.job) {
 		a.seen.note(c.job.AgentID, a.Now())
 		return nil
@@ -83,4 +83,4 @@ func chunkError(err error) error {
 }
 
 // headerTimes takes when the groups of a log began. The log's own time marks say so too.
-func (a *API) headerTimes(w http.ResponseWriter, _ *http.Request, _ caller) error { return ok(w) }
+func (a *Server) headerTimes(w http.ResponseWriter, _ *http.Request, _ caller) error { return ok(w) }

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/httperr"
 )
 
@@ -15,24 +14,20 @@ const (
 )
 
 // stop asks an agent to leave: it says so itself when it is told to end, or a job of it does.
-func (a *API) stop(w http.ResponseWriter, r *http.Request, c caller) error {
+func (a *Server) stop(w http.ResponseWriter, r *http.Request, c caller) error {
 	var in struct {
 		Force bool `json:"force"`
 	}
 	if err := httperr.Decode(w, r, maxBody, &in); err != nil {
 		return err
 	}
-	by := ci.Canceler("the agent")
-	if c.job.ID != "" {
-		by = ci.Canceler("job " + c.job.ID)
-	}
-	if err := a.Engine.StopAgent(r.Context(), c.agentID(), in.Force, by); err != nil {
+	if err := a.Engine.StopAgent(r.Context(), c.agentID(), in.Force, canceler(c)); err != nil {
 		return err
 	}
 	return ok(w)
 }
 
-func (a *API) pause(w http.ResponseWriter, r *http.Request, c caller) error {
+func (a *Server) pause(w http.ResponseWriter, r *http.Request, c caller) error {
 	in := struct {
 		Note    string `json:"note"`
 		Minutes int    `json:"timeout_in_minutes"`
@@ -53,7 +48,7 @@ func (a *API) pause(w http.ResponseWriter, r *http.Request, c caller) error {
 	return ok(w)
 }
 
-func (a *API) resume(w http.ResponseWriter, r *http.Request, c caller) error {
+func (a *Server) resume(w http.ResponseWriter, r *http.Request, c caller) error {
 	if err := a.Engine.ResumeAgent(r.Context(), c.agentID()); err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func (s *seen) take() map[string]time.Time {
 // FlushSeen writes down when agents were last heard of. It should run about once a minute and must
 // run more often than an agent may be silent. What an error kept from being written is forgotten:
 // the agents' next heartbeats make up for it.
-func (a *API) FlushSeen(ctx context.Context) error {
+func (a *Server) FlushSeen(ctx context.Context) error {
 	var errs []error
 	batch := make(map[string]time.Time, seenBatch)
 	for id, at := range a.seen.take() {
@@ -65,7 +65,7 @@ type heartbeat struct {
 }
 
 // heartbeat needs no more than the session token: authorising noted that the agent was heard of.
-func (a *API) heartbeat(w http.ResponseWriter, r *http.Request, _ caller) error {
+func (a *Server) heartbeat(w http.ResponseWriter, r *http.Request, _ caller) error {
 	var in heartbeat
 	if err := httperr.Decode(w, r, maxBody, &in); err != nil {
 		return err

@@ -37,7 +37,7 @@ type job struct {
 	Priority          int               `json:"priority"`
 }
 
-func (a *API) accept(w http.ResponseWriter, r *http.Request, c caller) error {
+func (a *Server) accept(w http.ResponseWriter, r *http.Request, c caller) error {
 	accepted, err := a.Engine.AcceptJob(r.Context(), r.PathValue("id"), c.agent.ID)
 	if err != nil {
 		return err
@@ -48,7 +48,7 @@ func (a *API) accept(w http.ResponseWriter, r *http.Request, c caller) error {
 // retryAcquire is how soon, in seconds, an agent asks again for a job that still waits.
 const retryAcquire = "2"
 
-func (a *API) acquire(w http.ResponseWriter, r *http.Request, c caller) error {
+func (a *Server) acquire(w http.ResponseWriter, r *http.Request, c caller) error {
 	accepted, err := a.Engine.AcquireJob(r.Context(), r.PathValue("id"), c.agent.ID)
 	if errors.Is(err, engine.ErrNotYet) {
 		w.Header().Set("Retry-After", retryAcquire)
@@ -60,7 +60,7 @@ func (a *API) acquire(w http.ResponseWriter, r *http.Request, c caller) error {
 	return a.answerJob(w, accepted)
 }
 
-func (a *API) answerJob(w http.ResponseWriter, acc engine.Accepted) error {
+func (a *Server) answerJob(w http.ResponseWriter, acc engine.Accepted) error {
 	page := fmt.Sprintf("%s/%s/%s/builds/%d", a.BaseURL, acc.Organization.Slug, acc.Pipeline.Slug, acc.Build.Number)
 	env, err := engine.JobEnv(acc, page)
 	if err != nil {
@@ -110,7 +110,7 @@ func stepFor(acc engine.Accepted) (json.RawMessage, error) {
 
 // start says that a job began. An agent that is told no drops the job and never finishes it
 // (agent/job_runner.go of v3.138.1), so a job that was canceled before ends here.
-func (a *API) start(w http.ResponseWriter, r *http.Request, c caller) error {
+func (a *Server) start(w http.ResponseWriter, r *http.Request, c caller) error {
 	var in struct {
 		StartedAt time.Time `json:"started_at"`
 	}
@@ -134,7 +134,7 @@ func stopping(s ci.JobState) bool { return s == ci.JobCanceling || s == ci.JobTi
 
 // jobState tells an agent whether to go on. The token of a job that ended elsewhere is no longer
 // valid, which stops the job.
-func (a *API) jobState(w http.ResponseWriter, _ *http.Request, c caller) error {
+func (a *Server) jobState(w http.ResponseWriter, _ *http.Request, c caller) error {
 	if !auth.Holds(c.job) {
 		return auth.ErrUnauthorized
 	}
@@ -154,7 +154,7 @@ type finishRequest struct {
 	IgnoreAgent       bool      `json:"ignore_agent_in_dispatches"`
 }
 
-func (a *API) finish(w http.ResponseWriter, r *http.Request, c caller) error {
+func (a *Server) finish(w http.ResponseWriter, r *http.Request, c caller) error {
 	var in finishRequest
 	if err := httperr.Decode(w, r, maxBody, &in); err != nil {
 		return err
@@ -174,7 +174,7 @@ func (a *API) finish(w http.ResponseWriter, r *http.Request, c caller) error {
 }
 
 // end closes a job's log and ends the job. The agent repeats both if either fails.
-func (a *API) end(r *http.Request, op engine.FinishJob) error {
+func (a *Server) end(r *http.Request, op engine.FinishJob) error {
 	ctx := r.Context()
 	if err := a.Logs.Finish(ctx, op.JobID); err != nil {
 		return fmt.Errorf("closing the log of job %s: %w", op.JobID, err)

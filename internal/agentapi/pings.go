@@ -34,7 +34,7 @@ type order struct {
 
 // orderFor looks up what an agent is to do. A pause or a stop comes before a job that was offered;
 // the offer runs out.
-func (a *API) orderFor(ctx context.Context, agent store.Agent) (order, error) {
+func (a *Server) orderFor(ctx context.Context, agent store.Agent) (order, error) {
 	switch {
 	case agent.State == ci.AgentStopping:
 		return order{action: disconnect, note: "The agent was asked to stop."}, nil
@@ -68,7 +68,7 @@ type pingJob struct {
 
 // ping tells a polling agent what to do. Agents do not ping while they run a job, so one whose job
 // is accepted and not started has lost the answer to its acceptance: it is sent the job again.
-func (a *API) ping(w http.ResponseWriter, r *http.Request, c caller) error {
+func (a *Server) ping(w http.ResponseWriter, r *http.Request, c caller) error {
 	o, err := a.orderFor(r.Context(), c.agent)
 	if err != nil {
 		return err

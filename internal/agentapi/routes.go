@@ -28,38 +28,74 @@ const (
 type route struct {
 	pattern    string
 	permission permission
-	serve      func(a *API, w http.ResponseWriter, r *http.Request, c caller) error
+	serve      func(a *Server, w http.ResponseWriter, r *http.Request, c caller) error
 }
 
 // routes are all endpoints but the stream, which speaks gRPC (stream.go).
 var routes = []route{
-	{"POST /v3/register", registration, (*API).register},
-	{"GET /v3/token", registration, (*API).token},
+	{"POST /v3/register", registration, (*Server).register},
+	{"GET /v3/token", registration, (*Server).token},
 
-	{"POST /v3/connect", session, (*API).connect},
-	{"POST /v3/disconnect", session, (*API).disconnect},
-	{"GET /v3/ping", session, (*API).ping},
-	{"POST /v3/heartbeat", session, (*API).heartbeat},
-	{"PUT /v3/jobs/{id}/accept", session, (*API).accept},
-	{"PUT /v3/jobs/{id}/acquire", session, (*API).acquire},
+	{"POST /v3/connect", session, (*Server).connect},
+	{"POST /v3/disconnect", session, (*Server).disconnect},
+	{"GET /v3/ping", session, (*Server).ping},
+	{"POST /v3/heartbeat", session, (*Server).heartbeat},
+	{"PUT /v3/jobs/{id}/accept", session, (*Server).accept},
+	{"PUT /v3/jobs/{id}/acquire", session, (*Server).acquire},
 
-	{"POST /v3/stop", sessionOrJob, (*API).stop},
-	{"POST /v3/pause", sessionOrJob, (*API).pause},
-	{"POST /v3/resume", sessionOrJob, (*API).resume},
+	{"POST /v3/stop", sessionOrJob, (*Server).stop},
+	{"POST /v3/pause", sessionOrJob, (*Server).pause},
+	{"POST /v3/resume", sessionOrJob, (*Server).resume},
 
-	{"PUT /v3/jobs/{id}/start", endedJob, (*API).start},
-	{"GET /v3/jobs/{id}", endedJob, (*API).jobState},
-	{"PUT /v3/jobs/{id}/finish", endedJob, (*API).finish},
-	{"POST /v3/jobs/{id}/chunks", endedJob, (*API).chunk},
-	{"POST /v3/jobs/{id}/header_times", endedJob, (*API).headerTimes},
-	{"/v3/", anybody, (*API).unknown},
+	{"PUT /v3/jobs/{id}/start", endedJob, (*Server).start},
+	{"GET /v3/jobs/{id}", endedJob, (*Server).jobState},
+	{"PUT /v3/jobs/{id}/finish", endedJob, (*Server).finish},
+	{"POST /v3/jobs/{id}/chunks", endedJob, (*Server).chunk},
+	{"POST /v3/jobs/{id}/header_times", endedJob, (*Server).headerTimes},
+	{"PUT /v3/jobs/{id}", ownJob, (*Server).updateJob},
+	{"PUT /v3/jobs/{id}/promise_failure", ownJob, (*Server).promiseFailure},
+
+	{"POST /v3/jobs/{id}/pipelines", ownJob, (*Server).uploadPipeline},
+	{"GET /v3/jobs/{id}/pipelines/{uuid}", ownJob, (*Server).uploadState},
+
+	{"POST /v3/jobs/{id}/artifacts", ownJob, (*Server).createArtifacts},
+	{"PUT /v3/jobs/{id}/artifacts", ownJob, (*Server).updateArtifacts},
+	{"GET /v3/builds/{build}/artifacts/search", anyJob, (*Server).searchArtifacts},
+	{"POST /artifacts/{artifact}", signed, (*Server).receiveArtifact},
+	{"POST /artifacts/{artifact}/batch", signed, (*Server).receiveFromBatch},
+	{"GET /artifacts/{artifact}", signed, (*Server).sendArtifact},
+
+	{"POST /v3/jobs/{id}/data/set", ownJob, (*Server).setMetaData},
+	{"POST /v3/jobs/{id}/data/set-batch", ownJob, (*Server).setMetaDataBatch},
+	{"POST /v3/jobs/{id}/data/get", ownJob, (*Server).getMetaData},
+	{"POST /v3/jobs/{id}/data/exists", ownJob, (*Server).metaDataExists},
+	{"POST /v3/jobs/{id}/data/keys", ownJob, (*Server).metaDataKeys},
+	{"POST /v3/builds/{build}/data/get", anyJob, (*Server).getMetaData},
+	{"POST /v3/builds/{build}/data/exists", anyJob, (*Server).metaDataExists},
+	{"POST /v3/builds/{build}/data/keys", anyJob, (*Server).metaDataKeys},
+
+	{"POST /v3/jobs/{id}/annotations", ownJob, (*Server).annotate},
+	{"DELETE /v3/jobs/{id}/annotations/{context}", ownJob, (*Server).removeAnnotation},
+
+	{"POST /v3/steps/{step}/export", anyJob, (*Server).exportStep},
+	{"PUT /v3/steps/{step}", anyJob, (*Server).updateStep},
+	{"POST /v3/steps/{step}/cancel", anyJob, (*Server).cancelStep},
+	{"POST /v3/builds/{build}/cancel", anyJob, (*Server).cancelBuild},
+
+	{"GET /v3/jobs/{id}/secrets", ownJob, (*Server).secret},
+	{"POST /v3/jobs/{id}/oidc/tokens", ownJob, (*Server).oidcToken},
+	{"POST /v3/jobs/{id}/repository_access_token", ownJob, (*Server).repositoryToken},
+	{"/v3/cache_registries/", anyJob, (*Server).cacheRegistry},
+
+	{"/v3/", anybody, (*Server).unknown},
 }
 
 // caller is who asks. Which fields are set depends on the route's permission.
 type caller struct {
-	token store.AgentToken
-	agent store.Agent
-	job   store.Job
+	token    store.AgentToken
+	agent    store.Agent
+	job      store.Job
+	artifact store.Artifact
 }
 
 // agentID is the agent that asks, itself or through the job that it runs.
@@ -70,7 +106,7 @@ func (c caller) agentID() string {
 	return c.job.AgentID
 }
 
-func (a *API) authorise(p permission, r *http.Request) (c caller, err error) {
+func (a *Server) authorise(p permission, r *http.Request) (c caller, err error) {
 	ctx := r.Context()
 	switch p {
 	case registration:
@@ -87,14 +123,14 @@ func (a *API) authorise(p permission, r *http.Request) (c caller, err error) {
 			c.job, err = a.heldJob(ctx, r)
 		}
 	case signed:
-		err = a.checkSignature(r)
+		c.artifact, err = a.signedArtifact(r)
 	case anybody:
 	}
 	return c, err
 }
 
 // session is the agent whose session token the request bears. It was heard of.
-func (a *API) session(ctx context.Context, r *http.Request) (store.Agent, error) {
+func (a *Server) session(ctx context.Context, r *http.Request) (store.Agent, error) {
 	agent, err := a.Auth.Agent(ctx, r)
 	if err == nil {
 		a.seen.note(agent.ID, a.Now())
@@ -103,7 +139,7 @@ func (a *API) session(ctx context.Context, r *http.Request) (store.Agent, error)
 }
 
 // heldJob is the job whose token the request bears, if it has not ended.
-func (a *API) heldJob(ctx context.Context, r *http.Request) (store.Job, error) {
+func (a *Server) heldJob(ctx context.Context, r *http.Request) (store.Job, error) {
 	j, err := a.Auth.Job(ctx, r)
 	if err != nil {
 		return j, err
@@ -116,7 +152,7 @@ func (a *API) heldJob(ctx context.Context, r *http.Request) (store.Job, error) {
 }
 
 // ownJob is the job that the path names, for the bearer of its token.
-func (a *API) ownJob(ctx context.Context, r *http.Request, ended bool) (j store.Job, err error) {
+func (a *Server) ownJob(ctx context.Context, r *http.Request, ended bool) (j store.Job, err error) {
 	if ended {
 		j, err = a.Auth.Job(ctx, r)
 	} else {
@@ -132,6 +168,6 @@ func (a *API) ownJob(ctx context.Context, r *http.Request, ended bool) (j store.
 }
 
 // unknown answers for paths that do not exist. Agents take an HTML page for a proxy's and retry.
-func (a *API) unknown(http.ResponseWriter, *http.Request, caller) error {
+func (a *Server) unknown(http.ResponseWriter, *http.Request, caller) error {
 	return httperr.New(http.StatusNotFound, "Not Found")
 }

@@ -28,7 +28,7 @@ const (
 
 // streaming is the handler of streaming pings and its path. It serves gRPC and Connect over HTTP/1.1
 // and HTTP/2.
-func (a *API) streaming() (string, http.Handler) {
+func (a *Server) streaming() (string, http.Handler) {
 	path, h := edge.NewAgentEdgeServiceHandler(pingStreams{a}, connect.WithCompressMinBytes(compressAbove))
 	return path, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.ServeHTTP(newTimedWriter(w), r)
@@ -36,7 +36,7 @@ func (a *API) streaming() (string, http.Handler) {
 }
 
 // pingStreams implements edge.AgentEdgeServiceHandler.
-type pingStreams struct{ api *API }
+type pingStreams struct{ api *Server }
 
 // StreamPings sends an agent its orders, at first and whenever they change, until the agent goes,
 // its session ends or the server does.
@@ -56,7 +56,7 @@ func (p pingStreams) StreamPings(ctx context.Context, req *connect.Request[edge.
 	return s.run(ctx)
 }
 
-func (a *API) unavailable(ctx context.Context, err error) error {
+func (a *Server) unavailable(ctx context.Context, err error) error {
 	a.Log.ErrorContext(ctx, "streaming ping", "err", err)
 	return connect.NewError(connect.CodeUnavailable, errors.New("something went wrong on the server; its log has the cause"))
 }
@@ -67,7 +67,7 @@ var errReconnect = connect.NewError(connect.CodeDeadlineExceeded, errors.New("th
 // pingStream is one open stream. It reads the database when a hint for its agent comes and every
 // Reread, and holds no buffer between messages.
 type pingStream struct {
-	api       *API
+	api       *Server
 	agentID   string
 	keepalive bool
 	out       *connect.ServerStream[edge.StreamPingsResponse]

@@ -33,7 +33,7 @@ const registrationToken = "registration-token"
 type world struct {
 	*engine.Engine
 	t     testing.TB
-	api   *agentapi.API
+	api   *agentapi.Server
 	url   string
 	clock atomic.Int64
 	hub   *live.Hub
