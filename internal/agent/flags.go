@@ -200,11 +200,21 @@ func FindConfig(named string) (string, error) {
 	return "", nil
 }
 
+// ConfigFile reads a buildkite-agent.cfg as defaults of flags, below the command
+// line and the environment. Keys that no flag has are ignored, as packages ship
+// files with every key of the official agent.
+func ConfigFile(r io.Reader) (kong.Resolver, error) {
+	values, err := parseConfig(r)
+	if err != nil {
+		return nil, err
+	}
+	return configFile{values: values}, nil
+}
+
 // Resolver takes the defaults of flags, below the command line and the
 // environment, from the buildkite-agent.cfg that one of these names or that is
 // in one of the usual places. It resolves nothing unless the command is `agent
-// start`. Keys that no flag has are ignored, as packages ship files with every
-// key of the official agent. A file that cannot be read fails the parsing.
+// start`. A file that cannot be read fails the parsing.
 func Resolver(args []string) kong.Resolver {
 	if len(args) < 2 || args[0] != "agent" || args[1] != "start" {
 		return configFile{}
@@ -218,11 +228,11 @@ func Resolver(args []string) kong.Resolver {
 		return configFile{err: fmt.Errorf("configuration file: %w", err)}
 	}
 	defer f.Close() //nolint:errcheck // read side
-	values, err := parseConfig(f)
+	resolver, err := ConfigFile(f)
 	if err != nil {
 		return configFile{err: fmt.Errorf("%s: %w", path, err)}
 	}
-	return configFile{values: values}
+	return resolver
 }
 
 // namedConfig finds --config before the command line is parsed.
