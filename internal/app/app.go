@@ -1,0 +1,262 @@
+// Package app builds the whole server out of its parts and runs it. It is the only package that
+// knows all others.
+//
+// Order: resources are opened first, then what the database says is brought up to date, then doors
+// are opened, then passes start. Stopping goes the other way: no new requests, streams end, passes
+// return, resources close. After a stop, or a kill at any instant, the next start finds everything
+// that was acknowledged.
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/slipway-ci/slipway/internal/agentapi"
+	"github.com/slipway-ci/slipway/internal/auth"
+	blobfs "github.com/slipway-ci/slipway/internal/blob/fs"
+	"github.com/slipway-ci/slipway/internal/engine"
+	"github.com/slipway-ci/slipway/internal/gitrepo"
+	"github.com/slipway-ci/slipway/internal/joblog"
+	"github.com/slipway-ci/slipway/internal/live"
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+// Config says what to run.
+type Config struct {
+	Listen       string // host:port; port 0: any free one
+	Data         string // directory; made if absent
+	Database     string // postgres:// URL; "": SQLite in Data
+	URL          string // public base; "": the listen address
+	Organization string // slug of the first organization; "": main
+	// OpenQueues and LocalRepositories are for one machine and one person: agents make the queues
+	// that they name, and the server reads repositories from its own disk.
+	OpenQueues        bool
+	LocalRepositories bool
+	APIToken          string // first tokens of an empty database; "": made
+	AgentToken        string
+	Version           string
+	Log               *slog.Logger
+	// Slow makes every timer this long, and Deaf drops all wake-ups: what is left must still be
+	// correct. For tests.
+	Slow time.Duration
+	Deaf bool
+}
+
+// App is a running server.
+type App struct {
+	Config
+	URL       string
+	Store     *store.Store
+	Engine    *engine.Engine
+	Hub       *live.Hub
+	Logs      *joblog.Store
+	Bootstrap BootstrapFile
+
+	agentAPI *agentapi.Server
+	listener net.Listener
+	server   *http.Server
+	blobs    *blobfs.Store
+	key      []byte // signs the URLs of artifacts
+	stopping chan struct{}
+	started  time.Time
+	loops    sync.WaitGroup
+	stop     context.CancelFunc
+}
+
+// Start opens everything and begins to serve. The caller calls Close.
+func Start(ctx context.Context, c Config) (*App, error) {
+	a := &App{Config: c, Hub: &live.Hub{}, stopping: make(chan struct{}), started: time.Now()}
+	a.Hub.Deaf.Store(c.Deaf)
+	if a.Organization == "" {
+		a.Organization = "main"
+	}
+	if err := a.open(ctx); err != nil {
+		return nil, errors.Join(err, a.closeResources())
+	}
+	return a, nil
+}
+
+func (a *App) open(ctx context.Context) error {
+	if err := os.MkdirAll(a.Data, 0o700); err != nil {
+		return fmt.Errorf("the data directory cannot be made (choose another with --data): %w", err)
+	}
+	if err := a.listen(); err != nil {
+		return err
+	}
+	if err := a.openResources(ctx); err != nil {
+		return err
+	}
+	if err := a.bootstrap(ctx); err != nil {
+		return err
+	}
+	return a.serve()
+}
+
+// listen takes the address first: a second server on the same data must not get as far as the
+// database.
+func (a *App) listen() error {
+	l, err := net.Listen("tcp", a.Listen)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("the address %s is in use: stop what listens there, or choose another with --listen (127.0.0.1:0 takes any free port)", a.Listen)
+	}
+	if err != nil {
+		return fmt.Errorf("the address %s cannot be listened on; give --listen as host:port: %w", a.Listen, err)
+	}
+	a.listener = l
+	a.URL = strings.TrimRight(a.Config.URL, "/")
+	if a.URL == "" {
+		a.URL = "http://" + reachable(l.Addr().(*net.TCPAddr))
+	}
+	return nil
+}
+
+// reachable is an address that a browser on this machine can open.
+func reachable(addr *net.TCPAddr) string {
+	if addr.IP.IsUnspecified() {
+		return fmt.Sprintf("127.0.0.1:%d", addr.Port)
+	}
+	return addr.String()
+}
+
+func (a *App) openResources(ctx context.Context) error {
+	o := store.Options{Postgres: a.Database}
+	if a.Database == "" {
+		o.Path = filepath.Join(a.Data, "slipway.db")
+	}
+	var err error
+	if a.Store, err = store.Open(ctx, o); err != nil {
+		return err
+	}
+	if a.Logs, err = joblog.Open(filepath.Join(a.Data, "logs"), joblog.Options{}, a.Log); err != nil {
+		return fmt.Errorf("opening job logs: %w", err)
+	}
+	if a.blobs, err = blobfs.Open(filepath.Join(a.Data, "artifacts")); err != nil {
+		return fmt.Errorf("opening artifacts: %w", err)
+	}
+	if a.key, err = signingKey(filepath.Join(a.Data, "signing.key")); err != nil {
+		return err
+	}
+	a.Engine = engine.New(engine.Config{
+		Store: a.Store, Hub: a.Hub, Log: a.Log, Now: time.Now, OpenQueues: a.OpenQueues,
+	})
+	return nil
+}
+
+// signingKey reads the key, or makes it at the first start.
+func signingKey(path string) ([]byte, error) {
+	key, err := os.ReadFile(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return key, err
+	}
+	key = make([]byte, 32)
+	rand.Read(key) // never fails (crypto/rand)
+	return key, writeFile(path, key)
+}
+
+// writeFile writes a file that only its owner may read, whole or not at all.
+func writeFile(path string, b []byte) error {
+	tmp := path + ".new"
+	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}
+
+func (a *App) auth() *auth.Auth { return &auth.Auth{Store: a.Store, Now: time.Now} }
+
+func (a *App) mirrors() *gitrepo.Mirrors {
+	return gitrepo.New(filepath.Join(a.Data, "mirrors"), a.LocalRepositories)
+}
+
+// serve opens the doors and starts the passes.
+func (a *App) serve() error {
+	handler, err := a.handler()
+	if err != nil {
+		return err
+	}
+	a.server = &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		ErrorLog:          slog.NewLogLogger(a.Log.Handler(), slog.LevelDebug),
+		Protocols:         protocols(),
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	a.stop = stop
+	a.startLoops(ctx)
+	a.loops.Go(func() {
+		if err := a.server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
+			a.Log.Error("serving", "err", err)
+		}
+	})
+	return nil
+}
+
+// protocols are HTTP/1.1 and HTTP/2, both without TLS: streams come over either.
+func protocols() *http.Protocols {
+	var p http.Protocols
+	p.SetHTTP1(true)
+	p.SetUnencryptedHTTP2(true)
+	return &p
+}
+
+// closeTerm is how long requests under way may take to end.
+const closeTerm = 5 * time.Second
+
+// Close stops serving and closes everything. It returns when all that Start began has ended.
+func (a *App) Close() error {
+	close(a.stopping)
+	ctx, cancel := context.WithTimeout(context.Background(), closeTerm)
+	defer cancel()
+	err := a.server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = a.server.Close()
+	}
+	a.stop()
+	a.loops.Wait()
+	if a.agentAPI != nil {
+		err = errors.Join(err, a.agentAPI.FlushSeen(context.Background()))
+	}
+	return errors.Join(err, a.closeResources())
+}
+
+func (a *App) closeResources() error {
+	var errs []error
+	if a.server == nil && a.listener != nil {
+		errs = append(errs, a.listener.Close())
+	}
+	if a.Logs != nil {
+		errs = append(errs, a.Logs.Close())
+	}
+	if a.blobs != nil {
+		errs = append(errs, a.blobs.Close())
+	}
+	if a.Store != nil {
+		errs = append(errs, a.Store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// hosts are the hosts under which the server may be addressed by agents: that of its URL, and the
+// loopback names of its own port.
+func (a *App) hosts() []string {
+	hosts := []string{}
+	if u, err := url.Parse(a.URL); err == nil {
+		hosts = append(hosts, u.Host)
+	}
+	port := a.listener.Addr().(*net.TCPAddr).Port
+	return append(hosts, fmt.Sprintf("127.0.0.1:%d", port), fmt.Sprintf("localhost:%d", port))
+}

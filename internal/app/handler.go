@@ -1,0 +1,64 @@
+package app
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/slipway-ci/slipway/internal/agentapi"
+	"github.com/slipway-ci/slipway/internal/httperr"
+	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/web"
+)
+
+// handler mounts the doors. They share no path.
+func (a *App) handler() (http.Handler, error) {
+	a.agentAPI = agentapi.New(agentapi.Deps{
+		Engine: a.Engine, Store: a.Store, Auth: a.auth(), Hub: a.Hub, Logs: a.Logs, Blobs: a.blobs, Log: a.Log,
+		Now: time.Now, BaseURL: a.URL, Hosts: a.hosts(), SigningKey: a.key, Reread: a.Slow,
+	})
+	pages, err := web.New(web.Deps{
+		Store: a.Store, Engine: a.Engine, Auth: a.auth(), Logs: a.Logs, Hub: a.Hub, Log: a.Log, Now: time.Now,
+		Zone: time.Local, OpenArtifact: a.openArtifact, Secure: strings.HasPrefix(a.URL, "https:"),
+		Version: a.Version, Stopping: a.stopping,
+	})
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	for _, path := range []string{"/v3/", "/agentedge.v1.AgentEdgeService/", "/artifacts/"} {
+		mux.Handle(path, a.agentAPI)
+	}
+	mux.HandleFunc("GET /healthz", a.healthz)
+	mux.HandleFunc("GET /readyz", a.readyz)
+	mux.Handle("/", pages)
+	return mux, nil
+}
+
+// openArtifact opens a file of the server's own storage.
+func (a *App) openArtifact(ctx context.Context, f store.Artifact) (io.ReadCloser, error) {
+	return a.agentAPI.OpenArtifact(ctx, f)
+}
+
+// healthz says that the process is alive.
+func (a *App) healthz(w http.ResponseWriter, _ *http.Request) {
+	a.reply(w, http.StatusOK, "ok")
+}
+
+// readyz says whether the database answers.
+func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
+	if err := a.Store.Ping(r.Context()); err != nil {
+		a.Log.ErrorContext(r.Context(), "database", "err", err)
+		a.reply(w, http.StatusServiceUnavailable, "the database does not answer")
+		return
+	}
+	a.reply(w, http.StatusOK, "ok")
+}
+
+func (a *App) reply(w http.ResponseWriter, status int, text string) {
+	if err := httperr.JSON(w, status, map[string]string{"status": text}); err != nil {
+		a.Log.Debug("answering", "err", err)
+	}
+}

@@ -1,0 +1,52 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"github.com/slipway-ci/slipway/internal/live"
+	"github.com/slipway-ci/slipway/internal/loop"
+	"github.com/slipway-ci/slipway/internal/worker"
+)
+
+// duty is one row of the table of background work.
+type duty struct {
+	name  string
+	every time.Duration
+	wake  string // topic, "" for none
+	pass  func(context.Context) (bool, error)
+}
+
+// duties are everything that happens without anybody asking.
+func (a *App) duties() []duty {
+	e := a.Engine
+	assign := &worker.Assign{Engine: e, Log: a.Log}
+	plan := &worker.Plan{Engine: e, Repos: a.mirrors()}
+	return []duty{
+		{"assign", time.Second, live.Assign, assign.Pass},
+		{"plan", 2 * time.Second, live.Plan, plan.Pass},
+		{"admit", 2 * time.Second, live.Admit, worker.Admit(e)},
+		{"triggers", 2 * time.Second, live.Child, worker.Triggers(e)},
+		{"expire offers", 2 * time.Second, "", worker.ExpireOffers(e)},
+		{"time out", time.Second, "", worker.TimeOut(e)},
+		{"lose agents", 10 * time.Second, "", worker.LoseAgents(e, a.started)},
+		{"resume agents", 10 * time.Second, "", worker.ResumeAgents(e)},
+		{"expire jobs", time.Hour, "", worker.ExpireJobs(e)},
+		{"heartbeats", 30 * time.Second, "", func(ctx context.Context) (bool, error) { return false, a.agentAPI.FlushSeen(ctx) }},
+	}
+}
+
+func (a *App) startLoops(ctx context.Context) {
+	for _, d := range a.duties() {
+		l := &loop.Loop{Name: d.name, Every: d.every, Pass: d.pass, Log: a.Log}
+		if a.Slow > 0 {
+			l.Every = a.Slow
+		}
+		if d.wake != "" {
+			sub := a.Hub.Subscribe(d.wake)
+			l.Wake = sub.C
+			context.AfterFunc(ctx, sub.Close)
+		}
+		a.loops.Go(func() { l.Run(ctx) })
+	}
+}

@@ -1,0 +1,105 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/slipway-ci/slipway/internal/agent"
+	"github.com/slipway-ci/slipway/internal/app"
+)
+
+type serverCommand struct {
+	Listen   string       `name:"listen" env:"SLIPWAY_LISTEN" default:"127.0.0.1:8080" help:"Address to listen on."`
+	Data     string       `name:"data" env:"SLIPWAY_DATA" help:"Directory for the database, logs and artifacts." placeholder:"DIR"`
+	Database string       `name:"database" env:"SLIPWAY_DATABASE" help:"postgres:// URL; SQLite in the data directory by default." placeholder:"URL"`
+	URL      string       `name:"url" env:"SLIPWAY_URL" help:"Public base URL; the listen address by default."`
+	Org      string       `name:"org" env:"SLIPWAY_ORG" default:"main" help:"Slug of the first organization."`
+	Slow     durationFlag `name:"slow-timers" hidden:"" help:"Make every timer this long."`
+	Deaf     bool         `name:"drop-wakeups" hidden:"" help:"Drop every wake-up."`
+}
+
+func (s serverCommand) Run(c *console) error {
+	dir, err := dataDir(s.Data, "server")
+	if err != nil {
+		return err
+	}
+	if s.Database != "" && !strings.HasPrefix(s.Database, "postgres://") && !strings.HasPrefix(s.Database, "postgresql://") {
+		return usagef("--database %q is not a postgres:// URL", s.Database)
+	}
+	a, err := app.Start(c.ctx, app.Config{
+		Listen: s.Listen, Data: dir, Database: s.Database, URL: s.URL, Organization: s.Org,
+		APIToken: os.Getenv("SLIPWAY_BOOTSTRAP_API_TOKEN"), AgentToken: os.Getenv("SLIPWAY_BOOTSTRAP_AGENT_TOKEN"),
+		Version: Version(), Log: c.log, Slow: s.Slow.Duration, Deaf: s.Deaf,
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.out, "Slipway %s listens on %s\n", Version(), a.URL)
+	fmt.Fprintf(c.out, "Sign in (works once):  %s\n", a.Bootstrap.SignInURL)
+	fmt.Fprintf(c.out, "Tokens:                %s\n", filepath.Join(dir, "bootstrap.json"))
+	<-c.ctx.Done()
+	return a.Close()
+}
+
+// dataDir is the directory that was asked for, or the user's own for a kind of server.
+func dataDir(asked, kind string) (string, error) {
+	if asked != "" {
+		return filepath.Abs(asked)
+	}
+	base := os.Getenv("XDG_DATA_HOME")
+	if base == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fmt.Errorf("no place for data is known; give one with --data: %w", err)
+		}
+		base = filepath.Join(home, ".local", "share")
+	}
+	return filepath.Join(base, "slipway", kind), nil
+}
+
+type signInCommand struct {
+	Data string `name:"data" env:"SLIPWAY_DATA" help:"Directory of the server." placeholder:"DIR"`
+}
+
+// Run shows the link of the last start; a used one is renewed by a restart.
+func (s signInCommand) Run(c *console) error {
+	dir, err := dataDir(s.Data, "server")
+	if err != nil {
+		return err
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "bootstrap.json"))
+	if err != nil {
+		return fmt.Errorf("no server has been started on %s (name its directory with --data): %w", dir, err)
+	}
+	var f app.BootstrapFile
+	if err := json.Unmarshal(b, &f); err != nil {
+		return fmt.Errorf("reading bootstrap.json: %w", err)
+	}
+	_, err = fmt.Fprintf(c.out, "%s\n", f.SignInURL)
+	return err
+}
+
+type agentStart struct {
+	agent.Flags `embed:""`
+}
+
+func (s *agentStart) Run(c *console) error {
+	config, err := s.AgentConfig(Version())
+	if err != nil {
+		return usage{err}
+	}
+	config.Kill = c.kill
+	log, err := s.Logger(c.err)
+	if err != nil {
+		return usage{err}
+	}
+	err = agent.Run(c.ctx, config, log)
+	if errors.Is(err, c.ctx.Err()) {
+		return nil
+	}
+	return err
+}
