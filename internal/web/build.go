@@ -87,7 +87,7 @@ const (
 	RowJob   RowKind = "job"
 	RowGroup RowKind = "group"
 	RowWait  RowKind = "wait"
-	RowFold  RowKind = "fold" // more than maxParallel jobs of one step
+	RowFold  RowKind = "fold" // more than maxParallel jobs of one step; leads to the one that matters most
 )
 
 // maxParallel is the number of parallel jobs that are rows of their own.
@@ -109,7 +109,7 @@ type StepRow struct {
 	Total   int
 	Jobs    []State   // of a fold
 	Rows    []StepRow // of a fold
-	Open    bool      // of a fold: holds the current job
+	Open    bool      // of a fold: holds the current job, and so shows its rows
 }
 
 // WhyClass colours the sentence where it is somebody's turn.

@@ -70,6 +70,12 @@ func (b *buildView) facts(j store.Job) JobFacts {
 		f.Queue, f.Tags = b.fleet.queues[j.QueueID].Key, j.Rules
 		f.Serving, f.Busy = b.fleet.match(j)
 	}
+	return f
+}
+
+// explained is facts with what takes a walk through the build's steps.
+func (b *buildView) explained(j store.Job) JobFacts {
+	f := b.facts(j)
 	switch {
 	case j.State == ci.JobWaiting:
 		f.WaitsFor = b.waitsFor(j.StepID)
@@ -106,6 +112,9 @@ func brokenReason(reason string) string {
 // waitsFor names the unfinished steps that a step depends on; a wait stands
 // for what it waits for itself.
 func (b *buildView) waitsFor(stepID string) []string {
+	if names, ok := b.waits[stepID]; ok {
+		return names
+	}
 	var names []string
 	seen := map[string]bool{}
 	var walk func(id string)
@@ -127,6 +136,7 @@ func (b *buildView) waitsFor(stepID string) []string {
 		}
 	}
 	walk(stepID)
+	b.waits[stepID] = names
 	return names
 }
 

@@ -30,10 +30,10 @@ type buildView struct {
 	agents      map[string]string // names by id
 	artifacts   []store.Artifact
 	annotations []store.Annotation
-	labels      map[string]string // of jobs, by id
-	states      map[string]State  // of latest attempts, by job id
-	whys        map[string]string
-	errors      map[string]string // first error lines, by job id
+	labels      map[string]string   // of jobs, by id, once asked for
+	waits       map[string][]string // what steps wait for, by id, once asked for
+	states      map[string]State    // of latest attempts, by job id
+	errors      map[string]string   // first error lines, by job id
 }
 
 // path is the build's address.
@@ -52,7 +52,7 @@ func loadBuild(ctx context.Context, r store.Reader, logs *joblog.Store, org Org,
 	b := &buildView{
 		now: now, org: org, pipeline: p, build: build, stepAt: map[string]int{}, edgesTo: map[string][]string{},
 		attempts: map[string][]store.Job{}, people: map[string]string{}, agents: map[string]string{},
-		labels: map[string]string{}, states: map[string]State{}, whys: map[string]string{}, errors: map[string]string{},
+		labels: map[string]string{}, waits: map[string][]string{}, states: map[string]State{}, errors: map[string]string{},
 	}
 	var err error
 	if b.steps, err = r.Steps(ctx, build.ID); err != nil {
@@ -206,23 +206,36 @@ func loadFleet(ctx context.Context, r store.Reader, clusterID string) (fleet, er
 	return f, err
 }
 
-// look works out every job's state, sentence and label once.
+// look works out every job's state once.
 func (b *buildView) look() {
 	for _, j := range b.jobs {
-		f := b.facts(j)
-		b.states[j.ID], b.whys[j.ID] = f.Look(), f.Why()
-		b.labels[j.ID] = b.labelOf(j)
+		b.states[j.ID] = b.facts(j).Look()
 	}
 }
 
+// labelOf is what a job is called: by itself where its label differs from its
+// step's, by its key or command where it has none.
 func (b *buildView) labelOf(j store.Job) string {
+	if l, ok := b.labels[j.ID]; ok {
+		return l
+	}
 	step := b.steps[b.stepAt[j.StepID]]
-	if j.Kind == ci.JobScript || j.Kind == ci.JobTrigger {
+	l := orElse(step.Label, orElse(step.Key, string(step.Kind)))
+	if (j.Kind == ci.JobScript || j.Kind == ci.JobTrigger) && (step.Label == "" || strings.ContainsAny(step.Label, "%{")) {
 		if spec, err := j.Spec(); err == nil {
-			return orElse(spec.Label, orElse(step.Label, firstLine(spec.Command)))
+			l = orElse(spec.Label, orElse(step.Label, orElse(firstLine(spec.Command), l)))
 		}
 	}
-	return orElse(step.Label, orElse(step.Key, string(step.Kind)))
+	b.labels[j.ID] = l
+	return l
+}
+
+// nameOf is labelOf by id; "" for a job that is not the build's.
+func (b *buildView) nameOf(id string) string {
+	if j, ok := b.find(id); ok {
+		return b.labelOf(j)
+	}
+	return ""
 }
 
 // jobStates are the looks of the latest attempts in step order.

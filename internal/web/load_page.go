@@ -151,7 +151,7 @@ func (q *request) jobPane(b *buildView, j store.Job, files bool, version string)
 	case files:
 		pane.Files = own
 	case paneOf(j) == idlePane:
-		pane.Idle = idle(b.facts(j), pane.State, b)
+		pane.Idle = idle(b.explained(j), pane.State, b)
 	default:
 		pane.Log, err = q.logPane(b, j, pane.Label)
 	}
@@ -160,7 +160,7 @@ func (q *request) jobPane(b *buildView, j store.Job, files bool, version string)
 
 // jobHead is a job's header.
 func (q *request) jobHead(b *buildView, j store.Job, version string) (*JobPane, error) {
-	facts := b.facts(j)
+	facts := b.explained(j)
 	pane := &JobPane{ID: j.ID, Version: version, State: facts.Look(), Label: b.labelOf(j), Agent: b.agents[j.AgentID], Phases: phases(j, b), Attempts: b.tries(j)}
 	if spec, err := j.Spec(); err == nil {
 		pane.Command = firstLine(spec.Command)
@@ -285,7 +285,7 @@ func (b *buildView) files(jobID string, all bool) *ArtifactsPane {
 			continue
 		}
 		pane.Files = append(pane.Files, Artifact{
-			Path: a.Path, Size: a.Size, Job: b.labels[a.JobID], Ready: a.State == "finished", State: artifactStates[a.State],
+			Path: a.Path, Size: a.Size, Job: b.nameOf(a.JobID), Ready: a.State == "finished", State: artifactStates[a.State],
 			Href: b.path() + "/artifacts/" + a.ID, SHA1: a.SHA1,
 		})
 	}
@@ -297,8 +297,8 @@ var artifactStates = map[string]string{"new": "is being uploaded", "error": "did
 // ask is a block step's question, or who answered it. refused has the answers
 // that were not accepted, by field.
 func (b *buildView) ask(j store.Job, refused map[string]string) *AskPane {
-	f := b.facts(j)
-	a := &AskPane{State: f.Look(), Label: b.labels[j.ID], Why: sentence(f.Why())}
+	f := b.explained(j)
+	a := &AskPane{State: f.Look(), Label: b.labelOf(j), Why: sentence(f.Why())}
 	m := b.steps[b.stepAt[j.StepID]].Spec.Manual
 	if m == nil {
 		return a
@@ -318,7 +318,7 @@ func (b *buildView) notes() []Annotation {
 	for _, a := range b.annotations {
 		n := annotation(a)
 		if a.JobID != "" {
-			n.From, n.Href = b.labels[a.JobID], b.jobPath(a.JobID)
+			n.From, n.Href = b.nameOf(a.JobID), b.jobPath(a.JobID)
 		}
 		out = append(out, n)
 	}

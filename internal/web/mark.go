@@ -10,7 +10,19 @@ import (
 
 // marks draws glyphs, icons and the small charts. Geometry goes into SVG
 // attributes, since the content policy refuses inline styles.
-type marks struct{ sprite string }
+type marks struct {
+	sprite string
+	glyphs map[State]template.HTML
+}
+
+func newMarks(sprite string) marks {
+	m := marks{sprite: sprite, glyphs: map[State]template.HTML{}}
+	for s, l := range looks {
+		m.glyphs[s] = template.HTML(`<svg class="g g-` + string(s) + ` t-` + l.Tone + `" role="img" aria-label="` + l.Word +
+			`"><use href="` + sprite + `#g-` + string(s) + `"/></svg>`)
+	}
+	return m
+}
 
 func (m marks) icon(name string, class ...string) template.HTML {
 	return template.HTML(fmt.Sprintf(`<svg class="%s" aria-hidden="true"><use href="%s#i-%s"/></svg>`,
@@ -27,11 +39,7 @@ func (m marks) stepGlyph(id, name string) string {
 }
 
 // glyph is a state's shape with its word as the accessible name.
-func (m marks) glyph(s State) template.HTML {
-	l := looks[s]
-	return template.HTML(`<svg class="g g-` + string(s) + ` t-` + l.Tone + `" role="img" aria-label="` + l.Word +
-		`"><use href="` + m.sprite + `#g-` + string(s) + `"/></svg>`)
-}
+func (m marks) glyph(s State) template.HTML { return m.glyphs[s] }
 
 // word is a state's shape and word together, or the shape with another text in
 // place of the word.

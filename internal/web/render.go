@@ -26,7 +26,7 @@ func NewPages() (*Pages, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pages{assets: assets, marks: marks{sprite: assets.url("icons.svg")}}
+	p := &Pages{assets: assets, marks: newMarks(assets.url("icons.svg"))}
 	p.set, err = template.New("").Funcs(p.funcs()).ParseFS(templateFiles, "templates/*.html")
 	if err != nil {
 		return nil, fmt.Errorf("parse templates: %w", err)
@@ -50,6 +50,7 @@ func (p *Pages) funcs() template.FuncMap {
 		"spark":    spark,
 		"slots":    slots,
 		"line":     p.marks.line,
+		"steprows": p.marks.stepRows,
 		"drawing":  drawing,
 		"duration": duration,
 		"ago":      ago,

@@ -1,6 +1,9 @@
 package web
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/store"
 )
@@ -42,38 +45,55 @@ func groupRow(s store.Step, states []State, version string) StepRow {
 
 func endedWell(s State) bool { return s == Passed || s == Soft || s == Unblocked }
 
-// jobRows is one row a job, or a row that opens where a step has many.
+// jobRows is one row a job, or one row for all where a step has many; the rows
+// of those are made only if the job in view is among them.
 func (b *buildView) jobRows(s store.Step, jobs []store.Job, current, version string) []StepRow {
+	fold := len(jobs) > maxParallel
+	if fold && !slices.ContainsFunc(jobs, func(j store.Job) bool { return j.ID == current }) {
+		return []StepRow{b.foldRow(s, jobs, version)}
+	}
 	rows := make([]StepRow, 0, len(jobs))
 	for _, j := range jobs {
-		rows = append(rows, b.jobRow(j, current, version))
+		r := b.jobRow(j, current, version)
+		r.Sub = fold
+		rows = append(rows, r)
 	}
-	if len(rows) <= maxParallel {
+	if !fold {
 		return rows
 	}
-	fold := StepRow{Kind: RowFold, ID: s.ID, Version: version, Label: orElse(s.Label, s.Key), Total: len(rows), State: Passed, Rows: rows}
-	for k := range rows {
-		rows[k].Sub = true
-		st := rows[k].State
-		fold.Jobs = append(fold.Jobs, st)
-		fold.Open = fold.Open || rows[k].Current
+	head := b.foldRow(s, jobs, version)
+	head.Open, head.Rows = true, rows
+	return []StepRow{head}
+}
+
+// foldRow stands for all jobs of a step and leads to the worst of them.
+func (b *buildView) foldRow(s store.Step, jobs []store.Job, version string) StepRow {
+	r := StepRow{Kind: RowFold, ID: s.ID, Version: version, Label: withoutIndex(orElse(s.Label, s.Key)), Total: len(jobs), State: b.states[jobs[0].ID], Href: b.jobPath(jobs[0].ID)}
+	for _, j := range jobs {
+		st := b.states[j.ID]
+		r.Jobs = append(r.Jobs, st)
 		if endedWell(st) {
-			fold.Done++
+			r.Done++
 		}
-		if st.Worse(fold.State) {
-			fold.State = st
+		if st.Worse(r.State) {
+			r.State, r.Href = st, b.jobPath(j.ID)
 		}
 	}
-	return []StepRow{fold}
+	return r
 }
 
 func (b *buildView) jobRow(j store.Job, current, version string) StepRow {
 	r := StepRow{
-		Kind: RowJob, ID: j.ID, Version: version, State: b.states[j.ID], Label: b.labels[j.ID], Href: b.jobPath(j.ID),
-		Why: b.whys[j.ID], Current: j.ID == current,
+		Kind: RowJob, ID: j.ID, Version: version, State: b.states[j.ID], Label: b.labelOf(j), Href: b.jobPath(j.ID),
+		Why: b.explained(j).Why(), Current: j.ID == current,
 	}
 	if !j.StartedAt.IsZero() && j.Kind != ci.JobManual {
 		r.Took = Span{Start: j.StartedAt, End: j.FinishedAt, Now: b.now}
 	}
 	return r
+}
+
+// withoutIndex takes the place in a parallel step out of its label.
+func withoutIndex(label string) string {
+	return strings.TrimRight(strings.TrimSpace(strings.NewReplacer("%n", "", "%N", "", "%t", "").Replace(label)), " /-#")
 }

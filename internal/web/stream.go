@@ -360,7 +360,8 @@ func (w *watcher) render(to, name string, data any, quiet bool) error {
 // lookSteps sends the rows that changed, or the whole list when rows came or
 // went.
 func (w *watcher) lookSteps(b *buildView, quiet bool) error {
-	rows := b.stepRows("", "0")
+	rows := b.stepRows(w.current(), "0")
+	unmark(rows)
 	ids := rowIDs(rows)
 	whole := w.steps != "" && ids != w.steps
 	w.steps = ids
@@ -375,18 +376,34 @@ func (w *watcher) lookSteps(b *buildView, quiet bool) error {
 
 func (w *watcher) sendRows(rows []StepRow, quiet bool) error {
 	for _, r := range rows {
-		name := "steprow"
-		if r.Kind == RowFold {
-			name = "foldhead"
+		if err := w.swap("step-"+r.ID, string(w.pages.marks.stepRow(r)), quiet); err != nil {
+			return err
+		}
+		if r.Open {
 			if err := w.sendRows(r.Rows, quiet); err != nil {
 				return err
 			}
 		}
-		if err := w.render("step-"+r.ID, name, r, quiet); err != nil {
-			return err
-		}
 	}
 	return nil
+}
+
+// current is the id of the job in view, "" if none is.
+func (w *watcher) current() string {
+	for _, t := range w.topics {
+		if t.kind == "job" {
+			return t.id
+		}
+	}
+	return ""
+}
+
+// unmark leaves the mark of the current row to the browser.
+func unmark(rows []StepRow) {
+	for k := range rows {
+		rows[k].Current = false
+		unmark(rows[k].Rows)
+	}
 }
 
 func rowIDs(rows []StepRow) string {
@@ -394,7 +411,9 @@ func rowIDs(rows []StepRow) string {
 	for _, r := range rows {
 		b.WriteString(r.ID)
 		b.WriteByte(' ')
-		b.WriteString(rowIDs(r.Rows))
+		if r.Open {
+			b.WriteString(rowIDs(r.Rows))
+		}
 	}
 	return b.String()
 }

@@ -160,17 +160,10 @@ var shortcode = regexp.MustCompile(`:([a-z0-9_+-]+):`)
 // unknown ones become their name.
 func (m marks) label(s string) template.HTML {
 	icon := ""
-	text := shortcode.ReplaceAllStringFunc(plain(s), func(code string) string {
-		name := strings.Trim(code, ":")
-		if g := glyphFor(name); g != "" && icon == "" {
-			icon = m.stepGlyph(g, name)
-			return ""
-		}
-		if e, ok := emoji[name]; ok {
-			return e
-		}
-		return name
-	})
+	text := plain(s)
+	if strings.Contains(text, ":") {
+		text = m.shortcodes(text, &icon)
+	}
 	text = strings.Join(strings.Fields(text), " ")
 	if text == "" {
 		text = "step"
@@ -179,8 +172,24 @@ func (m marks) label(s string) template.HTML {
 	return template.HTML(icon + `<span class="cut" title="` + esc + `">` + esc + `</span>`)
 }
 
+// shortcodes replaces the shortcodes of a label; the first that has a drawing
+// goes into icon.
+func (m marks) shortcodes(s string, icon *string) string {
+	return shortcode.ReplaceAllStringFunc(s, func(code string) string {
+		name := strings.Trim(code, ":")
+		if g := glyphFor(name); g != "" && *icon == "" {
+			*icon = m.stepGlyph(g, name)
+			return ""
+		}
+		return orElse(emoji[name], name)
+	})
+}
+
 // labelText is a label without markup, for titles and accessible names.
 func labelText(s string) string {
+	if !strings.Contains(s, ":") {
+		return orElse(strings.TrimSpace(plain(s)), "step")
+	}
 	text := shortcode.ReplaceAllStringFunc(plain(s), func(code string) string {
 		name := strings.Trim(code, ":")
 		switch {
