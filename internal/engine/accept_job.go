@@ -108,6 +108,9 @@ func (e *Engine) AcquireJob(ctx context.Context, jobID, agentID string) (Accepte
 		if err != nil {
 			return err
 		}
+		if err := requireScript(j); err != nil {
+			return err
+		}
 		if j.Class() == ci.ClassWaiting || j.State == ci.JobLimited {
 			return ErrNotYet
 		}
@@ -154,14 +157,27 @@ func (e *Engine) StartJob(ctx context.Context, jobID string, at time.Time) error
 		if err != nil {
 			return err
 		}
+		if err := requireScript(j); err != nil {
+			return err
+		}
 		if j.State == ci.JobCanceling || j.State == ci.JobTimingOut {
 			return refuse(Conflict, "The job was canceled before it started.")
 		}
 		at = notAfter(at, p.now)
-		j.TimeoutAt = timeoutAt(j, at)
+		if j.State != ci.JobRunning {
+			j.TimeoutAt = timeoutAt(j, at)
+		}
 		_, err = p.apply(j, ci.JobStart{At: at})
 		return transition(err)
 	})
+}
+
+// requireScript refuses what an agent says of a job that does not run on agents.
+func requireScript(j store.Job) error {
+	if j.Kind != ci.JobScript {
+		return refuse(Invalid, "The job does not run on an agent.")
+	}
+	return nil
 }
 
 // TimeOutJob asks the agent of a job that has run too long to stop it.

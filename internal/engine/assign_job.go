@@ -27,7 +27,7 @@ func (e *Engine) AssignJob(ctx context.Context, jobID, agentID string) (bool, er
 		if err != nil {
 			return err
 		}
-		if j.State != ci.JobScheduled || !a.TakesJobs() || a.IgnoreInDispatches || a.JobID != "" {
+		if j.State != ci.JobScheduled || j.Kind != ci.JobScript || !a.TakesJobs() || a.IgnoreInDispatches || a.JobID != "" {
 			return nil
 		}
 		if err := requireAllow(p.build); err != nil {

@@ -46,7 +46,8 @@ func (e *Engine) CreateBuild(ctx context.Context, op CreateBuild) (store.Build, 
 	return out, err
 }
 
-// createBuild is CreateBuild inside a transaction.
+// createBuild is CreateBuild inside a transaction. A document is refused before anything but the
+// build's number is taken, so that a trigger job can fail for it and its own transaction go on.
 func (e *Engine) createBuild(ctx context.Context, tx *store.Tx, hint func(...string), op CreateBuild) (store.Build, error) {
 	pl, err := tx.PipelineByID(ctx, op.PipelineID)
 	if err != nil {
@@ -59,20 +60,35 @@ func (e *Engine) createBuild(ctx context.Context, tx *store.Tx, hint func(...str
 	if err != nil {
 		return b, err
 	}
-	if err := tx.InsertBuild(ctx, b); err != nil {
-		return b, err
-	}
-	for key, value := range op.MetaData {
-		if err := tx.SetMetaData(ctx, b.ID, key, value); err != nil {
+	p := e.progress(ctx, tx, hint, b)
+	source := firstNonEmpty(op.Configuration, pl.Configuration)
+	planned := b.Verdict.Decision == string(trust.Allow) && source != ""
+	if planned {
+		if err := p.planConfiguration(pl, source); err != nil {
 			return b, err
 		}
 	}
-	source := firstNonEmpty(op.Configuration, pl.Configuration)
-	if b.Verdict.Decision == string(trust.Allow) && source != "" {
-		return e.planConfiguration(ctx, tx, hint, pl, b, source)
+	if err := p.insertBuild(op.MetaData); err != nil {
+		return b, err
+	}
+	if planned {
+		err = p.finish()
+		return p.build, err
 	}
 	hint(live.Plan, live.Pipeline(pl.ID), live.Organization(pl.OrganizationID))
 	return b, nil
+}
+
+func (p *progress) insertBuild(metaData map[string]string) error {
+	if err := p.tx.InsertBuild(p.ctx, p.build); err != nil {
+		return err
+	}
+	for key, value := range metaData {
+		if err := p.tx.SetMetaData(p.ctx, p.build.ID, key, value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (e *Engine) newBuild(ctx context.Context, tx *store.Tx, pl store.Pipeline, op CreateBuild) (store.Build, error) {
@@ -127,29 +143,18 @@ func firstNonEmpty(values ...string) string {
 	return ""
 }
 
-// planConfiguration plans a build from a document that the server holds.
-func (e *Engine) planConfiguration(ctx context.Context, tx *store.Tx, hint func(...string), pl store.Pipeline, b store.Build, source string) (store.Build, error) {
-	org, err := tx.OrganizationByID(ctx, pl.OrganizationID)
+// planConfiguration plans a build from a document that the server holds. It writes nothing.
+func (p *progress) planConfiguration(pl store.Pipeline, source string) error {
+	org, err := p.tx.OrganizationByID(p.ctx, pl.OrganizationID)
 	if err != nil {
-		return b, err
+		return err
 	}
-	plan, err := e.plan(planInput{org: org, pipeline: pl, build: b, source: []byte(source), file: "configuration", lenient: true})
+	plan, err := p.e.plan(planInput{org: org, pipeline: pl, build: p.build, source: []byte(source), file: "configuration", lenient: true})
 	if err != nil {
-		return b, planRefusal(err)
+		return planRefusal(err)
 	}
-	b.Detail.PlannedBy = "configuration"
-	p := e.progress(ctx, tx, hint, b)
-	if err := p.addPlan(plan, placement{pipeline: pl, scheduledAt: b.CreatedAt}); err != nil {
-		return b, err
-	}
-	return p.build, p.finishInto(&b)
-}
-
-// finishInto finishes and hands the build out as it was saved.
-func (p *progress) finishInto(b *store.Build) error {
-	err := p.finish()
-	*b = p.build
-	return err
+	p.build.Detail.PlannedBy = "configuration"
+	return p.addPlan(plan, placement{pipeline: pl, scheduledAt: p.build.CreatedAt})
 }
 
 // planRefusal turns what is wrong with a document into an answer.

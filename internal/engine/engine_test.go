@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/dbtest"
 	"github.com/slipway-ci/slipway/internal/engine"
@@ -80,8 +82,8 @@ func (w *world) load() {
 }
 
 // must returns a function that ends the test if there was an error.
-func must[T any](v T, err error) func(testing.TB) T {
-	return func(t testing.TB) T {
+func must[T any](v T, err error) func(rapid.TB) T {
+	return func(t rapid.TB) T {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
@@ -93,7 +95,7 @@ func must[T any](v T, err error) func(testing.TB) T {
 func (w *world) advance(d time.Duration) { w.clock.Add(d.Microseconds()) }
 
 // pipeline makes a pipeline with a configuration.
-func (w *world) pipeline(t testing.TB, slug, configuration string) store.Pipeline {
+func (w *world) pipeline(t rapid.TB, slug, configuration string) store.Pipeline {
 	t.Helper()
 	return must(w.CreatePipeline(context.Background(), engine.CreatePipeline{
 		OrganizationID: w.org.ID, Name: slug, Repository: "https://example.test/" + slug + ".git", Configuration: configuration,
@@ -101,14 +103,14 @@ func (w *world) pipeline(t testing.TB, slug, configuration string) store.Pipelin
 }
 
 // build makes a build of a new pipeline.
-func (w *world) build(t testing.TB, configuration string) store.Build {
+func (w *world) build(t rapid.TB, configuration string) store.Build {
 	t.Helper()
 	pl := w.pipeline(t, "p-"+w.NewID(), configuration)
 	return must(w.CreateBuild(context.Background(), engine.CreateBuild{PipelineID: pl.ID, Source: trust.SourceAPI}))(t)
 }
 
 // agent registers and connects an agent.
-func (w *world) agent(t testing.TB, tags ...string) store.Agent {
+func (w *world) agent(t rapid.TB, tags ...string) store.Agent {
 	t.Helper()
 	ctx := context.Background()
 	a, _, err := w.RegisterAgent(ctx, engine.RegisterAgent{Token: w.agents, Name: "agent-%random", Tags: tags})
@@ -122,7 +124,7 @@ func (w *world) agent(t testing.TB, tags ...string) store.Agent {
 }
 
 // start takes a scheduled job to running on an agent of its own.
-func (w *world) start(t testing.TB, job store.Job) store.Agent {
+func (w *world) start(t rapid.TB, job store.Job) store.Agent {
 	t.Helper()
 	ctx := context.Background()
 	a := w.agent(t)
@@ -137,27 +139,27 @@ func (w *world) start(t testing.TB, job store.Job) store.Agent {
 }
 
 // run takes a scheduled job to its end with an exit status.
-func (w *world) run(t testing.TB, job store.Job, exit int) {
+func (w *world) run(t rapid.TB, job store.Job, exit int) {
 	t.Helper()
 	w.start(t, job)
 	must(w.FinishJob(context.Background(), engine.FinishJob{JobID: job.ID, ExitStatus: exit}))(t)
 }
 
 // job returns the latest attempt of the first job of the step with a key.
-func (w *world) job(t testing.TB, b store.Build, key string) store.Job {
+func (w *world) job(t rapid.TB, b store.Build, key string) store.Job {
 	t.Helper()
 	s := must(w.Store.StepByKey(context.Background(), b.ID, key))(t)
 	return must(w.Store.JobsOfStep(context.Background(), s.ID))(t)[0]
 }
 
-func (w *world) wantJob(t testing.TB, b store.Build, key string, want ci.JobState) {
+func (w *world) wantJob(t rapid.TB, b store.Build, key string, want ci.JobState) {
 	t.Helper()
 	if got := w.job(t, b, key).State; got != want {
 		t.Errorf("job %q is %s, want %s", key, got, want)
 	}
 }
 
-func (w *world) wantBuild(t testing.TB, b store.Build, want ci.BuildState) {
+func (w *world) wantBuild(t rapid.TB, b store.Build, want ci.BuildState) {
 	t.Helper()
 	if got := must(w.Store.Build(context.Background(), b.ID))(t).State; got != want {
 		t.Errorf("the build is %s, want %s", got, want)
@@ -342,7 +344,7 @@ func TestCancelEndsWhatWaitsAndAsksWhatRuns(t *testing.T) {
 }
 
 // check holds the stored tallies and states against the oracle.
-func (w *world) check(t testing.TB, b store.Build) {
+func (w *world) check(t rapid.TB, b store.Build) {
 	t.Helper()
 	ctx := context.Background()
 	b = must(w.Store.Build(ctx, b.ID))(t)
@@ -377,7 +379,7 @@ func (w *world) check(t testing.TB, b store.Build) {
 	}
 }
 
-func (w *world) checkNothingForgotten(t testing.TB, steps []ci.Step, jobs []ci.JobOfStep) {
+func (w *world) checkNothingForgotten(t rapid.TB, steps []ci.Step, jobs []ci.JobOfStep) {
 	t.Helper()
 	byID := map[string]ci.Step{}
 	for _, s := range steps {

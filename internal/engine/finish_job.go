@@ -46,6 +46,9 @@ func (e *Engine) FinishJob(ctx context.Context, op FinishJob) (store.Job, error)
 }
 
 func (p *progress) finishJob(j store.Job, op FinishJob) (store.Job, error) {
+	if err := requireScript(j); err != nil {
+		return j, err
+	}
 	if j.State.Terminal() || !j.State.Held() {
 		return j, refuse(Conflict, "The job has ended already.")
 	}

@@ -13,6 +13,9 @@ import (
 // before is a Conflict.
 func (e *Engine) PromiseFailure(ctx context.Context, jobID string, status int) error {
 	return e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
+		if err := requireScript(j); err != nil {
+			return err
+		}
 		if status == 0 {
 			return refuse(Invalid, "The promised exit status must not be 0.")
 		}
@@ -73,6 +76,9 @@ func (e *Engine) SetJobTimeout(ctx context.Context, jobID, minutes string) error
 		return refuse(Invalid, "The timeout %q is not a positive number of minutes.", minutes)
 	}
 	return e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
+		if err := requireScript(j); err != nil {
+			return err
+		}
 		pl, err := p.tx.PipelineByID(ctx, j.PipelineID)
 		if err != nil {
 			return err
