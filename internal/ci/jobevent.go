@@ -189,7 +189,7 @@ func (e JobStart) apply(j Job, now time.Time) (Job, bool) {
 	case j.State == JobRunning:
 		return j, true
 	case j.State == JobAccepted, j.State == JobScheduled && j.Kind == JobTrigger:
-		j.StartedAt = orNow(e.At, now)
+		j.StartedAt = later(j.RunnableAt, orNow(e.At, now))
 		return j.to(JobRunning)
 	}
 	return j, false
@@ -220,13 +220,14 @@ func (e JobFinish) apply(j Job, now time.Time) (Job, bool) {
 	return j.result(e, now).to(to)
 }
 
-// result records how the job ended. A promised failure is a floor for it.
+// result records how the job ended. A promised failure is a floor for it. Instants come from the
+// agent's clock, which may be behind ours: none is before the one it follows.
 func (j Job) result(e JobFinish, now time.Time) Job {
 	if j.PromisedHard && (e.ExitStatus == 0 || e.Soft) {
 		e.ExitStatus, e.Soft = *j.Promised, false
 	}
 	j.ExitStatus, j.Signal, j.SignalReason = &e.ExitStatus, e.Signal, e.SignalReason
-	j.FinishedAt = orNow(e.At, now)
+	j.FinishedAt = later(later(j.RunnableAt, j.StartedAt), orNow(e.At, now))
 	if j.State != JobCanceling {
 		j.SoftFailed = e.Soft && e.ExitStatus != 0
 	}
