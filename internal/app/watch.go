@@ -37,6 +37,7 @@ func (a *App) Watch(ctx context.Context, buildID string, w Watcher) (store.Build
 	logs := &follower{app: a, watcher: w, rest: map[string]string{}, offsets: map[string]int64{}, done: map[string]bool{}}
 	var version int64
 	for {
+		looked := time.Now()
 		b, err := a.Store.Build(ctx, buildID)
 		if err != nil {
 			return b, err
@@ -54,12 +55,30 @@ func (a *App) Watch(ctx context.Context, buildID string, w Watcher) (store.Build
 		if err := logs.follow(ctx, jobs); err != nil || b.State.Finished() {
 			return b, err
 		}
+		// A look costs what the build is big: not more than a fifth of the time is spent looking.
+		if err := pause(ctx, max(lookRest, 4*time.Since(looked))); err != nil {
+			return b, err
+		}
 		select {
 		case <-ctx.Done():
 			return b, ctx.Err()
 		case <-sub.C:
 		case <-tick.C:
 		}
+	}
+}
+
+// lookRest is the least time between two looks.
+const lookRest = 30 * time.Millisecond
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
 	}
 }
 

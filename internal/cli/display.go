@@ -165,6 +165,9 @@ func (d *display) label(j store.Job) string {
 	if l == "" {
 		l = string(j.Kind)
 	}
+	if spec.ParallelTotal > 1 {
+		l += fmt.Sprintf(" %d/%d", spec.ParallelIndex+1, spec.ParallelTotal)
+	}
 	if j.Retries > 0 {
 		l += fmt.Sprintf(" (attempt %d)", j.Retries+1)
 	}
