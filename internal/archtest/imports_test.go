@@ -54,7 +54,7 @@ var allowed = map[string]string{
 	"config":    "",
 	"telemetry": "",
 	"app":       "...",
-	"cli":       "agent/... app client config gitrepo jobcli pipeline telemetry",
+	"cli":       "agent/... app ci client config gitrepo jobcli pipeline store telemetry",
 
 	"archtest": "",
 	"dbtest":   "",

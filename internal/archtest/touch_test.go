@@ -21,6 +21,7 @@ func uses(files []*source, importPath string, names ...string) []use {
 var environment = []string{
 	"config",
 	"cli",
+	"cmd/slipway",
 	"agent",     // BUILDKITE_AGENT_* are its public interface
 	"jobcli",    // a command in a job gets its token and its job from there
 	"dbtest",    // names a server for tests
