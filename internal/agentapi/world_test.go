@@ -23,6 +23,7 @@ import (
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/joblog"
 	"github.com/slipway-ci/slipway/internal/live"
+	"github.com/slipway-ci/slipway/internal/secret"
 	"github.com/slipway-ci/slipway/internal/store"
 	"github.com/slipway-ci/slipway/internal/trust"
 )
@@ -220,10 +221,5 @@ func (a answer) message(t testing.TB) string {
 	return v.Message
 }
 
-// status is what a client was answered: 200 for no error.
-func status(err error) int {
-	if err == nil {
-		return http.StatusOK
-	}
-	return wire.Status(err)
-}
+// hash is how a token is stored.
+func hash(token string) string { return secret.HashToken(token) }

@@ -1,0 +1,26 @@
+package agentapi
+
+import "strings"
+
+// Route is a route as tests walk it.
+type Route struct {
+	Method, Path string
+	Permission   string
+}
+
+// Routes lists all routes; one without a method is listed with GET.
+func Routes() []Route {
+	names := map[permission]string{
+		registration: "registration", session: "session", ownJob: "own job", endedJob: "ended job", anyJob: "any job",
+		sessionOrJob: "session or job", signed: "signed", anybody: "anybody",
+	}
+	var out []Route
+	for _, rt := range routes {
+		method, path, ok := strings.Cut(rt.pattern, " ")
+		if !ok {
+			method, path = "GET", rt.pattern
+		}
+		out = append(out, Route{method, path, names[rt.permission]})
+	}
+	return out
+}

@@ -1,0 +1,133 @@
+package agentapi_test
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/slipway-ci/slipway/internal/agent/wire"
+	"github.com/slipway-ci/slipway/internal/agentapi"
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+// credential is a token and the permissions that it is good for.
+type credential struct {
+	token string
+	good  []string
+}
+
+func TestEveryRouteRefusesTheWrongCredentials(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h, other, ended := w.running(), w.running(), w.running()
+	finish(t, ended)
+	gone := w.agent()
+	if err := gone.Disconnect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	job := []string{"own job", "ended job", "any job", "session or job"}
+	credentials := map[string]credential{
+		"nobody":             {"", nil},
+		"made up":            {"made-up", nil},
+		"registration token": {registrationToken, []string{"registration"}},
+		"revoked token":      {w.revoked(t), nil},
+		"session token":      {h.agent.AccessToken, []string{"session", "session or job"}},
+		"ended session":      {gone.AccessToken, nil},
+		"job token":          {h.Token, job},
+		"token of another":   {other.Token, []string{"any job", "session or job"}},
+		"token of ended job": {ended.Token, nil},
+		"API token":          {"bkua_nonsense", nil},
+	}
+	for _, rt := range agentapi.Routes() {
+		if rt.Permission == "" {
+			t.Errorf("%s %s names no permission", rt.Method, rt.Path)
+		}
+		if rt.Permission == "anybody" {
+			continue
+		}
+		path := strings.NewReplacer("{id}", h.job.ID, "{build}", h.build.ID, "{step}", "one", "{uuid}", "u", "{context}", "c", "{artifact}", "a").Replace(rt.Path)
+		for name, c := range credentials {
+			got := w.do(c.token, rt.Method, path, "")
+			if slices.Contains(c.good, rt.Permission) {
+				continue // what it may do, other tests say
+			}
+			want := http.StatusUnauthorized
+			switch {
+			case rt.Permission == "signed", name == "token of another" && strings.HasSuffix(rt.Permission, " job"),
+				name == "token of ended job" && rt.Permission == "ended job":
+				want = http.StatusForbidden
+			}
+			if got.status != want {
+				t.Errorf("%s %s by %s: %d, want %d", rt.Method, rt.Path, name, got.status, want)
+			}
+			got.message(t)
+		}
+	}
+}
+
+// revoked is a registration token that was revoked.
+func (w *world) revoked(t *testing.T) string {
+	t.Helper()
+	ctx := context.Background()
+	org := must(w.Store.Organization(ctx, "main"))(t)
+	cluster := must(w.Store.Clusters(ctx, org.ID))(t)[0]
+	token := "revoked-token"
+	err := w.Store.Update(ctx, func(tx *store.Tx) error {
+		return tx.InsertAgentToken(ctx, store.AgentToken{
+			ID: w.NewID(), ClusterID: cluster.ID, TokenHash: hash(token), CreatedAt: w.Now(), RevokedAt: w.Now(),
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+func TestUnknownPathsAndMethodsAreJSON(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.running()
+	for _, line := range []string{"GET /v3/", "GET /v3/nope", "DELETE /v3/register", "POST /v3/ping", "GET /v3/jobs", "PATCH /v3/jobs/x"} {
+		method, path, _ := strings.Cut(line, " ")
+		got := w.do(h.Token, method, path, "")
+		if got.status != http.StatusNotFound {
+			t.Errorf("%s: %d, want 404", line, got.status)
+		}
+		got.message(t)
+	}
+}
+
+func TestWhatIsNotOfferedIsRefusedForGood(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.running()
+	id := "/v3/jobs/" + h.job.ID
+	for line, want := range map[string]int{
+		"GET " + id + "/secrets?key=K":             404,
+		"POST " + id + "/oidc/tokens":              422,
+		"POST " + id + "/repository_access_token":  404,
+		"GET /v3/cache_registries/~":               404,
+		"POST /v3/cache_registries/~/peek":         404,
+		"PUT /v3/cache_registries/some/store":      404,
+		"POST " + id + "/header_times":             200,
+		"GET " + id + "/pipelines/unknown":         404,
+		"GET /v3/builds/unknown/artifacts/search":  200,
+		"POST /v3/builds/unknown/data/keys":        404,
+		"POST /v3/builds/unknown/cancel":           403,
+		"POST " + id + "/chunks?sequence=a&offset": 422,
+	} {
+		method, path, _ := strings.Cut(line, " ")
+		if got := w.do(h.Token, method, path, ""); got.status != want {
+			t.Errorf("%s: %d %s, want %d", line, got.status, got.body, want)
+		}
+	}
+}
+
+func finish(t *testing.T, h held) {
+	t.Helper()
+	if err := h.Finish(t.Context(), h.job.ID, wire.Finish{ExitStatus: "0", FinishedAt: "2026-11-23T12:00:00Z"}); err != nil {
+		t.Fatal(err)
+	}
+}
