@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -33,7 +34,7 @@ type Config struct {
 	BuildPath            string // required
 	HooksPath            string
 	AdditionalHooksPaths []string
-	PluginsPath          string
+	PluginsPath          string // "" means .plugins in BuildPath
 	SocketsPath          string
 	ConfigPath           string // told to jobs, not read
 
@@ -123,6 +124,9 @@ func (c Config) settings() (settings, error) {
 	if s.plugins, err = compile("allowed-plugins", s.AllowedPlugins); err != nil {
 		return s, err
 	}
+	if err := s.absolute(); err != nil {
+		return s, err
+	}
 	if s.Executable == "" {
 		if s.Executable, err = os.Executable(); err != nil {
 			return s, fmt.Errorf("this program's own path: %w", err)
@@ -162,6 +166,24 @@ func (s *settings) defaults() {
 	if s.Env == nil {
 		s.Env = os.Environ()
 	}
+}
+
+// absolute makes the paths independent of the directory that a job is in.
+func (s *settings) absolute() error {
+	if s.PluginsPath == "" && s.BuildPath != "" {
+		s.PluginsPath = filepath.Join(s.BuildPath, ".plugins")
+	}
+	for _, p := range []*string{&s.BuildPath, &s.HooksPath, &s.PluginsPath, &s.SocketsPath} {
+		if *p == "" {
+			continue
+		}
+		abs, err := filepath.Abs(*p)
+		if err != nil {
+			return fmt.Errorf("path %s: %w", *p, err)
+		}
+		*p = abs
+	}
+	return nil
 }
 
 func (s *settings) check() error {

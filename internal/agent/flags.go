@@ -128,9 +128,6 @@ func (f *Flags) AgentConfig(version string) (Config, error) {
 	for _, dir := range f.AdditionalHooksPaths {
 		c.AdditionalHooksPaths = append(c.AdditionalHooksPaths, expand(dir))
 	}
-	if c.PluginsPath == "" && c.BuildPath != "" {
-		c.PluginsPath = filepath.Join(c.BuildPath, ".plugins")
-	}
 	return c, nil
 }
 

@@ -47,12 +47,12 @@ no-pty=true
 build-path="~/builds"
 unknown-key=1
 `, "--name", "from-flag", "--cancel-grace-period=20")
-	got := []any{c.Token, c.Name, c.Priority, c.Tags, c.Spawn, c.NoPTY, c.BuildPath, c.PluginsPath, c.SignalGrace}
+	got := []any{c.Token, c.Name, c.Priority, c.Tags, c.Spawn, c.NoPTY, c.BuildPath, c.SignalGrace}
 	want := []any{
 		"abc#def", "from-flag", "from-env",
 		[]string{"queue=gpu", "os=linux"},
 		3, true,
-		"/home/x/builds", "/home/x/builds/.plugins", 19 * time.Second,
+		"/home/x/builds", 19 * time.Second,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -98,6 +98,22 @@ func TestTheNamedConfigurationFileIsRead(t *testing.T) {
 		if got := tree.Agent.Start.Spawn + tree.Other.Spawn; err != nil || tc.args[0] == "agent" && got != tc.spawn || tree.Other.Spawn != 0 {
 			t.Errorf("%q: spawn %d, %v", tc.args, got, err)
 		}
+	}
+}
+
+func TestPathsDoNotDependOnTheDirectoryOfAJob(t *testing.T) {
+	t.Parallel()
+	s, err := Config{Token: "t", Endpoint: "http://x/v3", BuildPath: "b", HooksPath: "h"}.settings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{here + "/b", here + "/h", here + "/b/.plugins", ""}
+	if diff := cmp.Diff(want, []string{s.BuildPath, s.HooksPath, s.PluginsPath, s.SocketsPath}); diff != "" {
+		t.Error(diff)
 	}
 }
 

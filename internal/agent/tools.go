@@ -8,15 +8,11 @@ import (
 	"path/filepath"
 )
 
-// toolDir makes a private directory below build that holds this program under
+// toolDir makes a private directory below build, an absolute path, that holds this program under
 // the names jobs call it by. Hard links outlive an upgrade of the program; where
 // the file system has none, symbolic links and then copies take their place.
 func toolDir(build, executable string) (string, error) {
 	if err := os.MkdirAll(build, 0o777); err != nil {
-		return "", fmt.Errorf("build path: %w", err)
-	}
-	build, err := filepath.Abs(build)
-	if err != nil {
 		return "", fmt.Errorf("build path: %w", err)
 	}
 	dir, err := os.MkdirTemp(build, ".slipway-bin-")
