@@ -91,6 +91,7 @@ func TestPagesGolden(t *testing.T) {
 // TestServeFixtures is how a person looks at the fixtures:
 // go test ./internal/web -run ServeFixtures -serve 127.0.0.1:8765
 func TestServeFixtures(t *testing.T) {
+	// Not parallel: it serves until interrupted.
 	if *listen == "" {
 		return
 	}

@@ -132,6 +132,7 @@ func TestStreamRefuses(t *testing.T) {
 // TestServeSite is how a person looks at a living site:
 // go test ./internal/web -run ServeSite -serve-site 127.0.0.1:8766 -timeout 0
 func TestServeSite(t *testing.T) {
+	// Not parallel: it serves until interrupted.
 	if *whole == "" {
 		return
 	}
