@@ -65,7 +65,7 @@ type App struct {
 	Logs      *joblog.Store
 	Bootstrap BootstrapFile
 
-	agentAPI *agentapi.Server
+	agentAPI *agentapi.Server // set before any door opens
 	listener net.Listener
 	server   *http.Server
 	blobs    *blobfs.Store
@@ -219,6 +219,7 @@ const closeTerm = 5 * time.Second
 // Close stops serving and closes everything. It returns when all that Start began has ended.
 func (a *App) Close() error {
 	close(a.stopping)
+	a.agentAPI.EndStreams()
 	ctx, cancel := context.WithTimeout(context.Background(), closeTerm)
 	defer cancel()
 	err := a.server.Shutdown(ctx)

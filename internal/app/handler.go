@@ -10,6 +10,7 @@ import (
 	"github.com/slipway-ci/slipway/internal/agentapi"
 	"github.com/slipway-ci/slipway/internal/httperr"
 	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/telemetry"
 	"github.com/slipway-ci/slipway/internal/web"
 )
 
@@ -33,6 +34,7 @@ func (a *App) handler() (http.Handler, error) {
 	}
 	mux.HandleFunc("GET /healthz", a.healthz)
 	mux.HandleFunc("GET /readyz", a.readyz)
+	mux.Handle("GET /metrics", telemetry.Handler(a.Store, a.Log))
 	mux.Handle("/", pages)
 	return mux, nil
 }

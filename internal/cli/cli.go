@@ -80,6 +80,8 @@ func (s silent) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 func Main(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	// A reader that goes away (slipway run | head) is an error to clean up after, not a sudden death.
+	signal.Ignore(syscall.SIGPIPE)
 	c := &console{ctx: ctx, out: os.Stdout, err: os.Stderr, in: os.Stdin, kill: secondInterrupt(ctx)}
 	c.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: logLevel(os.Getenv("SLIPWAY_LOG"))}))
 	if jobcli.Handles(args) && !ours(args) {

@@ -31,6 +31,7 @@ type display struct {
 	labels  map[string]string   // by job
 	shown   map[string]string   // what was told last of each job
 	tails   map[string][]string // last lines of each job
+	broken  error               // of the first write that did not succeed: nobody reads any more
 	drawn   int                 // lines at the bottom that are to be redrawn
 	ticking chan struct{}
 	done    sync.WaitGroup
@@ -94,7 +95,9 @@ func (d *display) lines(text ...string) {
 func (d *display) print(text ...string) {
 	d.erase()
 	for _, s := range text {
-		fmt.Fprintln(d.out, s)
+		if _, err := fmt.Fprintln(d.out, s); err != nil && d.broken == nil {
+			d.broken = fmt.Errorf("showing the build: %w", err)
+		}
 	}
 	d.draw()
 }
@@ -192,7 +195,7 @@ func (d *display) Changed(b store.Build, jobs []store.Job) error {
 	if b.State == ci.BuildBlocked && !d.canWait {
 		return errBlocked
 	}
-	return nil
+	return d.broken
 }
 
 // errBlocked ends the watching of a build that waits for a person where there is none.
@@ -280,7 +283,7 @@ func (d *display) Line(j store.Job, line string) error {
 	tail := append(d.tails[j.ID], line)
 	d.tails[j.ID] = tail[max(0, len(tail)-tailLines):]
 	d.print(fmt.Sprintf("[%s] | %s", d.label(j), line))
-	return nil
+	return d.broken
 }
 
 // summary prints how everything went and returns the exit status.

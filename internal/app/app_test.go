@@ -1,0 +1,144 @@
+package app_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/slipway-ci/slipway/internal/app"
+)
+
+func config(t *testing.T, dir string) app.Config {
+	return app.Config{Listen: "127.0.0.1:0", Data: dir, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+}
+
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(body)
+}
+
+// The count of goroutines is the whole process's, so this test runs alone.
+func TestStartingAndStoppingLeavesNothingBehind(t *testing.T) {
+	dir := t.TempDir()
+	before := 0
+	for n := range 20 {
+		a, err := app.Start(t.Context(), config(t, dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status, body := get(t, a.URL+"/readyz"); status != http.StatusOK {
+			t.Fatalf("readyz answers %d %s", status, body)
+		}
+		if err := a.Close(); err != nil {
+			t.Fatal(err)
+		}
+		runtime.GC()
+		if n == 2 {
+			before = runtime.NumGoroutine()
+		}
+	}
+	if after := runtime.NumGoroutine(); after > before {
+		buf := make([]byte, 1<<20)
+		t.Errorf("%d goroutines after the third stop, %d after the twentieth\n%s", before, after, buf[:runtime.Stack(buf, true)])
+	}
+}
+
+func TestBootstrapFileTellsHowToReachTheServer(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c := config(t, dir)
+	c.APIToken, c.AgentToken = "api", "agent"
+	read := func() (f app.BootstrapFile) {
+		t.Helper()
+		a, err := app.Start(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if err := a.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		path := filepath.Join(dir, "bootstrap.json")
+		info, err := os.Stat(path)
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Fatalf("bootstrap.json: %v, %v", info, err)
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(b, &f); err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	first := read()
+	if first.APIToken != "api" || first.AgentToken != "agent" || !strings.Contains(first.SignInURL, "/sign-in?code=") {
+		t.Errorf("first start: %+v", first)
+	}
+	c.APIToken = "other"
+	if second := read(); second.APIToken != "api" || second.SignInURL == first.SignInURL {
+		t.Errorf("second start: %+v, want the first tokens and a new link", second)
+	}
+}
+
+func TestStartSaysWhatToDoAboutWhatIsInItsWay(t *testing.T) {
+	t.Parallel()
+	a, err := app.Start(t.Context(), config(t, t.TempDir()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	taken := config(t, t.TempDir())
+	taken.Listen = strings.TrimPrefix(a.URL, "http://")
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	nowhere := config(t, t.TempDir())
+	nowhere.Database = "postgres://nobody@127.0.0.1:1/none"
+	tests := []struct {
+		config app.Config
+		want   string
+	}{
+		{taken, "is in use: stop what listens there, or choose another with --listen"},
+		{config(t, file), "choose another with --data"},
+		{nowhere, "PostgreSQL at 127.0.0.1:1/none does not answer"},
+	}
+	for _, tt := range tests {
+		if _, err := app.Start(context.Background(), tt.config); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("got %v, want %q", err, tt.want)
+		}
+	}
+}
+
+func TestMetricsCountAgentsAndJobs(t *testing.T) {
+	t.Parallel()
+	a, err := app.Start(t.Context(), config(t, t.TempDir()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	status, body := get(t, a.URL+"/metrics")
+	if status != http.StatusOK || !strings.Contains(body, "slipway_agents 0") || !strings.Contains(body, "slipway_jobs_scheduled 0") {
+		t.Errorf("%d %s", status, body)
+	}
+}
