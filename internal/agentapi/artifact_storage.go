@@ -236,7 +236,7 @@ func attachment(name string) string {
 
 // blobReader reads a blob from where it was sought to.
 type blobReader struct {
-	ctx  context.Context //nolint:containedctx // io.ReadSeeker has no place for it
+	ctx  context.Context // of the request; io.ReadSeeker has no place for it
 	from blob.Store
 	key  string
 	size int64

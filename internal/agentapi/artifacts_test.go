@@ -12,11 +12,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/slipway-ci/slipway/internal/agent/wire"
+	"github.com/slipway-ci/slipway/internal/agentapi"
+	"github.com/slipway-ci/slipway/internal/blob/fs"
 )
 
 func sumOf(text string) string {
@@ -294,5 +297,20 @@ func TestURLsFollowOnlyKnownHosts(t *testing.T) {
 		if !strings.HasPrefix(found[0].URL, want+"/artifacts/") {
 			t.Errorf("for Host %s: %s, want one below %s", host, found[0].URL, want)
 		}
+	}
+}
+
+func TestBlobsCanBeSoughtIn(t *testing.T) {
+	t.Parallel()
+	blobs := must(fs.Open(t.TempDir()))(t)
+	closeAfter(t, blobs)
+	text := strings.Repeat("0123456789", 100)
+	must(blobs.Put(t.Context(), "k", strings.NewReader(text)))(t)
+	r := agentapi.NewBlobReader(t.Context(), blobs, "k", int64(len(text)))
+	if err := iotest.TestReader(r, []byte(text)); err != nil {
+		t.Error(err)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
 	}
 }

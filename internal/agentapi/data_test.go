@@ -13,6 +13,7 @@ import (
 
 	"github.com/slipway-ci/slipway/internal/agent/wire"
 	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/store"
 )
 
 func TestMetaDataOfJobsAndBuilds(t *testing.T) {
@@ -394,5 +395,64 @@ func TestAnUnknownQueueIsRefusedWithTheKnownOnes(t *testing.T) {
 	_, err := w.client(registrationToken).Register(t.Context(), wire.RegisterRequest{MetaData: []string{"queue=gpu"}})
 	if wire.Status(err) != 422 || !strings.Contains(err.Error(), "default") {
 		t.Errorf("register: %v, want a 422 that names the queue default", err)
+	}
+}
+
+func TestStepsComeAsTheyWereUploadedWithTheirSecrets(t *testing.T) {
+	t.Parallel()
+	const signature = "signature: {algorithm: HS256, signed_fields: [command], value: x}"
+	for name, tt := range map[string]struct {
+		configuration string
+		want          string
+	}{
+		"plain":    {"steps:\n- command: make\n", `{"command":"make"}`},
+		"matrix":   {"steps:\n- command: make {{matrix}}\n  matrix: [a]\n", `{"command":"make {{matrix}}","matrix":["a"]}`},
+		"document": {"secrets: [A]\nsteps:\n- command: make\n  secrets: {E: B}\n", `{"command":"make","secrets":[{"key":"B","environment_variable":"E"},{"key":"A","environment_variable":"A"}]}`},
+		"signed":   {"secrets: [A]\nsteps:\n- command: make\n  " + signature + "\n", `{"command":"make","signature":{"algorithm":"HS256","signed_fields":["command"],"value":"x"}}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			h := w.held(w.build(tt.configuration))
+			var got, want any
+			if err := errors.Join(json.Unmarshal(h.job.Step, &got), json.Unmarshal([]byte(tt.want), &want)); err != nil {
+				t.Fatalf("step %s: %v", h.job.Step, err)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("step (-want +got):\n%s", diff)
+			}
+			if name == "matrix" && (h.job.MatrixPermutation[""] != "a" || h.job.Env["BUILDKITE_COMMAND"] != "make a") {
+				t.Errorf("permutation %v, command %q", h.job.MatrixPermutation, h.job.Env["BUILDKITE_COMMAND"])
+			}
+		})
+	}
+}
+
+func TestBuildsOfOtherOrganizationsDoNotExist(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	w := newWorld(t)
+	h := w.running()
+	org := store.Organization{ID: w.NewID(), Slug: "other", Name: "other", Settings: json.RawMessage("{}"), CreatedAt: w.Now()}
+	cluster := store.Cluster{ID: w.NewID(), OrganizationID: org.ID, Name: "c", DefaultQueueID: w.NewID(), CreatedAt: w.Now()}
+	err := w.Store.Update(ctx, func(tx *store.Tx) error {
+		return errors.Join(tx.InsertOrganization(ctx, org), tx.InsertCluster(ctx, cluster), tx.InsertQueue(ctx,
+			store.Queue{ID: cluster.DefaultQueueID, ClusterID: cluster.ID, Key: "default", CreatedAt: w.Now()}))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign := w.buildOf(org.ID, "steps:\n- command: true\n  key: one\n")
+	if err := w.SetMetaData(ctx, foreign.ID, map[string]string{"k": "v"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.MetaData(ctx, wire.OfBuild(foreign.ID), "k"); wire.Status(err) != 404 {
+		t.Errorf("meta-data: %v, want 404", err)
+	}
+	if _, err := h.ExportStep(ctx, "one", wire.StepExport{BuildID: foreign.ID}); wire.Status(err) != 404 {
+		t.Errorf("step: %v, want 404", err)
+	}
+	if _, err := h.CancelBuild(ctx, foreign.ID); wire.Status(err) != 403 {
+		t.Errorf("cancel: %v, want 403", err)
 	}
 }

@@ -1,6 +1,12 @@
 package agentapi
 
-import "strings"
+import (
+	"context"
+	"io"
+	"strings"
+
+	"github.com/slipway-ci/slipway/internal/blob"
+)
 
 // Route is a route as tests walk it.
 type Route struct {
@@ -23,4 +29,9 @@ func Routes() []Route {
 		out = append(out, Route{method, path, names[rt.permission]})
 	}
 	return out
+}
+
+// NewBlobReader reads a blob of a size.
+func NewBlobReader(ctx context.Context, from blob.Store, key string, size int64) io.ReadSeekCloser {
+	return &blobReader{ctx: ctx, from: from, key: key, size: size}
 }

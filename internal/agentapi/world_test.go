@@ -105,10 +105,14 @@ func (w *world) client(token string) *wire.Client {
 // build makes a build of a new pipeline.
 func (w *world) build(configuration string) store.Build {
 	w.t.Helper()
+	return w.buildOf(must(w.Store.Organization(context.Background(), "main"))(w.t).ID, configuration)
+}
+
+func (w *world) buildOf(organizationID, configuration string) store.Build {
+	w.t.Helper()
 	ctx := context.Background()
-	org := must(w.Store.Organization(ctx, "main"))(w.t)
 	pl := must(w.CreatePipeline(ctx, engine.CreatePipeline{
-		OrganizationID: org.ID, Name: "p-" + w.NewID(), Repository: "https://example.test/p.git", Configuration: configuration,
+		OrganizationID: organizationID, Name: "p-" + w.NewID(), Repository: "https://example.test/p.git", Configuration: configuration,
 	}))(w.t)
 	return must(w.CreateBuild(ctx, engine.CreateBuild{PipelineID: pl.ID, Source: trust.SourceAPI}))(w.t)
 }
