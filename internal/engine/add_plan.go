@@ -399,8 +399,19 @@ func (p *progress) link(edge store.Edge) {
 }
 
 // relink makes whoever waits for the uploading step wait for the steps that it uploaded as well.
-// Dependants that have been let go already are left alone.
+// Dependants that have been let go already are left alone, and a dependant that an uploaded step
+// waits for does not wait for that step.
 func (p *progress) relink(plan pipeline.Plan, ids []string, uploader *store.Step) error {
+	w := waits{}
+	if p.dependsOnOpen(uploader) {
+		var err error
+		if w, err = p.waits(); err != nil {
+			return err
+		}
+		if err := p.refuseCycles(w); err != nil {
+			return err
+		}
+	}
 	edges, err := p.tx.EdgesFrom(p.ctx, uploader.ID)
 	if err != nil {
 		return err
@@ -410,17 +421,25 @@ func (p *progress) relink(plan pipeline.Plan, ids []string, uploader *store.Step
 		if err != nil {
 			return err
 		}
-		if edge.Gate || to.Deps.Readiness() == ci.DepsMet {
+		if edge.Gate || to.Gone || to.Deps.Readiness() == ci.DepsMet {
 			continue
 		}
-		for i, ps := range plan.Steps {
-			if ps.Group < 0 && ps.Kind != pipeline.Input {
-				p.link(store.Edge{
-					Edge:     ci.Edge{From: ids[i], To: to.ID, AllowFailure: edge.AllowFailure},
-					Implicit: true,
-				})
-			}
-		}
+		p.relinkTo(to, edge.AllowFailure, plan, ids, w)
 	}
 	return nil
+}
+
+func (p *progress) relinkTo(to *store.Step, allowFailure bool, plan pipeline.Plan, ids []string, w waits) {
+	behind := w.behind(to.ID)
+	if to.Kind == ci.StepGroup {
+		behind = w.behind(begun(to.ID))
+	}
+	for i, ps := range plan.Steps {
+		if ps.Group >= 0 || ps.Kind == pipeline.Input || behind[ids[i]] {
+			continue
+		}
+		edge := store.Edge{Edge: ci.Edge{From: ids[i], To: to.ID, AllowFailure: allowFailure}, Implicit: true}
+		p.link(edge)
+		w.edge(edge, to.Kind == ci.StepGroup)
+	}
 }

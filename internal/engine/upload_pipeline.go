@@ -134,50 +134,64 @@ func sixDigits(n int64) string {
 }
 
 // removeUnstarted takes the steps out of the build of which nothing has started, besides the one
-// that uploads. Their keys are free again.
+// that uploads, and the groups that lose all their members. Their keys are free again.
 func (p *progress) removeUnstarted(uploader *store.Step) error {
 	steps, err := p.tx.Steps(p.ctx, p.build.ID)
 	if err != nil {
 		return err
 	}
-	for i := range steps {
-		s := &steps[i]
-		if s.ID == uploader.ID || s.ID == uploader.GroupID || !unstarted(s) {
+	stays := map[string]bool{} // groups that keep a member
+	for _, s := range steps {
+		if s.Kind == ci.StepGroup {
 			continue
 		}
-		if err := p.remove(s.ID); err != nil {
+		removed := false
+		if s.ID != uploader.ID && unstarted(s) {
+			if removed, err = p.remove(s.ID); err != nil {
+				return err
+			}
+		}
+		stays[s.GroupID] = stays[s.GroupID] || !removed
+	}
+	for _, s := range steps {
+		if s.Kind != ci.StepGroup || stays[s.ID] {
+			continue
+		}
+		if _, err := p.remove(s.ID); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func unstarted(s *store.Step) bool {
+func unstarted(s store.Step) bool {
 	t := s.Jobs
 	return t.Total() > 0 && t.Total() == t[ci.ClassWaiting]+t[ci.ClassBlocked]+t[ci.ClassReady]
 }
 
-// remove takes one step out: its jobs become skipped and uncounted, and nothing waits for it.
-func (p *progress) remove(id string) error {
+// remove takes one step out, unless an agent is about to start it or ran an earlier attempt of it.
+// Its jobs are skipped, so that nothing waits for it. It is saved at once: steps of the upload may
+// have its key.
+func (p *progress) remove(id string) (bool, error) {
 	s, err := p.step(id)
 	if err != nil {
-		return err
+		return false, err
 	}
 	jobs, err := p.jobsOf(s)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, j := range jobs {
-		if j.State.Held() {
-			return nil // an agent is about to start it: it stays
+		if j.State.Held() || j.Retries > 0 {
+			return false, nil
 		}
 	}
 	for _, j := range jobs {
 		if _, err := p.apply(j, ci.JobSkip{Reason: "replaced by a pipeline upload"}); err != nil {
-			return err
+			return false, err
 		}
 	}
 	p.touch(s)
 	s.Gone, s.Key = true, ""
-	return nil
+	return true, p.tx.UpdateStep(p.ctx, *s)
 }
