@@ -45,12 +45,12 @@ func buildAndRun(m *testing.M) int {
 
 // build makes the binary, with the race detector if the tests have it.
 func build(dir string) error {
-	args := []string{"build", "-o", filepath.Join(dir, "slipway")}
+	args, cgo := []string{"build", "-o", filepath.Join(dir, "slipway")}, "CGO_ENABLED=0"
 	if raceDetector {
-		args = append(args, "-race")
+		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
 	}
 	cmd := exec.Command("go", append(args, "./cmd/slipway")...)
-	cmd.Dir = "../.."
+	cmd.Dir, cmd.Env = "../..", append(os.Environ(), cgo)
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build slipway: %w\n%s", err, output)
 	}
