@@ -56,6 +56,7 @@ type play struct {
 	rt      *rapid.T
 	id      string
 	group   string
+	keys    []string // of the steps it began with
 	agents  []string
 	uploads int
 	ended   map[string]store.Job // as they were when they ended
@@ -66,6 +67,7 @@ func newPlay(rt *rapid.T, w *world) *play {
 	p.group = "group-" + w.NewID()
 	d := &planner{rt: rt, prefix: "k", group: p.group}
 	document := d.document(rapid.IntRange(1, 7).Draw(rt, "steps"))
+	p.keys = d.keys
 	rt.Log(document)
 	p.id = w.build(rt, document).ID
 	for range 2 {
@@ -215,7 +217,7 @@ func (p *play) unblock(rt *rapid.T) {
 
 func (p *play) upload(rt *rapid.T) {
 	j, ok := p.pick(rt, func(j store.Job) bool { return j.State == ci.JobRunning && j.Kind == ci.JobScript })
-	if !ok || rapid.IntRange(0, 2).Draw(rt, "upload") > 0 {
+	if !ok {
 		return
 	}
 	p.uploads++
@@ -224,7 +226,7 @@ func (p *play) upload(rt *rapid.T) {
 	if replace {
 		d.prefix = "k" // keys that are free again, or not
 	} else {
-		d.keys = []string{"k1"}
+		d.keys = slices.Clone(p.keys)
 	}
 	op := engine.UploadPipeline{
 		JobID: j.ID, UUID: fmt.Sprint(p.uploads), Replace: replace,

@@ -28,7 +28,7 @@ func openPostgres(ctx context.Context, o Options) (*Store, error) {
 	if err := migrate(ctx, db, goose.DialectPostgres); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &Store{Reader: Reader{&direct{db}}, db: db, update: &pgUpdater{db}, kind: goose.DialectPostgres}, nil
+	return &Store{Reader: Reader{o.traced(&direct{db})}, db: db, update: &pgUpdater{db, o}, kind: goose.DialectPostgres}, nil
 }
 
 // hostOf is the part of a database URL that may be shown.
@@ -40,7 +40,10 @@ func hostOf(dsn string) string {
 	return u.Host + u.Path
 }
 
-type pgUpdater struct{ db *sql.DB }
+type pgUpdater struct {
+	db *sql.DB
+	o  Options
+}
 
 func (p *pgUpdater) update(ctx context.Context, fn func(*Tx) error) error {
 	for attempt := 1; ; attempt++ {
@@ -61,7 +64,7 @@ func (p *pgUpdater) once(ctx context.Context, fn func(*Tx) error) error {
 		return err
 	}
 	defer tx.Rollback() // after a commit it does nothing
-	if err := fn(&Tx{Reader: Reader{&direct{tx}}, forUpdate: " FOR UPDATE"}); err != nil {
+	if err := fn(&Tx{Reader: Reader{p.o.traced(&direct{tx})}, forUpdate: " FOR UPDATE"}); err != nil {
 		return err
 	}
 	return tx.Commit()

@@ -19,6 +19,22 @@ type querier interface {
 	queryContext(ctx context.Context, q string, args ...any) (*sql.Rows, error)
 }
 
+// traced tells of each statement.
+type traced struct {
+	querier
+	trace func(string)
+}
+
+func (t traced) execContext(ctx context.Context, q string, args ...any) (sql.Result, error) {
+	t.trace(q)
+	return t.querier.execContext(ctx, q, args...)
+}
+
+func (t traced) queryContext(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
+	t.trace(q)
+	return t.querier.queryContext(ctx, q, args...)
+}
+
 // stmtCache keeps prepared statements: SQLite compiles a text anew each time it sees one.
 type stmtCache struct {
 	prepare func(context.Context, string) (*sql.Stmt, error)

@@ -42,9 +42,9 @@ func openSQLite(ctx context.Context, o Options) (*Store, error) {
 	r.SetMaxOpenConns(max(4, 2*runtime.NumCPU()))
 	r.SetMaxIdleConns(max(4, 2*runtime.NumCPU()))
 	return &Store{
-		Reader: Reader{&pool{db: r}},
+		Reader: Reader{o.traced(&pool{db: r})},
 		db:     r,
-		update: startWriter(w, conn),
+		update: startWriter(w, conn, o),
 		kind:   goose.DialectSQLite3,
 	}, nil
 }
@@ -71,6 +71,7 @@ type writer struct {
 	db    *sql.DB
 	conn  *sql.Conn
 	stmts stmtCache
+	tx    Reader // what each update is given
 	queue chan *request
 	mu    sync.RWMutex // held for reading while sending on queue
 	ended bool
@@ -85,8 +86,9 @@ type request struct {
 	done   chan struct{}
 }
 
-func startWriter(db *sql.DB, conn *sql.Conn) *writer {
+func startWriter(db *sql.DB, conn *sql.Conn, o Options) *writer {
 	w := &writer{db: db, conn: conn, stmts: stmtCache{prepare: conn.PrepareContext}, queue: make(chan *request, maxGroup)}
+	w.tx = Reader{o.traced(w)}
 	w.done.Go(w.run)
 	return w
 }
@@ -172,7 +174,7 @@ func (w *writer) attempt(ctx context.Context, r *request) error {
 	if err := w.exec(ctx, "SAVEPOINT op"); err != nil {
 		return err
 	}
-	r.run(&Tx{Reader: Reader{w}})
+	r.run(&Tx{Reader: w.tx})
 	if r.err != nil || r.panics != nil {
 		if err := w.exec(ctx, "ROLLBACK TO op"); err != nil {
 			return err

@@ -31,10 +31,20 @@ var ErrNotFound = errors.New("not found")
 // ErrConflict says that a unique key is taken.
 var ErrConflict = errors.New("already exists")
 
-// Options say which database to open. Exactly one field is set.
+// Options say which database to open. Exactly one of Path and Postgres is set.
 type Options struct {
 	Path     string // SQLite file; made if absent, its folder must exist
 	Postgres string // postgres:// URL
+	// Trace, if set, is called with the text of each statement before it runs, by whichever
+	// goroutine runs it. Tests count with it.
+	Trace func(statement string)
+}
+
+func (o Options) traced(q querier) querier {
+	if o.Trace == nil {
+		return q
+	}
+	return traced{q, o.Trace}
 }
 
 // Store is an open database. It is safe for concurrent use.

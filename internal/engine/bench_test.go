@@ -1,0 +1,77 @@
+package engine_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+
+	"github.com/slipway-ci/slipway/internal/engine"
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+func benchWorld(b *testing.B) *world {
+	b.Helper()
+	return newWorld(b, store.Options{Path: filepath.Join(b.TempDir(), "slipway.db")})
+}
+
+// BenchmarkFinishJob ends jobs of builds of growing size: the time must not grow with them.
+func BenchmarkFinishJob(b *testing.B) {
+	for _, size := range []int{100, 1_000, 10_000} {
+		b.Run(fmt.Sprintf("jobs=%d", size), func(b *testing.B) {
+			w := benchWorld(b)
+			a := w.agent(b)
+			var jobs []store.Job
+			for b.Loop() {
+				b.StopTimer()
+				if len(jobs) == 0 {
+					jobs = must(w.Store.Jobs(b.Context(), w.build(b, sideBySide(size)).ID))(b)[:size]
+				}
+				w.startOn(b, jobs[0], a)
+				b.StartTimer()
+				must(w.FinishJob(b.Context(), engine.FinishJob{JobID: jobs[0].ID}))(b)
+				jobs = jobs[1:]
+			}
+		})
+	}
+}
+
+// BenchmarkJob takes jobs from scheduled to their end, one after the other: what the server can do
+// where nothing shares a commit.
+func BenchmarkJob(b *testing.B) {
+	w := benchWorld(b)
+	a := w.agent(b)
+	var jobs []store.Job
+	for b.Loop() {
+		if len(jobs) == 0 {
+			b.StopTimer()
+			jobs = must(w.Store.Jobs(b.Context(), w.build(b, parallel(1_000)).ID))(b)
+			b.StartTimer()
+		}
+		w.startOn(b, jobs[0], a)
+		must(w.FinishJob(b.Context(), engine.FinishJob{JobID: jobs[0].ID}))(b)
+		jobs = jobs[1:]
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "jobs/s")
+}
+
+// BenchmarkPlan makes builds of growing size: the time for each job must not grow with them.
+func BenchmarkPlan(b *testing.B) {
+	for _, size := range []int{1_000, 10_000} {
+		b.Run(fmt.Sprintf("jobs=%d", size), func(b *testing.B) {
+			w, document := benchWorld(b), sideBySide(size)
+			for b.Loop() {
+				w.build(b, document)
+			}
+			b.ReportMetric(b.Elapsed().Seconds()*1e6/float64(b.N)/float64(size), "µs/job")
+		})
+	}
+}
+
+func (w *world) startOn(b *testing.B, job store.Job, a store.Agent) {
+	b.Helper()
+	must(w.AssignJob(b.Context(), job.ID, a.ID))(b)
+	must(w.AcceptJob(b.Context(), job.ID, a.ID))(b)
+	if err := w.StartJob(b.Context(), job.ID, w.Now()); err != nil {
+		b.Fatal(err)
+	}
+}
