@@ -315,7 +315,7 @@ class LogView {
     for (const g of outline(text)) {
       const had = this.groups.find((x) => x.start === g.start);
       if (!had) this.groups.push(g);
-      else Object.assign(had, { end: g.end, errors: g.errors, open: had.touched ? had.open : g.open });
+      else Object.assign(had, { end: g.end, errors: g.errors, open: had.touched || (!this.follow && had.open) ? had.open : g.open });
     }
     this.groups.sort((a, b) => a.start - b.start);
   }
@@ -565,4 +565,4 @@ if (box && !box.classList.contains('wrap')) {
   if (view.total > 0) view.start().then(() => wire(view));
   else addEventListener('slipway:log', () => location.reload(), { once: true });
 }
-if (box && matchMedia('(max-width: 760px)').matches && location.pathname.includes('/jobs/') && !location.hash) one('#job')?.scrollIntoView();
+if (box && matchMedia('(max-width: 760px)').matches && location.pathname.includes('/jobs/') && !location.hash) one('.jh')?.scrollIntoView();

@@ -27,6 +27,7 @@ function outside(e) {
 
 document.addEventListener('keydown', (e) => {
   if (e.key !== 'Escape') return;
+  for (const d of all('dialog[open]')) { e.preventDefault(); d.close(); }
   for (const d of all('.menu-d[open]')) { d.open = false; one('summary', d).focus(); }
 });
 
