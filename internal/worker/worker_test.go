@@ -1,0 +1,273 @@
+package worker_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/engine"
+	"github.com/slipway-ci/slipway/internal/live"
+	"github.com/slipway-ci/slipway/internal/secret"
+	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/trust"
+	"github.com/slipway-ci/slipway/internal/worker"
+)
+
+// world is an engine on a real database with a clock that moves by hand and nobody woken.
+type world struct {
+	*engine.Engine
+	t     *testing.T
+	clock atomic.Int64
+	org   store.Organization
+	token store.AgentToken
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	s, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "slipway.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	w := &world{t: t}
+	w.clock.Store(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC).UnixMicro())
+	hub := &live.Hub{}
+	hub.Deaf.Store(true)
+	w.Engine = engine.New(engine.Config{
+		Store: s, Hub: hub, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), OpenQueues: true,
+		Now: func() time.Time { return time.UnixMicro(w.clock.Load()).UTC() },
+	})
+	boot, err := w.Bootstrap(t.Context(), engine.Bootstrap{Organization: "main"})
+	w.must(err)
+	w.org, err = s.Organization(t.Context(), "main")
+	w.must(err)
+	w.token, err = s.AgentToken(t.Context(), secret.HashToken(boot.AgentToken))
+	w.must(err)
+	return w
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) ctx() context.Context { return w.t.Context() }
+
+func (w *world) build(slug, configuration string) store.Build {
+	w.t.Helper()
+	pl, err := w.CreatePipeline(w.ctx(), engine.CreatePipeline{
+		OrganizationID: w.org.ID, Name: slug, Repository: "https://example.test/r.git", Configuration: configuration,
+	})
+	w.must(err)
+	b, err := w.CreateBuild(w.ctx(), engine.CreateBuild{PipelineID: pl.ID, Source: trust.SourceAPI})
+	w.must(err)
+	return b
+}
+
+func (w *world) agent(tags ...string) store.Agent {
+	w.t.Helper()
+	a, _, err := w.RegisterAgent(w.ctx(), engine.RegisterAgent{Token: w.token, Name: "a-%random", Tags: tags})
+	w.must(err)
+	w.must(w.ConnectAgent(w.ctx(), a.ID))
+	return a
+}
+
+func (w *world) assign() {
+	w.t.Helper()
+	pass := &worker.Assign{Engine: w.Engine, Log: w.Log}
+	_, err := pass.Pass(w.ctx())
+	w.must(err)
+}
+
+// held is the job that an agent was given, or the zero value.
+func (w *world) held(a store.Agent) store.Job {
+	j, err := w.Store.JobOfAgent(w.ctx(), a.ID)
+	if err != nil {
+		return store.Job{}
+	}
+	return j
+}
+
+func (w *world) finish(a store.Agent) {
+	w.t.Helper()
+	j := w.held(a)
+	_, err := w.AcceptJob(w.ctx(), j.ID, a.ID)
+	w.must(err)
+	w.must(w.StartJob(w.ctx(), j.ID, w.Now()))
+	_, err = w.FinishJob(w.ctx(), engine.FinishJob{JobID: j.ID})
+	w.must(err)
+}
+
+func TestAssignGivesEveryIdleAgentAJob(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.build("p", "steps:\n- {command: x, parallelism: 5}\n")
+	agents := []store.Agent{w.agent(), w.agent(), w.agent()}
+	w.assign()
+	for _, a := range agents {
+		if w.held(a).BuildID != b.ID {
+			t.Errorf("agent %s was given nothing", a.Name)
+		}
+	}
+}
+
+func TestAssignFindsTheJobBehindManyThatNobodyCanRun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.build("blocked", "steps:\n- {command: x, parallelism: 450, agents: {os: plan9}}\n")
+	b := w.build("free", "steps:\n- {command: x}\n")
+	a := w.agent("os=linux")
+	w.assign()
+	if got := w.held(a); got.BuildID != b.ID {
+		t.Errorf("the agent holds %+v, want the job that it can run", got.ID)
+	}
+}
+
+func TestAssignFindsTheOneAgentWithTheTagsAmongMany(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	right := w.agent("gpu=true")
+	for range 40 {
+		w.agent()
+	}
+	b := w.build("p", "steps:\n- {command: x, agents: {gpu: \"true\"}}\n")
+	w.assign()
+	if got := w.held(right); got.BuildID != b.ID {
+		t.Error("the agent with the tags was not found")
+	}
+}
+
+func TestNoPipelineStarvesAnother(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.build("big", "steps:\n- {command: x, parallelism: 100}\n")
+	small := w.build("small", "steps:\n- {command: x}\n")
+	a, b := w.agent(), w.agent()
+	w.assign()
+	if w.held(a).BuildID != small.ID && w.held(b).BuildID != small.ID {
+		t.Error("two agents, two pipelines: the small one got none")
+	}
+}
+
+func TestUnacceptedJobReturnsToTheQueue(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.build("p", "steps:\n- {command: x}\n")
+	a := w.agent()
+	w.assign()
+	pass := worker.ExpireOffers(w.Engine)
+	w.clock.Add(29 * time.Second.Microseconds())
+	_, err := pass(w.ctx())
+	w.must(err)
+	if w.held(a).ID == "" {
+		t.Fatal("the offer was taken back before its time")
+	}
+	w.clock.Add(2 * time.Second.Microseconds())
+	_, err = pass(w.ctx())
+	w.must(err)
+	if w.held(a).ID != "" {
+		t.Fatal("the offer was not taken back")
+	}
+	w.assign()
+	w.finish(a)
+}
+
+func TestSilentAgentIsLostAfterItsTermButNotRightAfterAStart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.build("p", "steps:\n- {command: x}\n")
+	a := w.agent()
+	w.assign()
+	_, err := w.AcceptJob(w.ctx(), w.held(a).ID, a.ID)
+	w.must(err)
+	pass := worker.LoseAgents(w.Engine, w.Now().Add(2*time.Minute))
+	state := func() ci.AgentState {
+		t.Helper()
+		got, err := w.Store.Agent(w.ctx(), a.ID)
+		w.must(err)
+		return got.State
+	}
+	for _, want := range []ci.AgentState{ci.AgentConnected, ci.AgentLost} {
+		w.clock.Add(4 * time.Minute.Microseconds())
+		_, err := pass(w.ctx())
+		w.must(err)
+		if got := state(); got != want {
+			t.Fatalf("%s after silence until %s, want %s", got, w.Now(), want)
+		}
+	}
+	got, err := w.Store.Build(w.ctx(), b.ID)
+	w.must(err)
+	if got.State != ci.BuildFailed {
+		t.Errorf("the build is %s, want failed", got.State)
+	}
+}
+
+func TestTriggerStepWaitsForItsBuild(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	child, err := w.CreatePipeline(w.ctx(), engine.CreatePipeline{
+		OrganizationID: w.org.ID, Name: "child", Repository: "r", Configuration: "steps:\n- command: x\n",
+	})
+	w.must(err)
+	parent := w.build("parent", "steps:\n- {trigger: child}\n- {trigger: nowhere, soft_fail: true}\n")
+	pass := worker.Triggers(w.Engine)
+	_, err = pass(w.ctx())
+	w.must(err)
+	builds, err := w.Store.Builds(w.ctx(), child.ID, store.CreatedBefore{}, 10)
+	w.must(err)
+	if len(builds) != 1 || builds[0].Source != "trigger_job" || builds[0].Verdict.Decision != "allow" {
+		t.Fatalf("triggered builds: %+v", builds)
+	}
+	a := w.agent()
+	w.assign()
+	w.finish(a)
+	_, err = pass(w.ctx())
+	w.must(err)
+	got, err := w.Store.Build(w.ctx(), parent.ID)
+	w.must(err)
+	if got.State != ci.BuildPassed {
+		t.Errorf("the parent is %s, want passed", got.State)
+	}
+}
+
+func TestConcurrencyGroupAdmitsInItsOrder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const step = "steps:\n- {command: x, key: k, concurrency: 1, concurrency_group: deploy}\n"
+	var builds []store.Build
+	for n := range 3 {
+		builds = append(builds, w.build(fmt.Sprintf("p%d", n), step))
+		w.clock.Add(time.Second.Microseconds())
+	}
+	a, pass := w.agent(), worker.Admit(w.Engine)
+	for n := range builds {
+		_, err := pass(w.ctx())
+		w.must(err)
+		var states []string
+		for _, b := range builds {
+			s, err := w.Store.StepByKey(w.ctx(), b.ID, "k")
+			w.must(err)
+			jobs, err := w.Store.JobsOfStep(w.ctx(), s.ID)
+			w.must(err)
+			states = append(states, string(jobs[0].State))
+		}
+		want := []string{"finished", "finished", "finished"}
+		want[n] = "scheduled"
+		for i := n + 1; i < 3; i++ {
+			want[i] = "limited"
+		}
+		if got := strings.Join(states, " "); got != strings.Join(want, " ") {
+			t.Fatalf("round %d: %s, want %s", n, got, strings.Join(want, " "))
+		}
+		w.assign()
+		w.finish(a)
+	}
+}
