@@ -15,6 +15,7 @@ import (
 
 	"github.com/slipway-ci/slipway/internal/agent/job"
 	"github.com/slipway-ci/slipway/internal/agent/wire"
+	"github.com/slipway-ci/slipway/internal/procid"
 )
 
 // worker is one registered agent.
@@ -207,6 +208,10 @@ func (w *worker) features() []string {
 		if on {
 			features = append(features, name)
 		}
+	}
+	// A server on this machine can prove by it that the agent is gone. Others keep it as a word.
+	if process := procid.Self(); process != "" {
+		features = append(features, process)
 	}
 	return features
 }

@@ -5,11 +5,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/live"
+	"github.com/slipway-ci/slipway/internal/procid"
 	"github.com/slipway-ci/slipway/internal/secret"
 	"github.com/slipway-ci/slipway/internal/store"
 )
@@ -62,7 +64,7 @@ func (e *Engine) newAgent(op RegisterAgent, token string) (store.Agent, error) {
 		Agent: ci.Agent{State: ci.AgentRegistered, LastSeen: now},
 		ID:    e.NewID(), ClusterID: op.Token.ClusterID, TokenHash: secret.HashToken(token), AgentTokenID: op.Token.ID,
 		Hostname: op.Hostname, OS: op.OS, Arch: op.Arch, Version: op.Version, Build: op.Build, PID: op.PID,
-		MachineID: op.MachineID, IP: op.IP, UserAgent: op.UserAgent, Tags: nonNil(op.Tags), Features: nonNil(op.Features),
+		MachineID: op.MachineID, Process: processOf(op.Features), IP: op.IP, UserAgent: op.UserAgent, Tags: nonNil(op.Tags), Features: nonNil(op.Features),
 		IgnoreInDispatches: op.IgnoreInDispatches, CreatedAt: now,
 	}
 	if op.Priority != "" {
@@ -73,6 +75,15 @@ func (e *Engine) newAgent(op RegisterAgent, token string) (store.Agent, error) {
 		a.Priority = &n
 	}
 	return a, nil
+}
+
+// processOf finds an agent's process among its features.
+func processOf(features []string) string {
+	i := slices.IndexFunc(features, func(f string) bool { return strings.HasPrefix(f, procid.Prefix) })
+	if i < 0 {
+		return ""
+	}
+	return features[i]
 }
 
 func nonNil(list []string) []string {

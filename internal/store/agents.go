@@ -24,6 +24,7 @@ type Agent struct {
 	Build              string
 	PID                int
 	MachineID          string
+	Process            string // by which its end can be proved on its own machine; or ""
 	IP                 string
 	UserAgent          string
 	Tags               []string // "key=value", the queue's included
@@ -41,14 +42,14 @@ type Agent struct {
 
 const (
 	agentColumns = `id, cluster_id, queue_id, token_hash, agent_token_id, name, hostname, os, arch, version, build, pid,
-		machine_id, ip, user_agent, tags, features, priority, ignore_in_dispatches, state, paused, pause_note,
+		machine_id, process, ip, user_agent, tags, features, priority, ignore_in_dispatches, state, paused, pause_note,
 		pause_until, force_stop, job_id, last_pipeline_id, last_repository, last_success_at, last_job_at, created_at,
 		connected_at, last_seen_at, ended_at`
 	liveAgents = `state IN ('never_connected', 'connected', 'stopping')`
 	idleAgents = `state = 'connected' AND NOT paused AND NOT ignore_in_dispatches AND job_id = ''`
 
 	sqlInsertAgent = `INSERT INTO agents (` + agentColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
-		$12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33)`
+		$12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)`
 	sqlUpdateAgent = `UPDATE agents SET state = $2, paused = $3, pause_note = $4, pause_until = $5, force_stop = $6,
 		job_id = $7, last_pipeline_id = $8, last_repository = $9, last_success_at = $10, last_job_at = $11,
 		ignore_in_dispatches = $12, connected_at = $13, last_seen_at = $14, ended_at = $15 WHERE id = $1`
@@ -65,6 +66,7 @@ const (
 		ORDER BY last_seen_at LIMIT $2`
 	sqlRestedAgents = `SELECT ` + agentColumns + ` FROM agents WHERE paused AND pause_until > 0 AND pause_until <= $1
 		AND ` + liveAgents + ` LIMIT $2`
+	sqlAgentProcesses  = `SELECT id, process FROM agents WHERE process <> '' AND ` + liveAgents + ` LIMIT 20000`
 	sqlCountLiveAgents = `SELECT COUNT(*) FROM agents WHERE ` + liveAgents
 	sqlCountBusyAgents = `SELECT COUNT(*) FROM agents WHERE ` + liveAgents + ` AND job_id <> ''`
 	sqlAgentsOfQueue   = `SELECT COUNT(*) FROM agents WHERE queue_id = $1 AND ` + liveAgents
@@ -73,7 +75,7 @@ const (
 func scanAgent(s scanner) (a Agent, err error) {
 	var priority sql.NullInt64
 	err = s.Scan(&a.ID, &a.ClusterID, &a.QueueID, &a.TokenHash, &a.AgentTokenID, &a.Name, &a.Hostname, &a.OS, &a.Arch,
-		&a.Version, &a.Build, &a.PID, &a.MachineID, &a.IP, &a.UserAgent, document{&a.Tags}, document{&a.Features},
+		&a.Version, &a.Build, &a.PID, &a.MachineID, &a.Process, &a.IP, &a.UserAgent, document{&a.Tags}, document{&a.Features},
 		&priority, &a.IgnoreInDispatches, &a.State, &a.Paused, &a.PauseNote, instant{&a.PauseUntil}, &a.ForceStop,
 		&a.JobID, &a.LastPipelineID, &a.LastRepository, instant{&a.LastSuccessAt}, instant{&a.LastJobAt},
 		instant{&a.CreatedAt}, instant{&a.ConnectedAt}, instant{&a.LastSeen}, instant{&a.EndedAt})
@@ -150,6 +152,17 @@ func (r Reader) RestedAgents(ctx context.Context, now time.Time, limit int) ([]A
 	return list(ctx, r.q, scanAgent, sqlRestedAgents, micros(now), limit)
 }
 
+// AgentProcesses returns the processes of live agents, by agent, as far as they are known.
+func (r Reader) AgentProcesses(ctx context.Context) (map[string]string, error) {
+	type pair struct{ id, process string }
+	pairs, err := list(ctx, r.q, func(s scanner) (p pair, err error) { return p, s.Scan(&p.id, &p.process) }, sqlAgentProcesses)
+	out := make(map[string]string, len(pairs))
+	for _, p := range pairs {
+		out[p.id] = p.process
+	}
+	return out, err
+}
+
 // CountAgents returns how many agents are live and how many of them hold a job.
 func (r Reader) CountAgents(ctx context.Context) (live, busy int, err error) {
 	n, err := one(ctx, r.q, scanInt, sqlCountLiveAgents)
@@ -174,7 +187,7 @@ func (tx *Tx) LockAgent(ctx context.Context, id string) (Agent, error) {
 // InsertAgent adds an agent.
 func (tx *Tx) InsertAgent(ctx context.Context, a Agent) error {
 	return exec(ctx, tx.q, sqlInsertAgent, a.ID, a.ClusterID, a.QueueID, a.TokenHash, a.AgentTokenID, a.Name,
-		a.Hostname, a.OS, a.Arch, a.Version, a.Build, a.PID, a.MachineID, a.IP, a.UserAgent, text(a.Tags),
+		a.Hostname, a.OS, a.Arch, a.Version, a.Build, a.PID, a.MachineID, a.Process, a.IP, a.UserAgent, text(a.Tags),
 		text(a.Features), a.Priority, a.IgnoreInDispatches, a.State, a.Paused, a.PauseNote, micros(a.PauseUntil),
 		a.ForceStop, a.JobID, a.LastPipelineID, a.LastRepository, micros(a.LastSuccessAt), micros(a.LastJobAt),
 		micros(a.CreatedAt), micros(a.ConnectedAt), micros(a.LastSeen), micros(a.EndedAt))

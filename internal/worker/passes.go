@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/engine"
+	"github.com/slipway-ci/slipway/internal/procid"
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
@@ -47,13 +48,31 @@ func LoseAgents(e *engine.Engine, started time.Time) func(context.Context) (bool
 		}
 		agents, err := e.Store.QuietAgents(ctx, now.Add(-e.LossTerm), batch)
 		return each(agents, err, func(a store.Agent) error {
-			err := e.LoseAgent(ctx, a.ID, fmt.Sprintf("The agent was not heard of since %s.", a.LastSeen.Format(time.RFC3339)))
-			if r, ok := errors.AsType[*engine.Refused](err); ok && r.Why == engine.Conflict {
-				return nil // it is back
-			}
-			return err
+			return lose(ctx, e, a.ID, fmt.Sprintf("The agent was not heard of since %s.", a.LastSeen.Format(time.RFC3339)))
 		})
 	}
+}
+
+// LoseDead ends the sessions of agents whose process, on this machine, has ended.
+func LoseDead(e *engine.Engine) func(context.Context) (bool, error) {
+	return func(ctx context.Context) (bool, error) {
+		processes, err := e.Store.AgentProcesses(ctx)
+		for id, process := range processes {
+			if procid.Gone(process) {
+				err = errors.Join(err, lose(ctx, e, id, "The agent's process ended."))
+			}
+		}
+		return false, err
+	}
+}
+
+// lose ends an agent's session; one that was given a job meanwhile is left to the next pass.
+func lose(ctx context.Context, e *engine.Engine, id, reason string) error {
+	err := e.LoseAgent(ctx, id, reason)
+	if r, ok := errors.AsType[*engine.Refused](err); ok && r.Why == engine.Conflict {
+		return nil
+	}
+	return err
 }
 
 // ResumeAgents ends the pauses whose time has come.

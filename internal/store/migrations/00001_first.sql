@@ -94,6 +94,7 @@ CREATE TABLE agents (
     build                 TEXT NOT NULL,
     pid                   BIGINT NOT NULL,
     machine_id            TEXT NOT NULL,
+    process               TEXT NOT NULL DEFAULT '', -- by which its end can be proved on its own machine
     ip                    TEXT NOT NULL,
     user_agent            TEXT NOT NULL,
     tags                  TEXT NOT NULL, -- JSON list of "key=value"
@@ -118,6 +119,7 @@ CREATE TABLE agents (
 CREATE INDEX agents_idle ON agents (queue_id, last_success_at)
     WHERE state = 'connected' AND NOT paused AND NOT ignore_in_dispatches AND job_id = '';
 CREATE INDEX agents_live ON agents (cluster_id, name) WHERE state IN ('never_connected', 'connected', 'stopping');
+CREATE INDEX agents_process ON agents (process) WHERE process <> '' AND state IN ('never_connected', 'connected', 'stopping');
 CREATE INDEX agents_seen ON agents (last_seen_at) WHERE state IN ('never_connected', 'connected', 'stopping');
 
 CREATE TABLE pipelines (
