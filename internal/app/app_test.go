@@ -34,7 +34,7 @@ func get(t *testing.T, url string) (int, string) {
 	return res.StatusCode, string(body)
 }
 
-// The count of goroutines is the whole process's, so this test runs alone.
+// Not parallel: the count of goroutines is the whole process's.
 func TestStartingAndStoppingLeavesNothingBehind(t *testing.T) {
 	dir := t.TempDir()
 	before := 0

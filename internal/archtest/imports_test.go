@@ -31,8 +31,8 @@ var allowed = map[string]string{
 	"cloud":   "ci fleet",
 
 	// The one place that changes state.
-	"engine": "ci condition pipeline trust dispatch fleet store secret live", // live: hints after the commit
-	"worker": "ci pipeline dispatch fleet store blob joblog/... gitrepo forge/... cloud/... engine live loop telemetry",
+	"engine": "ci condition pipeline trust dispatch fleet store secret live procid", // live: hints after the commit
+	"worker": "ci pipeline dispatch fleet store blob joblog/... gitrepo forge/... cloud/... engine live loop telemetry procid",
 
 	// Doors.
 	"agentapi": "ci edge/... store blob joblog/... secret engine auth httperr live telemetry",
@@ -43,7 +43,7 @@ var allowed = map[string]string{
 
 	// The other end of the wire.
 	"edge":   "",
-	"agent":  "edge/... trust telemetry",
+	"agent":  "edge/... trust telemetry procid",
 	"jobcli": "agent/wire agent/jobapi agent/redact pipeline",
 
 	// Glue.
@@ -53,6 +53,7 @@ var allowed = map[string]string{
 	"loop":      "",
 	"config":    "",
 	"telemetry": "",
+	"procid":    "",
 	"app":       "...",
 	"cli":       "agent/... app ci client config gitrepo jobcli pipeline store telemetry",
 
@@ -68,7 +69,7 @@ var allowed = map[string]string{
 // forTests says what the tests of a package may import beyond that. All tests
 // may import packages made for tests.
 var forTests = map[string]string{
-	"worker":   "trust app",
+	"worker":   "trust app secret",
 	"agentapi": "blob/fs dispatch trust pipeline worker loop agent/wire",
 	"restapi":  "blob/fs dispatch trust worker loop client",
 	"web":      "blob/fs dispatch trust worker loop",
