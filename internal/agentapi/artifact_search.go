@@ -49,11 +49,15 @@ func (a *Server) described(r *http.Request, f store.Artifact) artifact {
 
 // search applies a search's parameters (api/artifacts.go of v3.138.1).
 func (a *Server) search(r *http.Request, buildID string, q url.Values) ([]store.Artifact, error) {
+	state, glob := q.Get("state"), strings.TrimPrefix(q.Get("query"), "./")
+	if costly(glob) {
+		return nil, httperr.New(http.StatusUnprocessableEntity, "The glob is longer than %d bytes or has more than %d braces or %d commas.",
+			maxPath, maxBraces, maxCommas)
+	}
 	all, err := a.Store.Artifacts(r.Context(), buildID)
 	if err != nil {
 		return nil, err
 	}
-	state, glob := q.Get("state"), strings.TrimPrefix(q.Get("query"), "./")
 	found := slices.DeleteFunc(all, func(f store.Artifact) bool {
 		return f.State != cmp.Or(state, f.State) || state == "" && f.State == "deleted" || !matches(glob, f.Path)
 	})
@@ -64,6 +68,18 @@ func (a *Server) search(r *http.Request, buildID string, q url.Values) ([]store.
 		found = latestOfEachPath(found)
 	}
 	return found, nil
+}
+
+// Matching takes as long as the alternatives of a glob's braces multiply to, 20 pairs of two 0.1 s a
+// path. These limits keep the product below 1,000.
+const (
+	maxBraces = 4
+	maxCommas = 16
+)
+
+func costly(glob string) bool {
+	return len(glob) > maxPath || strings.Count(glob, "{") > maxBraces ||
+		strings.Contains(glob, "{") && strings.Count(glob, ",") > maxCommas
 }
 
 // matches says whether a path is one that a glob means. A glob that cannot be read means the file of

@@ -260,6 +260,10 @@ func TestSearch(t *testing.T) {
 	if len(found) != 1 || found[0].ID != newest {
 		t.Errorf("latest of a path = %+v, want %s", found, newest)
 	}
+	_, err := again.SearchArtifacts(ctx, h.build.ID, wire.Search{Query: strings.Repeat("{o,o}", 5)})
+	if wire.Status(err) != 422 {
+		t.Errorf("glob whose alternatives multiply: %v, want 422", err)
+	}
 	if none := must(again.SearchArtifacts(ctx, "unknown", wire.Search{Query: "*"}))(t); len(none) != 0 {
 		t.Errorf("artifacts of an unknown build = %+v", none)
 	}
@@ -313,4 +317,17 @@ func TestBlobsCanBeSoughtIn(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// FuzzGlobs holds that whatever a job asks for is answered, and that a path always means itself.
+func FuzzGlobs(f *testing.F) {
+	for _, seed := range [][2]string{{"out/**/*.txt", "out/a.txt"}, {"[", "["}, {"{a,{b", "a"}, {`a\`, `a\b`}, {"**/**/**/**/x", "a/b/c/d/e"}} {
+		f.Add(seed[0], seed[1])
+	}
+	f.Fuzz(func(t *testing.T, glob, path string) {
+		agentapi.Matches(glob, path)
+		if len(path) < 100 && !strings.ContainsAny(path, "{") && !agentapi.Matches(path, path) {
+			t.Errorf("%q does not mean itself", path)
+		}
+	})
 }

@@ -35,3 +35,6 @@ func Routes() []Route {
 func NewBlobReader(ctx context.Context, from blob.Store, key string, size int64) io.ReadSeekCloser {
 	return &blobReader{ctx: ctx, from: from, key: key, size: size}
 }
+
+// Matches says whether a glob means a path. One that would take long is refused before.
+func Matches(glob, path string) bool { return !costly(glob) && matches(glob, path) }

@@ -21,7 +21,12 @@ type stream struct {
 // open opens a stream as agents do: gRPC, here over HTTP/1.1.
 func (w *world) open(t *testing.T, token, agentID, version string) stream {
 	t.Helper()
-	c := edge.NewAgentEdgeServiceClient(&http.Client{}, w.url, connect.WithGRPC())
+	return w.openWith(t, &http.Client{}, token, agentID, version)
+}
+
+func (w *world) openWith(t *testing.T, client *http.Client, token, agentID, version string) stream {
+	t.Helper()
+	c := edge.NewAgentEdgeServiceClient(client, w.url, connect.WithGRPC())
 	req := connect.NewRequest(&edge.StreamPingsRequest{AgentId: agentID, AgentVersion: version})
 	req.Header().Set("Authorization", "Token "+token)
 	in := must(c.StreamPings(t.Context(), req))(t)
@@ -96,6 +101,33 @@ func TestStreamCarriesOrders(t *testing.T) {
 			}
 			s.want("end: unauthenticated")
 		})
+	}
+}
+
+func TestStreamsShareAnHTTP2Connection(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var only http.Protocols
+	only.SetUnencryptedHTTP2(true)
+	client := &http.Client{Transport: &http.Transport{Protocols: &only}}
+	t.Cleanup(client.CloseIdleConnections)
+	var streams []stream
+	var agents []agent
+	for range 3 {
+		a := w.agent()
+		agents = append(agents, a)
+		streams = append(streams, w.openWith(t, client, a.AccessToken, a.ID, "3.140.0"))
+	}
+	for i, s := range streams {
+		s.want("resume")
+		if err := agents[i].Pause(t.Context(), "over HTTP/2", 1); err != nil {
+			t.Fatal(err)
+		}
+		s.want("pause: over HTTP/2")
+	}
+	w.api.EndStreams()
+	for _, s := range streams {
+		s.want("end: deadline_exceeded")
 	}
 }
 

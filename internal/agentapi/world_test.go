@@ -69,6 +69,9 @@ func newWorld(t testing.TB, change ...func(*agentapi.Deps)) *world {
 	}
 	w.api = agentapi.New(deps)
 	server.Config.Handler = w.api
+	server.Config.Protocols = &http.Protocols{}
+	server.Config.Protocols.SetHTTP1(true)
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
 	server.Start()
 	t.Cleanup(server.Close)
 	t.Cleanup(w.api.EndStreams)
