@@ -27,16 +27,9 @@ type Accepted struct {
 // AcceptJob gives an agent the job that it was offered. The agent that holds the job may accept
 // again, since an answer can be lost; anybody else is refused.
 func (e *Engine) AcceptJob(ctx context.Context, jobID, agentID string) (Accepted, error) {
-	job, err := e.Store.Job(ctx, jobID)
-	if err != nil {
-		return Accepted{}, missing(err, "No job found")
-	}
 	var out Accepted
-	err = e.onBuild(ctx, job.BuildID, func(p *progress) error {
-		j, err := p.tx.Job(ctx, jobID)
-		if err != nil {
-			return err
-		}
+	err := e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
+		var err error
 		out, err = p.accept(j, agentID)
 		return err
 	})
@@ -98,22 +91,15 @@ func (p *progress) accepted(j store.Job, a store.Agent, token string) (out Accep
 // AcquireJob gives an agent a particular job that nobody holds, whatever its tags. A job that
 // still waits for dependencies is a *NotYet.
 func (e *Engine) AcquireJob(ctx context.Context, jobID, agentID string) (Accepted, error) {
-	job, err := e.Store.Job(ctx, jobID)
-	if err != nil {
-		return Accepted{}, missing(err, "No job found")
-	}
 	var out Accepted
-	err = e.onBuild(ctx, job.BuildID, func(p *progress) error {
-		j, err := p.tx.Job(ctx, jobID)
-		if err != nil {
-			return err
-		}
+	err := e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
 		if err := requireScript(j); err != nil {
 			return err
 		}
 		if j.Class() == ci.ClassWaiting || j.State == ci.JobLimited {
 			return ErrNotYet
 		}
+		var err error
 		if j.State == ci.JobScheduled {
 			if j, err = p.takeScheduled(j, agentID); err != nil {
 				return err
@@ -148,15 +134,7 @@ func (p *progress) takeScheduled(j store.Job, agentID string) (store.Job, error)
 
 // StartJob says that an agent began a job. Saying it twice changes nothing.
 func (e *Engine) StartJob(ctx context.Context, jobID string, at time.Time) error {
-	job, err := e.Store.Job(ctx, jobID)
-	if err != nil {
-		return missing(err, "No job found")
-	}
-	return e.onBuild(ctx, job.BuildID, func(p *progress) error {
-		j, err := p.tx.Job(ctx, jobID)
-		if err != nil {
-			return err
-		}
+	return e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
 		if err := requireScript(j); err != nil {
 			return err
 		}
@@ -167,7 +145,7 @@ func (e *Engine) StartJob(ctx context.Context, jobID string, at time.Time) error
 		if j.State != ci.JobRunning {
 			j.TimeoutAt = timeoutAt(j, at)
 		}
-		_, err = p.apply(j, ci.JobStart{At: at})
+		_, err := p.apply(j, ci.JobStart{At: at})
 		return transition(err)
 	})
 }
@@ -182,19 +160,11 @@ func requireScript(j store.Job) error {
 
 // TimeOutJob asks the agent of a job that has run too long to stop it.
 func (e *Engine) TimeOutJob(ctx context.Context, jobID string) error {
-	job, err := e.Store.Job(ctx, jobID)
-	if err != nil {
-		return err
-	}
-	return e.onBuild(ctx, job.BuildID, func(p *progress) error {
-		j, err := p.tx.Job(ctx, jobID)
-		if err != nil {
-			return err
-		}
+	return e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
 		if j.State != ci.JobRunning || j.TimeoutAt.IsZero() || j.TimeoutAt.After(p.now) {
 			return nil
 		}
-		_, err = p.apply(j, ci.JobTimeOut{})
+		_, err := p.apply(j, ci.JobTimeOut{})
 		return err
 	})
 }

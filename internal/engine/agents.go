@@ -131,15 +131,7 @@ func (e *Engine) endAgent(ctx context.Context, id string, ev ci.AgentEvent, reas
 // LoseJob ends a job whose agent is gone, or returns it to the queue if the agent had not accepted
 // it. It is retried only by rule.
 func (e *Engine) LoseJob(ctx context.Context, jobID, agentID, reason string) error {
-	job, err := e.Store.Job(ctx, jobID)
-	if err != nil {
-		return err
-	}
-	return e.onBuild(ctx, job.BuildID, func(p *progress) error {
-		j, err := p.tx.Job(ctx, jobID)
-		if err != nil {
-			return err
-		}
+	return e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
 		if !j.State.Held() || j.AgentID != agentID {
 			return nil
 		}

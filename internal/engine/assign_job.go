@@ -12,17 +12,9 @@ import (
 // AssignJob offers a scheduled job to an idle agent. It reports false where one of the two is no
 // longer free: the caller's picture of them was old, and the next pass has a newer one.
 func (e *Engine) AssignJob(ctx context.Context, jobID, agentID string) (bool, error) {
-	job, err := e.Store.Job(ctx, jobID)
-	if err != nil {
-		return false, err
-	}
 	assigned := false
-	err = e.onBuild(ctx, job.BuildID, func(p *progress) error {
+	err := e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
 		assigned = false
-		j, err := p.tx.Job(ctx, jobID)
-		if err != nil {
-			return err
-		}
 		a, err := p.tx.LockAgent(ctx, agentID)
 		if err != nil {
 			return err
@@ -54,24 +46,15 @@ func (p *progress) offer(j store.Job, a store.Agent) error {
 
 // ExpireOffer returns a job to the queue that nobody accepted in time.
 func (e *Engine) ExpireOffer(ctx context.Context, jobID string) error {
-	job, err := e.Store.Job(ctx, jobID)
-	if err != nil {
-		return err
-	}
-	return e.onBuild(ctx, job.BuildID, func(p *progress) error {
-		j, err := p.tx.Job(ctx, jobID)
-		if err != nil {
-			return err
-		}
+	return e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
 		offered := j.State == ci.JobAssigned || j.State == ci.JobReserved
 		if !offered || j.Lease.Deadline.After(p.now) {
 			return nil
 		}
-		agent := j.AgentID
-		if j, err = p.apply(j, ci.JobOfferExpired{}); err != nil {
+		j, err := p.apply(j, ci.JobOfferExpired{})
+		if err != nil {
 			return err
 		}
-		j.AgentID = agent
 		return p.freeAgent(j, false)
 	})
 }

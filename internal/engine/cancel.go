@@ -54,19 +54,14 @@ func (p *progress) cancelOpenJobs(by ci.Canceler) error {
 
 // CancelJob ends one job. The build fails, unless the job's step may fail.
 func (e *Engine) CancelJob(ctx context.Context, jobID string, by ci.Canceler) (store.Job, error) {
-	job, err := e.Store.Job(ctx, jobID)
-	if err != nil {
-		return job, missing(err, "No job found")
-	}
-	err = e.onBuild(ctx, job.BuildID, func(p *progress) error {
-		current, err := p.tx.Job(ctx, jobID)
-		if err != nil {
-			return err
-		}
-		if current.State.Terminal() {
+	var job store.Job
+	err := e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
+		job = j
+		if j.State.Terminal() {
 			return refuse(Conflict, "The job can't be canceled because it's already finished.")
 		}
-		job, err = p.cancelJob(current, by)
+		var err error
+		job, err = p.cancelJob(j, by)
 		return err
 	})
 	return job, err

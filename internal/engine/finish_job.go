@@ -30,15 +30,9 @@ type FinishJob struct {
 // agent that reports late is told so and its result changes nothing. The same report twice is not
 // told apart from a late one; the agent treats both as final.
 func (e *Engine) FinishJob(ctx context.Context, op FinishJob) (store.Job, error) {
-	job, err := e.Store.Job(ctx, op.JobID)
-	if err != nil {
-		return job, missing(err, "No job found")
-	}
-	err = e.onBuild(ctx, job.BuildID, func(p *progress) error {
-		j, err := p.tx.Job(ctx, op.JobID)
-		if err != nil {
-			return err
-		}
+	var job store.Job
+	err := e.onJob(ctx, op.JobID, func(p *progress, j store.Job) error {
+		var err error
 		job, err = p.finishJob(j, op)
 		return err
 	})

@@ -57,6 +57,21 @@ func (e *Engine) onBuild(ctx context.Context, buildID string, fn func(p *progres
 	})
 }
 
+// onJob runs fn with a job as it is now and its build locked.
+func (e *Engine) onJob(ctx context.Context, jobID string, fn func(p *progress, j store.Job) error) error {
+	build, err := e.Store.BuildOfJob(ctx, jobID)
+	if err != nil {
+		return missing(err, "No job found")
+	}
+	return e.onBuild(ctx, build, func(p *progress) error {
+		j, err := p.tx.Job(ctx, jobID)
+		if err != nil {
+			return err
+		}
+		return fn(p, j)
+	})
+}
+
 func (e *Engine) progress(ctx context.Context, tx *store.Tx, hint func(...string), b store.Build) *progress {
 	return &progress{
 		ctx: ctx, tx: tx, e: e, now: e.Now(), hint: hint, build: b, tally: b.Jobs,

@@ -11,18 +11,13 @@ import (
 
 // RetryJob runs a job again at a person's wish: a new attempt takes its place.
 func (e *Engine) RetryJob(ctx context.Context, jobID, by string) (store.Job, error) {
-	job, err := e.Store.Job(ctx, jobID)
-	if err != nil {
-		return job, missing(err, "No job found")
-	}
-	err = e.onBuild(ctx, job.BuildID, func(p *progress) error {
-		j, err := p.tx.Job(ctx, jobID)
-		if err != nil {
-			return err
-		}
+	var job store.Job
+	err := e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
+		job = j
 		if err := p.mayRetry(j); err != nil {
 			return err
 		}
+		var err error
 		job, err = p.retry(j, "manual", by, -1)
 		return err
 	})

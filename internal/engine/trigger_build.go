@@ -21,15 +21,7 @@ const maxTriggerDepth = 10
 // passes at once, otherwise it runs until SettleTrigger. A job that has its build already is left
 // alone.
 func (e *Engine) TriggerBuild(ctx context.Context, jobID string) error {
-	job, err := e.Store.Job(ctx, jobID)
-	if err != nil {
-		return err
-	}
-	return e.onBuild(ctx, job.BuildID, func(p *progress) error {
-		j, err := p.tx.Job(ctx, jobID)
-		if err != nil {
-			return err
-		}
+	return e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
 		if j.State != ci.JobScheduled || j.Kind != ci.JobTrigger {
 			return nil
 		}
@@ -129,15 +121,7 @@ func (p *progress) checkDepth() error {
 // SettleTrigger ends a trigger job whose build has ended. It is looked at whenever a build that
 // was triggered ends, and by a pass.
 func (e *Engine) SettleTrigger(ctx context.Context, jobID string) error {
-	job, err := e.Store.Job(ctx, jobID)
-	if err != nil {
-		return err
-	}
-	return e.onBuild(ctx, job.BuildID, func(p *progress) error {
-		j, err := p.tx.Job(ctx, jobID)
-		if err != nil {
-			return err
-		}
+	return e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
 		if j.State != ci.JobRunning || j.Kind != ci.JobTrigger {
 			return nil
 		}

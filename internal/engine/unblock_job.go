@@ -22,15 +22,9 @@ type UnblockJob struct {
 // UnblockJob lets a build past a block or input step. The answers are meta-data before any step
 // behind it can start.
 func (e *Engine) UnblockJob(ctx context.Context, op UnblockJob) (store.Job, error) {
-	job, err := e.Store.Job(ctx, op.JobID)
-	if err != nil {
-		return job, missing(err, "No job found")
-	}
-	err = e.onBuild(ctx, job.BuildID, func(p *progress) error {
-		j, err := p.tx.Job(ctx, op.JobID)
-		if err != nil {
-			return err
-		}
+	var job store.Job
+	err := e.onJob(ctx, op.JobID, func(p *progress, j store.Job) error {
+		var err error
 		job, err = p.unblock(j, op)
 		return err
 	})

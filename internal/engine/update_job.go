@@ -54,21 +54,6 @@ func (p *progress) wouldRetry(j store.Job, status int) (bool, error) {
 	return false, nil
 }
 
-// onJob runs fn with a job as it is now and its build locked.
-func (e *Engine) onJob(ctx context.Context, jobID string, fn func(p *progress, j store.Job) error) error {
-	job, err := e.Store.Job(ctx, jobID)
-	if err != nil {
-		return missing(err, "No job found")
-	}
-	return e.onBuild(ctx, job.BuildID, func(p *progress) error {
-		j, err := p.tx.Job(ctx, jobID)
-		if err != nil {
-			return err
-		}
-		return fn(p, j)
-	})
-}
-
 // SetJobTimeout changes how long a job may run, counted from its start.
 func (e *Engine) SetJobTimeout(ctx context.Context, jobID, minutes string) error {
 	n, err := strconv.Atoi(minutes)

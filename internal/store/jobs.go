@@ -61,6 +61,7 @@ const (
 		retried_in = $19, retried_by = $20, triggered_build = $21, unblocked_by = $22, chunks_failed = $23, log_size = $24,
 		scheduled_at = $25, runnable_at = $26, started_at = $27, finished_at = $28 WHERE id = $1`
 
+	sqlBuildOfJob = `SELECT build_id FROM jobs WHERE id = $1`
 	sqlJob        = `SELECT ` + jobColumns + ` FROM jobs WHERE id = $1`
 	sqlJobByToken = `SELECT ` + jobColumns + ` FROM jobs WHERE token_hash = $1`
 	sqlJobs       = `SELECT ` + jobColumns + ` FROM jobs WHERE build_id = $1 ORDER BY position, number, retries`
@@ -129,6 +130,11 @@ func (d rawDocument) Scan(v any) error {
 // Job returns the job with an id.
 func (r Reader) Job(ctx context.Context, id string) (Job, error) {
 	return one(ctx, r.q, scanJob, sqlJob, id)
+}
+
+// BuildOfJob returns the id of the build that a job belongs to.
+func (r Reader) BuildOfJob(ctx context.Context, jobID string) (string, error) {
+	return one(ctx, r.q, scanString, sqlBuildOfJob, jobID)
 }
 
 // JobByToken returns the job whose token has a hash.
