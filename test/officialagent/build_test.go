@@ -16,7 +16,8 @@ import (
 // cache, where the go command finds them up to date the next time.
 var (
 	buildAgent = sync.OnceValues(func() (string, error) {
-		return build(".", "github.com/buildkite/agent/v3", "buildkite-agent-"+version.Version(), "-ldflags=-s -w")
+		// Jobs find the binary by its name, in its folder.
+		return build(".", "github.com/buildkite/agent/v3", filepath.Join(version.Version(), "buildkite-agent"), "-ldflags=-s -w")
 	})
 	buildSlipway = sync.OnceValues(func() (string, error) {
 		return build("../..", "./cmd/slipway", "slipway")
