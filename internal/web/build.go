@@ -32,7 +32,6 @@ type BuildHead struct {
 	Branch    string
 	Commit    string
 	PR        string
-	PRRef     string
 	Author    string
 	Why       string // what started it: push, merge of PR 915, schedule nightly
 	Created   Moment

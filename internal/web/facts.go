@@ -172,9 +172,18 @@ var classLooks = []struct {
 	class ci.Class
 	state State
 }{
-	{ci.ClassPassed, Passed}, {ci.ClassSoftFailed, Soft}, {ci.ClassHardFailed, Failed}, {ci.ClassErrored, TimedOut},
-	{ci.ClassCanceled, Canceled}, {ci.ClassFailing, Failing}, {ci.ClassRunning, Running}, {ci.ClassReady, Scheduled},
-	{ci.ClassBlocked, Blocked}, {ci.ClassWaiting, Waiting}, {ci.ClassNotRun, NotRun}, {ci.ClassSkipped, Skipped},
+	{ci.ClassPassed, Passed},
+	{ci.ClassSoftFailed, Soft},
+	{ci.ClassHardFailed, Failed},
+	{ci.ClassErrored, TimedOut},
+	{ci.ClassCanceled, Canceled},
+	{ci.ClassFailing, Failing},
+	{ci.ClassRunning, Running},
+	{ci.ClassReady, Scheduled},
+	{ci.ClassBlocked, Blocked},
+	{ci.ClassWaiting, Waiting},
+	{ci.ClassNotRun, NotRun},
+	{ci.ClassSkipped, Skipped},
 }
 
 // looksOf expands a tally into states.

@@ -29,7 +29,6 @@ type LogPane struct {
 	Wrap      bool
 	Prev      string // address of the lines before
 	Next      string // address of the lines after
-	Gone      string // why the log is no longer there
 	Zone      string // of the time stamps
 }
 

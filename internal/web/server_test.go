@@ -259,8 +259,10 @@ func TestFormsOfOtherSitesAreRefused(t *testing.T) {
 func TestCrawl(t *testing.T) {
 	t.Parallel()
 	s, b := seeded(t)
-	start := []string{"/main", "/sign-in", "/setup", "/main/test/builds/1", "/main/test/builds/latest", "/main/test/builds/new", "/main/new",
-		fmt.Sprintf("/main/test/builds/1/jobs/%s?q=error&ts=1", s.job(b, "unit").ID), fmt.Sprintf("/main/test/builds/1/jobs/%s", s.job(b, "gate").ID), "/main/test/builds/1/cancel"}
+	start := []string{
+		"/main", "/sign-in", "/setup", "/main/test/builds/1", "/main/test/builds/latest", "/main/test/builds/new", "/main/new",
+		fmt.Sprintf("/main/test/builds/1/jobs/%s?q=error&ts=1", s.job(b, "unit").ID), fmt.Sprintf("/main/test/builds/1/jobs/%s", s.job(b, "gate").ID), "/main/test/builds/1/cancel",
+	}
 	seen := map[string]bool{}
 	for len(start) > 0 && len(seen) < 400 {
 		path := start[0]
