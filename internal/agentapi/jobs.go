@@ -108,16 +108,28 @@ func stepFor(acc engine.Accepted) (json.RawMessage, error) {
 	return json.Marshal(fields)
 }
 
+// agentTime is a time by the agent's clock. One that cannot be read is no reason to refuse what
+// happened, which the agent would take for final: it is zero, and ours counts.
+type agentTime struct{ time.Time }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *agentTime) UnmarshalJSON(b []byte) error {
+	if json.Unmarshal(b, &t.Time) != nil {
+		t.Time = time.Time{}
+	}
+	return nil
+}
+
 // start says that a job began. An agent that is told no drops the job and never finishes it
 // (agent/job_runner.go of v3.138.1), so a job that was canceled before ends here.
 func (a *Server) start(w http.ResponseWriter, r *http.Request, c caller) error {
 	var in struct {
-		StartedAt time.Time `json:"started_at"`
+		StartedAt agentTime `json:"started_at"`
 	}
 	if err := httperr.Decode(w, r, maxBody, &in); err != nil {
 		return err
 	}
-	err := a.Engine.StartJob(r.Context(), c.job.ID, in.StartedAt)
+	err := a.Engine.StartJob(r.Context(), c.job.ID, in.StartedAt.Time)
 	refused, isRefusal := errors.AsType[*engine.Refused](err)
 	if isRefusal && refused.Why == engine.Conflict && stopping(c.job.State) {
 		if err := a.end(r, engine.FinishJob{JobID: c.job.ID, ExitStatus: -1, SignalReason: "cancel"}); err != nil {
@@ -149,7 +161,7 @@ type finishRequest struct {
 	ExitStatus        string    `json:"exit_status"`
 	Signal            string    `json:"signal"`
 	SignalReason      string    `json:"signal_reason"`
-	FinishedAt        time.Time `json:"finished_at"`
+	FinishedAt        agentTime `json:"finished_at"`
 	ChunksFailedCount int       `json:"chunks_failed_count"`
 	IgnoreAgent       bool      `json:"ignore_agent_in_dispatches"`
 }
@@ -165,7 +177,7 @@ func (a *Server) finish(w http.ResponseWriter, r *http.Request, c caller) error 
 	}
 	err = a.end(r, engine.FinishJob{
 		JobID: c.job.ID, ExitStatus: status, Signal: in.Signal, SignalReason: in.SignalReason,
-		FinishedAt: in.FinishedAt, ChunksFailed: in.ChunksFailedCount, IgnoreAgent: in.IgnoreAgent,
+		FinishedAt: in.FinishedAt.Time, ChunksFailed: in.ChunksFailedCount, IgnoreAgent: in.IgnoreAgent,
 	})
 	if err != nil {
 		return err

@@ -90,7 +90,7 @@ func (w *world) runToEnd(t *testing.T, c *wire.Client, id string) {
 	late := wire.Chunk{Sequence: 3, Offset: 11, Size: 1, Gzip: zipped(t, "!")}
 	for what, err := range map[string]error{
 		"new chunk":     c.UploadChunk(ctx, id, late),
-		"second finish": c.Finish(ctx, id, wire.Finish{ExitStatus: "1", FinishedAt: w.Now().Format(time.RFC3339)}),
+		"second finish": c.Finish(ctx, id, wire.Finish{ExitStatus: "1", FinishedAt: "not a time"}),
 		"late start":    c.Start(ctx, id, w.Now()),
 	} {
 		if wire.Status(err) != 422 {

@@ -88,6 +88,7 @@ var routes = []route{
 	{"/v3/cache_registries/", anyJob, (*Server).cacheRegistry},
 
 	{"/v3/", anybody, (*Server).unknown},
+	{"/artifacts/", anybody, (*Server).unknown},
 }
 
 // caller is who asks. Which fields are set depends on the route's permission.

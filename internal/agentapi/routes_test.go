@@ -3,6 +3,7 @@ package agentapi_test
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -89,7 +90,7 @@ func TestUnknownPathsAndMethodsAreJSON(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	h := w.running()
-	for _, line := range []string{"GET /v3/", "GET /v3/nope", "DELETE /v3/register", "POST /v3/ping", "GET /v3/jobs", "PATCH /v3/jobs/x"} {
+	for _, line := range []string{"GET /v3/", "GET /v3/nope", "DELETE /v3/register", "POST /v3/ping", "GET /v3/jobs", "PATCH /v3/jobs/x", "GET /artifacts/", "PUT /artifacts/x"} {
 		method, path, _ := strings.Cut(line, " ")
 		got := w.do(h.Token, method, path, "")
 		if got.status != http.StatusNotFound {
@@ -129,5 +130,21 @@ func finish(t *testing.T, h held) {
 	t.Helper()
 	if err := h.Finish(t.Context(), h.job.ID, wire.Finish{ExitStatus: "0", FinishedAt: "2026-11-23T12:00:00Z"}); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestTheServersOwnEndIsNoRefusal: an agent that is refused a heartbeat cancels its job and ends.
+func TestTheServersOwnEndIsNoRefusal(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.agent()
+	ctx, end := context.WithCancel(t.Context())
+	end()
+	req := httptest.NewRequestWithContext(ctx, "POST", "/v3/heartbeat", strings.NewReader("{}"))
+	req.Header.Set("Authorization", "Token "+a.AccessToken)
+	rec := httptest.NewRecorder()
+	w.api.ServeHTTP(rec, req)
+	if rec.Code != http.StatusServiceUnavailable {
+		t.Errorf("heartbeat while the server ends: %d, want 503", rec.Code)
 	}
 }
