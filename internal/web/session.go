@@ -49,6 +49,12 @@ func (s *server) checkPassword(ctx context.Context, email, password string) (sto
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return u, err
 	}
+	select {
+	case s.hashing <- struct{}{}:
+		defer func() { <-s.hashing }()
+	case <-ctx.Done():
+		return u, ctx.Err()
+	}
 	if !samePassword(orElse(u.PasswordHash, nobodysHash), password) || u.PasswordHash == "" {
 		return u, errNoMatch
 	}
@@ -63,6 +69,10 @@ const (
 	hashLanes  = 2
 	hashLength = 32
 )
+
+// maxHashing bounds how many passwords are hashed at a time, and so the memory
+// that strangers can make the server take.
+const maxHashing = 2
 
 // nobodysHash is compared where there is no account.
 const nobodysHash = "argon2id$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"

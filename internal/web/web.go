@@ -56,7 +56,8 @@ type route struct {
 // server serves the pages.
 type server struct {
 	Deps
-	pages *Pages
+	pages   *Pages
+	hashing chan struct{} // a token for each password that is being hashed
 }
 
 // request is one request with what the routes have in common.
@@ -77,7 +78,7 @@ func New(d Deps) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{Deps: d, pages: pages}
+	s := &server{Deps: d, pages: pages, hashing: make(chan struct{}, maxHashing)}
 	mux := http.NewServeMux()
 	for _, rt := range s.routes() {
 		mux.HandleFunc(rt.pattern, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, rt) })

@@ -11,10 +11,12 @@ import { all, clockMs, one, parse, thousands, toast, typing } from './dom.js';
 const HEAD = 28, CAP = 8_000_000, CHUNK = 2000, KEEP = 48;
 
 class LogView {
+  // Browsers keep ranges for good. Their group heads refer to the icons, so an
+  // edition of the icons is part of a range's address.
   constructor(wrap) {
     const d = wrap.dataset;
     Object.assign(this, {
-      wrap, el: one('.log', wrap), base: d.log, total: Number(d.total), live: 'liveLog' in d,
+      wrap, el: one('.log', wrap), base: d.log, edition: d.assets.replace(/\D+/g, ''), total: Number(d.total), live: 'liveLog' in d,
       row: parseFloat(getComputedStyle(document.documentElement).getPropertyValue('--log-line')) || 20,
       groups: outline(d.groups), chunks: new Map(), nodes: new Map(), top: 0, last: 0, cols: 0,
       follow: false, unseen: 0, from: 0, to: 0, hits: d.hits ? d.hits.split(' ').map(Number) : [], hit: -1, stats: [],
@@ -275,7 +277,7 @@ class LogView {
     const have = this.chunks.get(c);
     if (have && (have.busy || !again)) return have.busy ?? Promise.resolve();
     const entry = have ?? { lines: null };
-    entry.busy = fetch(`${this.base}/lines?from=${c * CHUNK + 1}&count=${CHUNK}`)
+    entry.busy = fetch(`${this.base}/lines?from=${c * CHUNK + 1}&count=${CHUNK}&v=${this.edition}`)
       .then((r) => (r.ok ? r.text() : Promise.reject(new Error(r.status))))
       .then((text) => { entry.lines = split(text); })
       .catch(() => { if (!entry.lines) this.chunks.delete(c); })
