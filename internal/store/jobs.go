@@ -52,6 +52,9 @@ const (
 		timeout_minutes, timeout_at, soft_failed, lost, exit_status, signal, signal_reason, promised, promised_hard, reason,
 		canceled_by, retried_in, retry_of, retry_type, retry_rule, retries, retried_by, triggered_build, unblocked_by,
 		chunks_failed, log_size, spec, created_at, scheduled_at, runnable_at, started_at, finished_at`
+	// Some conditions below are redundant: they repeat those of a partial index, without which SQLite
+	// does not use it.
+
 	sqlInsertJob = `INSERT INTO jobs (` + jobColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
 		$14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36,
 		$37, $38, $39, $40, $41, $42, $43, $44, $45)`
@@ -69,7 +72,7 @@ const (
 	sqlOpenJobs   = `SELECT ` + jobColumns + ` FROM jobs WHERE build_id = $1 AND retried_in = '' AND state NOT IN
 		('finished', 'canceled', 'timed_out', 'skipped', 'broken', 'expired', 'waiting_failed', 'blocked_failed', 'unblocked_failed')
 		ORDER BY position, number`
-	sqlJobOfAgent = `SELECT ` + jobColumns + ` FROM jobs WHERE agent_id = $1 AND state IN
+	sqlJobOfAgent = `SELECT ` + jobColumns + ` FROM jobs WHERE agent_id = $1 AND agent_id <> '' AND state IN
 		('assigned', 'accepted', 'running', 'canceling', 'timing_out')`
 	sqlScheduledJobs = `SELECT ` + jobColumns + ` FROM jobs WHERE queue_id = $1 AND state = 'scheduled' AND kind = 'script'
 		AND (0 - priority, scheduled_at, position, id) > ($2, $3, $4, $5)
@@ -78,17 +81,18 @@ const (
 		AND lease_deadline <= $1 ORDER BY lease_deadline LIMIT $2`
 	sqlTimedOutJobs = `SELECT ` + jobColumns + ` FROM jobs WHERE state = 'running' AND timeout_at > 0 AND timeout_at <= $1
 		ORDER BY timeout_at LIMIT $2`
-	sqlLimitedJobs = `SELECT ` + jobColumns + ` FROM jobs WHERE concurrency_group <> '' AND state = 'limited'
+	sqlLimitedJobs = `SELECT ` + jobColumns + ` FROM jobs WHERE concurrency_group <> '' AND finished_at = 0 AND state = 'limited'
 		ORDER BY concurrency_group, scheduled_at, position, number LIMIT $1`
-	sqlGroupHolders = `SELECT COUNT(*) FROM jobs WHERE concurrency_group = $1 AND state IN
+	sqlGroupHolders = `SELECT COUNT(*) FROM jobs WHERE concurrency_group = $1 AND concurrency_group <> '' AND finished_at = 0 AND state IN
 		('scheduled', 'reserved', 'assigned', 'accepted', 'running', 'canceling', 'timing_out')`
-	sqlReadyTriggers = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND state = 'scheduled'
+	sqlReadyTriggers = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND state IN ('scheduled', 'running') AND state = 'scheduled'
 		ORDER BY scheduled_at LIMIT $1`
 	sqlTriggerOf  = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND state IN ('scheduled', 'running') AND triggered_build = $1`
 	sqlHeldShares = `SELECT pipeline_id, COUNT(*) FROM jobs WHERE queue_id = $1 AND agent_id <> '' AND state IN
 		('assigned', 'accepted', 'running', 'canceling', 'timing_out') GROUP BY pipeline_id`
-	sqlRunningTriggers = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND state = 'running'
-		AND triggered_build IN (SELECT id FROM builds WHERE state IN ('passed', 'failed', 'canceled', 'skipped', 'not_run'))
+	sqlRunningTriggers = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND state IN ('scheduled', 'running') AND state = 'running'
+		AND EXISTS (SELECT 1 FROM builds WHERE builds.id = jobs.triggered_build
+			AND builds.state IN ('passed', 'failed', 'canceled', 'skipped', 'not_run'))
 		ORDER BY scheduled_at LIMIT $1`
 	sqlOldJobs        = `SELECT ` + jobColumns + ` FROM jobs WHERE state IN ('scheduled', 'limited') AND created_at < $1 LIMIT $2`
 	sqlCountRetries   = `SELECT COUNT(*) FROM jobs WHERE step_id = $1 AND number = $2 AND retry_rule = $3`

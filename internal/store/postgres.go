@@ -28,7 +28,7 @@ func openPostgres(ctx context.Context, o Options) (*Store, error) {
 	if err := migrate(ctx, db, goose.DialectPostgres); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &Store{Reader: Reader{o.traced(&direct{db})}, db: db, update: &pgUpdater{db, o}, kind: goose.DialectPostgres}, nil
+	return &Store{Reader: Reader{o.traced(direct{db})}, db: db, update: &pgUpdater{db, o}, kind: goose.DialectPostgres}, nil
 }
 
 // hostOf is the part of a database URL that may be shown.
@@ -64,7 +64,7 @@ func (p *pgUpdater) once(ctx context.Context, fn func(*Tx) error) error {
 		return err
 	}
 	defer tx.Rollback() // after a commit it does nothing
-	if err := fn(&Tx{Reader: Reader{p.o.traced(&direct{tx})}, forUpdate: " FOR UPDATE"}); err != nil {
+	if err := fn(&Tx{Reader: Reader{p.o.traced(uncancelled{direct{tx}})}, forUpdate: " FOR UPDATE"}); err != nil {
 		return err
 	}
 	return tx.Commit()
@@ -87,7 +87,7 @@ type direct struct {
 	}
 }
 
-func (d *direct) execContext(ctx context.Context, q string, args ...any) (sql.Result, error) {
+func (d direct) execContext(ctx context.Context, q string, args ...any) (sql.Result, error) {
 	res, err := d.db.ExecContext(ctx, q, args...)
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "23505" {
 		return nil, fmt.Errorf("%w: %w", ErrConflict, err)
@@ -95,6 +95,17 @@ func (d *direct) execContext(ctx context.Context, q string, args ...any) (sql.Re
 	return res, err
 }
 
-func (d *direct) queryContext(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
+func (d direct) queryContext(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
 	return d.db.QueryContext(ctx, q, args...)
+}
+
+// uncancelled keeps the end of a caller's context from stopping a transaction that has begun.
+type uncancelled struct{ direct }
+
+func (u uncancelled) execContext(ctx context.Context, q string, args ...any) (sql.Result, error) {
+	return u.direct.execContext(context.WithoutCancel(ctx), q, args...)
+}
+
+func (u uncancelled) queryContext(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
+	return u.direct.queryContext(context.WithoutCancel(ctx), q, args...)
 }

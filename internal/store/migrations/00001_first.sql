@@ -272,7 +272,8 @@ CREATE UNIQUE INDEX jobs_held ON jobs (agent_id)
     WHERE state IN ('assigned', 'accepted', 'running', 'canceling', 'timing_out') AND agent_id <> '';
 CREATE INDEX jobs_offers ON jobs (lease_deadline) WHERE lease_state = 'offered' OR state = 'reserved';
 CREATE INDEX jobs_timeouts ON jobs (timeout_at) WHERE state = 'running' AND timeout_at > 0;
-CREATE INDEX jobs_groups ON jobs (concurrency_group, scheduled_at) WHERE concurrency_group <> '';
+CREATE INDEX jobs_groups ON jobs (concurrency_group, scheduled_at) WHERE concurrency_group <> '' AND finished_at = 0;
+CREATE INDEX jobs_old ON jobs (created_at) WHERE state IN ('scheduled', 'limited');
 CREATE INDEX jobs_triggers ON jobs (scheduled_at) WHERE kind = 'trigger' AND state IN ('scheduled', 'running');
 
 CREATE TABLE meta_data (
