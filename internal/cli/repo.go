@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -40,7 +41,7 @@ func findCheckout(ctx context.Context, dir string) (checkout, error) {
 	if err != nil {
 		return checkout{}, usagef("%s is not inside a git repository; go into one that has a pipeline file, or make one with `git init` and a commit", dir)
 	}
-	r := checkout{root: root, name: filepath.Base(root)}
+	r := checkout{root: root, name: repositoryName(ctx, root)}
 	if r.commit, err = git(ctx, root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}"); err != nil {
 		return r, usagef("%s has no commit yet; Slipway builds commits, so make one first", root)
 	}
@@ -58,6 +59,16 @@ func findCheckout(ctx context.Context, dir string) (checkout, error) {
 		}
 	}
 	return r, err
+}
+
+// repositoryName is what people call a repository: by its remote, or by its folder.
+func repositoryName(ctx context.Context, root string) string {
+	if url, err := git(ctx, root, "config", "--get", "remote.origin.url"); err == nil {
+		if name := strings.TrimSuffix(path.Base(strings.TrimRight(url, "/")), ".git"); name != "" && name != "." {
+			return name
+		}
+	}
+	return filepath.Base(root)
 }
 
 func git(ctx context.Context, dir string, args ...string) (string, error) {

@@ -133,7 +133,8 @@ func sampleRepository(ctx context.Context, dir string) (checkout, error) {
 	}
 	person := []string{"-c", "user.name=Slipway", "-c", "user.email=slipway@localhost"}
 	for _, args := range [][]string{
-		{"init", "--quiet", "--initial-branch=main"}, {"add", "."},
+		{"init", "--quiet", "--initial-branch=main"},
+		{"add", "."},
 		append(person, "commit", "--quiet", "-m", "A sample pipeline"),
 	} {
 		if _, err := git(ctx, dir, args...); err != nil {
