@@ -1,0 +1,61 @@
+package restapi
+
+import (
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+// scene holds what builds and jobs refer to, loaded at once: the number of statements does not
+// depend on how many they are.
+type scene struct {
+	at        addresses
+	pipelines map[string]store.Pipeline
+	steps     map[string]store.Step
+	agents    map[string]store.Agent
+	queues    map[string]store.Queue
+	users     map[string]store.User
+	children  map[string]store.BuildRef // builds that trigger jobs made
+	metaData  map[string]map[string]string
+	builds    map[string]store.Build
+}
+
+// newScene loads what the builds and the jobs, which are of these builds, refer to.
+func (q *request) newScene(builds []store.Build, jobs []store.Job) (s scene, err error) {
+	s = scene{at: q.addresses(), builds: map[string]store.Build{}}
+	var buildIDs, pipelineIDs, userIDs []string
+	for _, b := range builds {
+		s.builds[b.ID] = b
+		buildIDs, pipelineIDs, userIDs = append(buildIDs, b.ID), append(pipelineIDs, b.PipelineID), append(userIDs, b.CreatorID)
+	}
+	if s.pipelines, err = q.Store.PipelinesByID(q.ctx, pipelineIDs); err != nil {
+		return s, err
+	}
+	if s.users, err = q.Store.UsersByID(q.ctx, userIDs); err != nil {
+		return s, err
+	}
+	if s.metaData, err = q.Store.MetaDataOfBuilds(q.ctx, buildIDs); err != nil || len(jobs) == 0 {
+		return s, err
+	}
+	if s.steps, err = q.Store.StepsOfBuilds(q.ctx, buildIDs); err != nil {
+		return s, err
+	}
+	return s, q.addJobs(&s, jobs)
+}
+
+// addJobs loads what jobs refer to beside their steps.
+func (q *request) addJobs(s *scene, jobs []store.Job) (err error) {
+	var agentIDs, queueIDs, childIDs []string
+	for _, j := range jobs {
+		agentIDs, queueIDs, childIDs = append(agentIDs, j.AgentID), append(queueIDs, j.QueueID), append(childIDs, j.TriggeredBuild)
+	}
+	if s.agents, err = q.Store.AgentsByID(q.ctx, agentIDs); err != nil {
+		return err
+	}
+	for _, a := range s.agents {
+		queueIDs = append(queueIDs, a.QueueID)
+	}
+	if s.queues, err = q.Store.QueuesByID(q.ctx, queueIDs); err != nil {
+		return err
+	}
+	s.children, err = q.Store.BuildRefs(q.ctx, childIDs)
+	return err
+}
