@@ -73,9 +73,7 @@ type (
 
 func (JobDepsOpen) apply(j Job, _ time.Time) (Job, bool) {
 	switch j.State {
-	case JobPending, JobWaitingFailed:
-		return j.reopen(JobWaiting)
-	case JobBlocked, JobBlockedFailed:
+	case JobPending, JobBlocked, JobWaitingFailed, JobBlockedFailed, JobUnblockedFailed:
 		return j.reopen(JobWaiting)
 	case JobWaiting:
 		return j, true
