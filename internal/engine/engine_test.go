@@ -38,8 +38,16 @@ func worlds(t *testing.T, test func(t *testing.T, w *world)) {
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
-		test(t, newWorld(t, store.Options{Postgres: dbtest.Postgres(t)}))
+		test(t, newWorld(t, store.Options{Postgres: dbtest.Template(t, "engine", migrated)}))
 	})
+}
+
+func migrated(dsn string) error {
+	s, err := store.Open(context.Background(), store.Options{Postgres: dsn})
+	if err != nil {
+		return err
+	}
+	return s.Close()
 }
 
 func newWorld(t testing.TB, o store.Options) *world {
@@ -59,11 +67,7 @@ func newWorld(t testing.TB, o store.Options) *world {
 		Store: s, Hub: &live.Hub{}, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), OpenQueues: true,
 		Now: func() time.Time { return time.UnixMicro(w.clock.Load()).UTC() },
 	})
-	boot, err := w.Bootstrap(context.Background(), engine.Bootstrap{Organization: "main"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = boot
+	must(w.Bootstrap(context.Background(), engine.Bootstrap{Organization: "main"}))(t)
 	w.load()
 	return w
 }
