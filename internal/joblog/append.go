@@ -37,8 +37,11 @@ func (s *Store) Append(ctx context.Context, jobID string, c Chunk) (Progress, er
 	return l.append(c, *text)
 }
 
-// inspect finds out, before the chunk is decompressed, whether it need be.
+// inspect finds out, before the chunk is decompressed, whether it need be. The first chunk of a log that is not open always is.
 func (s *Store) inspect(ctx context.Context, jobID string, c Chunk) (duplicate bool, p Progress, err error) {
+	if !s.isOpen(jobID) {
+		return false, Progress{}, nil
+	}
 	l, err := s.acquire(ctx, jobID, false)
 	if errors.Is(err, ErrNotFound) {
 		return false, Progress{}, nil
@@ -133,7 +136,9 @@ func (s *Store) Finish(ctx context.Context, jobID string) error {
 	if l.broken != nil {
 		return l.broken
 	}
-	if err := l.seal(); err != nil {
+	err = l.seal()
+	s.queue(l)
+	if err != nil {
 		return fmt.Errorf("finishing log %s: %w", jobID, err)
 	}
 	s.watchers.notify(jobID)

@@ -101,10 +101,10 @@ func tornAt(t *testing.T, name string, log []byte, chunks []joblog.Chunk, whole 
 }
 
 // story writes a log with early chunks, a gap and colours and returns it as it was rendered.
-func story(t *testing.T, s *joblog.Store, finish bool) (joblog.Lines, joblog.Outline) {
+func story(t *testing.T, s *joblog.Store, count int, finish bool) (joblog.Lines, joblog.Outline) {
 	t.Helper()
 	var b strings.Builder
-	for i := range 5000 {
+	for i := range count {
 		fmt.Fprintf(&b, "\x1b_bk;t=%d\a\x1b[3%dmline %d\r\n", 1000+i, i%8, i)
 		if i%700 == 0 {
 			fmt.Fprintf(&b, "--- group %d\nerror: %d\nwork\rdone\n", i, i)
@@ -135,13 +135,35 @@ func rendered(t *testing.T, s *joblog.Store) (joblog.Lines, joblog.Outline) {
 	return w, o
 }
 
+// TestASmallFinishedLogIsOneFile reads it again after a kill and after a stop.
+func TestASmallFinishedLogIsOneFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := open(t, dir, joblog.Options{})
+	window, outline := story(t, s, 5000, true)
+	name, index := files(t, dir)
+	killed := crashed(t, name, read(t, name))
+	closeStore(t, s)
+	if _, err := os.Stat(index); !os.IsNotExist(err) {
+		t.Errorf("there is an index: %v", err)
+	}
+	for what, dir := range map[string]string{"killed": killed, "stopped": dir} {
+		s := open(t, dir, joblog.Options{})
+		w, o := rendered(t, s)
+		if diff := cmp.Diff(window, w) + cmp.Diff(outline, o); diff != "" {
+			t.Errorf("%s: %s", what, diff)
+		}
+		closeStore(t, s)
+	}
+}
+
 // TestALogReadsTheSameAfterARestart covers a clean stop, a kill, an index that is lost, cut short or damaged.
 func TestALogReadsTheSameAfterARestart(t *testing.T) {
 	t.Parallel()
 	for _, finish := range []bool{false, true} {
 		dir := t.TempDir()
 		s := open(t, dir, joblog.Options{})
-		window, outline := story(t, s, finish)
+		window, outline := story(t, s, 12_000, finish)
 		name, index := files(t, dir)
 		killed := read(t, name)
 		closeStore(t, s)

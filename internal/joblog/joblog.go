@@ -1,16 +1,17 @@
 // Package joblog keeps the logs of running and finished jobs on one server, off the database.
 //
 // A log is a file of records, appended in the order in which they arrive: a chunk's sequence, offset, size, checksum and the gzip
-// bytes exactly as the agent sent them. Beside it lies an index (where each chunk is, where lines begin, groups, errors) that
-// holds nothing that cannot be rebuilt from the log.
+// bytes exactly as the agent sent them. Beside a large one lies an index (where each chunk is, where lines begin, groups, errors)
+// that holds nothing that cannot be rebuilt from the log; a small log is read again instead.
 //
 // Order: chunks may come in any order, twice, late or never. What can be read is the text up to the first missing byte. Finish
 // closes a log: a line of text takes the place of each missing range, and offsets after it count that line.
 //
-// Durability: Append returns after write(2), so an acknowledged chunk survives the death of the process; the files written to
-// are synced together at most every SyncEvery, so a loss of power may take that much of acknowledged logs. Finish and Close
-// return after a sync. A record that was not written whole is cut off when the log is next opened. If a sync fails, the log takes no more
-// chunks: the agent's next chunk is refused and the failure is seen.
+// Durability: Append and Finish return after write(2), so an acknowledged chunk or end survives the death of the process; the
+// files written to are synced together at most every SyncEvery, so a loss of power may take that much of acknowledged logs, and a
+// log may then be unfinished whose job has ended. Close returns after a sync. A record that was not written whole is cut off when
+// the log is next opened. If a sync fails, the log takes no more chunks: the agent's next chunk is refused and the failure is seen.
+// A new file's own sync takes its directory entry along (ext4, XFS, Btrfs).
 //
 // Concurrency: one writer at a time per log, who holds its lock while writing and indexing one chunk; chunks are decompressed
 // before. Readers copy the tables' headers under that lock and then read without it. One process may own a directory.

@@ -15,14 +15,7 @@ import (
 
 // load opens the log's files, making them if create. On return the log is whole: a torn last record is cut off.
 func (l *jobLog) load(create bool) error {
-	flags := os.O_RDWR
-	if create {
-		flags |= os.O_CREATE
-		if err := l.store.makeDir(path.Dir(logName(l.id))); err != nil {
-			return err
-		}
-	}
-	f, err := l.store.root.OpenFile(logName(l.id), flags, 0o600)
+	f, err := l.openFile(create)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return ErrNotFound
 	}
@@ -34,6 +27,22 @@ func (l *jobLog) load(create bool) error {
 		return errors.Join(fmt.Errorf("opening log %s: %w", l.id, err), l.closeFiles())
 	}
 	return nil
+}
+
+func (l *jobLog) openFile(create bool) (*os.File, error) {
+	name := logName(l.id)
+	if !create {
+		return l.store.root.OpenFile(name, os.O_RDWR, 0)
+	}
+	const flags = os.O_RDWR | os.O_CREATE
+	f, err := l.store.root.OpenFile(name, flags, 0o600)
+	if !errors.Is(err, iofs.ErrNotExist) {
+		return f, err
+	}
+	if err := l.store.makeDir(path.Dir(name)); err != nil {
+		return nil, err
+	}
+	return l.store.root.OpenFile(name, flags, 0o600)
 }
 
 func (l *jobLog) closeFiles() error {
@@ -51,6 +60,9 @@ func (l *jobLog) scan() error {
 	}
 	size := info.Size()
 	l.end = size
+	if size == 0 {
+		return nil
+	}
 	if size >= headSize && l.endsAt(size) && l.openSealed() == nil {
 		return nil
 	}
@@ -62,7 +74,7 @@ func (l *jobLog) scan() error {
 		return err
 	}
 	if ended {
-		return l.storeSealed()
+		return l.settleIndex()
 	}
 	return nil
 }

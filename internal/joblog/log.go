@@ -20,6 +20,9 @@ import (
 const (
 	maxEarlyText  = 512 << 10
 	snapshotEvery = 64 << 20
+	// keptIndex is how long, in bytes of text, a finished log is at most whose index is kept in memory alone. Reading so much again
+	// takes about a millisecond; a file more for each job that prints little takes longer.
+	keptIndex = 256 << 10
 )
 
 // early is a chunk that came before one that precedes it.
@@ -61,6 +64,7 @@ type jobLog struct {
 	broken      error // of a sync
 	sealed      *view // of a finished log
 	sealedIndex sealedIndex
+	outline     Outline // of a finished log without idx
 }
 
 func newJobLog(s *Store, id string) *jobLog {
@@ -268,7 +272,7 @@ func (l *jobLog) refuse(offset int64) error {
 	return l.advance()
 }
 
-// seal closes the log: gaps are filled, an end is written, everything is synced.
+// seal closes the log: gaps are filled and an end is written.
 func (l *jobLog) seal() error {
 	for len(l.early) > 0 {
 		missing := l.early[0].Offset - l.next
@@ -287,10 +291,30 @@ func (l *jobLog) seal() error {
 	if _, err := l.write(record{kind: endRecord, offset: l.next}, nil); err != nil {
 		return err
 	}
+	return l.settleIndex()
+}
+
+// settleIndex makes a finished log readable without what growing needs.
+func (l *jobLog) settleIndex() error {
+	if l.text <= keptIndex {
+		l.keepSealed()
+		return nil
+	}
 	if err := l.sync(); err != nil {
 		return err
 	}
 	return l.storeSealed()
+}
+
+// keepSealed makes a finished log readable from memory.
+func (l *jobLog) keepSealed() {
+	total, _ := l.index.Lines()
+	l.outline.Groups, l.outline.Errors = l.index.View()
+	l.sealed = &view{
+		file: l.file, extents: table[extent]{mem: l.extents}, checkpoints: table[lines.Checkpoint]{mem: l.index.Checkpoints()},
+		size: Size{Text: l.text, Lines: total, Settled: total, Finished: true}, inflaters: &l.store.inflaters,
+	}
+	l.extents, l.early, l.index = nil, nil, nil
 }
 
 func (l *jobLog) sync() error {

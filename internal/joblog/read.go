@@ -118,6 +118,9 @@ func (s *Store) Outline(ctx context.Context, jobID string) (Outline, error) {
 		groups, errorLines := l.index.View()
 		return Outline{groups, errorLines}, nil
 	}
+	if l.idx == nil {
+		return l.outline, nil
+	}
 	rest, err := readRest(l.idx, l.sealedIndex)
 	if err != nil {
 		return Outline{}, fmt.Errorf("reading the index of log %s: %w", jobID, err)

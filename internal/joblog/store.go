@@ -216,6 +216,13 @@ func (s *Store) entry(id string) (l *jobLog, first bool, err error) {
 	return l, !ok, nil
 }
 
+func (s *Store) isOpen(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.logs[id]
+	return ok
+}
+
 // forget drops an entry whose loading failed.
 func (s *Store) forget(l *jobLog) {
 	s.mu.Lock()
