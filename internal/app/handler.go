@@ -9,6 +9,7 @@ import (
 
 	"github.com/slipway-ci/slipway/internal/agentapi"
 	"github.com/slipway-ci/slipway/internal/httperr"
+	"github.com/slipway-ci/slipway/internal/restapi"
 	"github.com/slipway-ci/slipway/internal/store"
 	"github.com/slipway-ci/slipway/internal/telemetry"
 	"github.com/slipway-ci/slipway/internal/web"
@@ -28,7 +29,13 @@ func (a *App) handler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	rest := restapi.New(restapi.Deps{
+		Engine: a.Engine, Store: a.Store, Auth: a.auth(), Logs: a.Logs, Log: a.Log, Now: time.Now,
+		BaseURL: a.URL, SignDownload: a.agentAPI.DownloadURL, Version: a.Version,
+	})
 	mux := http.NewServeMux()
+	mux.Handle("/v2", rest)
+	mux.Handle("/v2/", rest)
 	for _, path := range []string{"/v3/", "/agentedge.v1.AgentEdgeService/", "/artifacts/"} {
 		mux.Handle(path, a.agentAPI)
 	}
