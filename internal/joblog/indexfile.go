@@ -17,7 +17,7 @@ import (
 // An index file holds a head of indexHead bytes (magic, CRC-32C of the rest of the file, then the fields of sealedIndex),
 // the extents, the checkpoints and the rest as JSON. It is replaced as a whole. One that cannot be read is made again from the log.
 const (
-	indexMagic = "SLX1"
+	indexMagic = "SLX2"
 	indexHead  = 64
 )
 

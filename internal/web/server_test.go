@@ -184,7 +184,7 @@ const testPipeline = `steps:
 - {label: ":deploy: ship", command: make ship, key: ship}
 `
 
-const testLog = "~~~ Preparing working directory\n$ git clone\n--- Compiling\n\x1b[32mok\x1b[0m a\n+++ Testing\n\x1b[38;5;208mwarm\x1b[0m\nerror: one test failed <script>alert(1)</script>\nbye\n"
+const testLog = "~~~ Preparing working directory\n$ git clone\n--- Compiling\n\x1b[32mok\x1b[0m a\n+++ Testing\n\x1b[38;5;208mwarm\x1b[0m\nerror: one test failed <script>alert(1)</script>\n^^^ +++\nbye\n^^^ +++\n"
 
 // seeded is a site with a build that has one failed, one running and eight
 // queued jobs.

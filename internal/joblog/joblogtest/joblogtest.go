@@ -440,18 +440,19 @@ func outline(t *testing.T, open Open) {
 			t.Errorf("outline: %v\n%s", err, diff)
 		}
 		tail, err := l.Tail(t.Context(), "j", 3)
-		if err != nil || len(tail.Lines) != 3 || tail.Lines[0].Text != "--- " || tail.Lines[2].Number != 10 {
+		if err != nil || len(tail.Lines) != 3 || tail.Lines[0].Text != "--- " || tail.Lines[2].Number != 9 {
 			t.Errorf("tail %+v, %v", tail, err)
 		}
-		for ms, want := range map[int64]int64{0: 0, 1000: 0, 1001: 1, 1050: 5, 1101: 11} {
+		for ms, want := range map[int64]int64{0: 0, 1000: 0, 1001: 1, 1050: 5, 1101: 10} {
 			if got, err := l.LineAt(t.Context(), "j", ms); err != nil || got != want {
 				t.Errorf("line at %d: %d, %v, want %d", ms, got, err, want)
 			}
 		}
-		search(t, l, "needle", 0, 10, 9, 10)
-		search(t, l, "Needle", 0, 10, 9)
-		search(t, l, "needle", 10, 10, 10)
-		search(t, l, "needle", 0, 1, 9)
+		search(t, l, "needle", 0, 10, 8, 9)
+		search(t, l, "Needle", 0, 10, 8)
+		search(t, l, "needle", 9, 10, 9)
+		search(t, l, "needle", 0, 1, 8)
+		search(t, l, "^^^ +++", 0, 10)
 		search(t, l, "error: no", 0, 10, 4)
 		search(t, l, "bk;t", 0, 10)
 		finish(t, l, "j")

@@ -81,9 +81,14 @@ func header(line []byte) Kind {
 	case "~~~":
 		return Muted
 	case "^^^":
-		if string(bytes.TrimSpace(line)) == "^^^ +++" {
+		if isOpenBefore(line) {
 			return OpenBefore
 		}
 	}
 	return Normal
 }
+
+// openBefore is the line that opens the group before it.
+const openBefore = "^^^ +++"
+
+func isOpenBefore(line []byte) bool { return string(bytes.TrimSpace(line)) == openBefore }

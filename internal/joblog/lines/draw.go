@@ -63,6 +63,7 @@ func (d *spans) close() {
 func (d *spans) newline(bool)  {}
 func (d *spans) move(int, int) {}
 func (d *spans) erase(string)  {}
+func (d *spans) drop()         { d.reset() }
 
 // appendEscaped escapes what terminal-to-html v3.17.1 escapes (output.go), but for the slash, which needs none.
 func appendEscaped(dst, b []byte) []byte {
@@ -180,15 +181,26 @@ func (d *screen) text(b []byte, s Style, url string) {
 }
 
 func (d *screen) newline(fresh bool) {
+	d.unlink()
+	d.buf = append(d.buf, '\n')
+	if fresh {
+		d.touch()
+	}
+}
+
+// unlink ends the row's link and goes back to its first column.
+func (d *screen) unlink() {
 	d.col = 0
 	if d.url != "" {
 		d.buf = append(d.buf, "\x1b]8;;\a"...)
 		d.url = ""
 	}
-	d.buf = append(d.buf, '\n')
-	if fresh {
-		d.touch()
-	}
+}
+
+func (d *screen) drop() {
+	d.unlink()
+	d.buf = append(d.buf, "\x1b[2K\r"...)
+	d.touch()
 }
 
 func (d *screen) move(rows, column int) {

@@ -77,11 +77,14 @@ func (x *Index) mark() {
 }
 
 func (s *Settled) note(r *Row) {
+	if r.Opens {
+		s.openLast()
+	}
 	switch {
 	case r.Kind.Header() && len(s.Groups) < MaxGroups:
 		s.Groups = append(s.Groups, Group{Line: r.Line, Name: r.Name, Kind: r.Kind, Open: r.Kind == Expanded, Time: r.Time})
-	case r.Kind == OpenBefore && len(s.Groups) > 0:
-		s.Groups[len(s.Groups)-1].Open = true
+	case r.Kind == OpenBefore:
+		s.openLast()
 	case r.Kind == Error:
 		if n := len(s.Groups); n > 0 {
 			s.Groups[n-1].Errors++
@@ -89,6 +92,12 @@ func (s *Settled) note(r *Row) {
 		if len(s.Errors) < MaxErrors {
 			s.Errors = append(s.Errors, r.Line)
 		}
+	}
+}
+
+func (s *Settled) openLast() {
+	if n := len(s.Groups); n > 0 {
+		s.Groups[n-1].Open = true
 	}
 }
 
@@ -109,6 +118,9 @@ func (x *Index) View() ([]Group, []int64) {
 	rest, _ := x.tracker.Rest()
 	for i := range rest {
 		s.note(&rest[i])
+	}
+	if x.tracker.opens() {
+		s.openLast()
 	}
 	return open(s.Groups), s.Errors
 }

@@ -14,6 +14,9 @@
 // RowBytes, as if the screen had scrolled out; an escape sequence ends at the end of its row; a hyperlink too; and
 // clearing the whole screen starts a new row, so that it erases no earlier output.
 //
+// The agent's line "^^^ +++" is for the reader's eye only as the open group before it: it has no row, and its bytes are the first
+// of the row that follows.
+//
 // No input makes the package fail: malformed sequences are shown or dropped.
 package lines
 
@@ -44,7 +47,7 @@ const (
 	Collapsed       // "--- text" starts a group that is shown closed
 	Expanded        // "+++ text" starts a group that is shown open
 	Muted           // "~~~ text" starts a closed group of lesser importance
-	OpenBefore      // "^^^ +++" opens the group before it
+	OpenBefore      // "^^^ +++" opens the group before it; a line only where it was redrawn or comes by the hundred
 	Error           // matches one of the error patterns
 )
 
@@ -62,6 +65,7 @@ type Row struct {
 	Width int   // columns
 	Kind  Kind
 	Name  string // of a header, at most 256 bytes
+	Opens bool   // "^^^ +++" stood before it, which is no row of its own
 
 	blockStart int64
 	clock      int64 // Time before any marker of its own

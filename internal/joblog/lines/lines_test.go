@@ -235,6 +235,43 @@ func TestColoursAreThoseOfTheLibrary(t *testing.T) {
 	}
 }
 
+func TestTheMarkThatOpensAGroupIsNoLine(t *testing.T) {
+	t.Parallel()
+	const mark = "\x1b_bk;t=1700000000005\a^^^ +++\r\n"
+	for _, tc := range []struct {
+		name, log string
+		want      []string
+		open      []bool
+	}{
+		{"between lines", "--- a\nfails\n" + mark + "why\n" + mark, []string{"--- a", "fails", "why"}, []bool{true}},
+		{"twice", "--- a\n" + mark + mark + "--- b\nx\n", []string{"--- a", "--- b", "x"}, []bool{true, true}},
+		{"without a line end", "~~~ a\nx\n^^^ +++", []string{"~~~ a", "x"}, []bool{true}},
+		{"first of all", mark + "~~~ a\nx\n", []string{"~~~ a", "x"}, []bool{false}},
+		{"before an empty line", "~~~ a\n" + mark + "\nx\n", []string{"~~~ a", "", "x"}, []bool{true}},
+		{"not quite", "~~~ a\n^^^ ++\n^^^ +++ x\n ^^^\n", []string{"~~~ a", "^^^ ++", "^^^ +++ x", " ^^^"}, []bool{false}},
+	} {
+		var text []string
+		for _, l := range render(t, tc.log) {
+			text = append(text, l.Text)
+		}
+		x := NewIndex(Settled{})
+		_, _ = x.Write([]byte(tc.log))
+		var isOpen []bool
+		groups, _ := x.View()
+		for _, g := range groups {
+			isOpen = append(isOpen, g.Open)
+		}
+		total, _ := x.Lines()
+		if diff := cmp.Diff(tc.want, text) + cmp.Diff(tc.open, isOpen); diff != "" || int(total) != len(tc.want) {
+			t.Errorf("%s: %d lines (-want +got):\n%s", tc.name, total, diff)
+		}
+		hits, err := Search(source(tc.log), Checkpoint{}, "^^^ +++", 0, 10, func() bool { return false })
+		if err != nil || len(hits) > 0 && tc.name != "not quite" {
+			t.Errorf("%s: found %v, %v", tc.name, hits, err)
+		}
+	}
+}
+
 func TestLongLinesAreCutWithTheirFullLength(t *testing.T) {
 	t.Parallel()
 	got := render(t, "short\n"+strings.Repeat("é", 600_000)+"\nafter\n")

@@ -23,7 +23,9 @@ func Search(open Source, cp Checkpoint, query string, from int64, limit int, sto
 	if err := feed(open, cp.Offset, s.tracker, full); err != nil {
 		return nil, err
 	}
-	s.tracker.leave()
+	if !s.tracker.marksOpen() {
+		s.tracker.leave()
+	}
 	slices.SortStableFunc(s.hits, func(a, b Hit) int { return int(a.Line - b.Line) })
 	hits := slices.CompactFunc(s.hits, func(a, b Hit) bool { return a.Line == b.Line })
 	return hits[:min(len(hits), limit)], nil

@@ -8,6 +8,7 @@ type drawer interface {
 	newline(fresh bool) // fresh: the cursor goes to a row that did not exist
 	move(rows, column int)
 	erase(sequence string)
+	drop() // the current row, never redrawn, shows nothing yet after all
 }
 
 // Tracker splits a log into rows. It is fed by Write, in pieces of any size that make no difference to the result. The rows it
@@ -87,7 +88,10 @@ func (t *Tracker) Rest() ([]Row, int64) {
 		r := &rows[t.y]
 		r.Kind, r.Name = classify(t.line)
 	}
-	return rows[:t.size-t.blank()], t.pos + int64(len(t.carry))
+	if t.blank() == 1 {
+		return rows[:t.size-1], rows[t.size-1].Start
+	}
+	return rows, t.pos + int64(len(t.carry))
 }
 
 // Lines returns how many rows there are and how many of them have settled.
@@ -97,10 +101,36 @@ func (t *Tracker) Lines() (total, settled int64) {
 
 // blank is 1 if the last row shows nothing yet.
 func (t *Tracker) blank() int {
-	if r := t.row(t.size - 1); r.Text == 0 && r.Block == r.Line && !r.redrawn {
+	if r := t.row(t.size - 1); r.Text == 0 && r.Block == r.Line && !r.redrawn || t.marksOpen() {
 		return 1
 	}
 	return 0
+}
+
+// opens reports whether the log ends with a line that opens the group before it.
+func (t *Tracker) opens() bool {
+	return t.marksOpen() || t.blank() == 1 && t.row(t.size-1).Opens
+}
+
+// marksOpen reports whether the row under the cursor is the last and only says that the group before it is to be shown open. So
+// many of them in a row that a reader would have to pass over more than MaxText bytes are lines like others.
+func (t *Tracker) marksOpen() bool {
+	if len(t.line) < len(openBefore) || t.line[0] != openBefore[0] || t.y != t.size-1 {
+		return false
+	}
+	r := t.row(t.y)
+	return !r.redrawn && r.Block == r.Line && t.pos-r.Start <= MaxText && isOpenBefore(t.line)
+}
+
+// drop takes the current row back: the next text is its first. Its bytes stay with it, so that reading from its start finds the
+// marker again.
+func (t *Tracker) drop() {
+	r := t.row(t.y)
+	r.Opens, r.Text, r.Width, r.Time = true, 0, 0, t.clock
+	t.line, t.dirty, t.pending, t.url, t.col = t.line[:0], false, false, "", 0
+	if t.draw != nil {
+		t.draw.drop()
+	}
 }
 
 func (t *Tracker) row(i int) *Row { return &t.ring[(t.head+i)%ringSize] }
@@ -248,6 +278,10 @@ func (t *Tracker) leave() {
 
 // newline goes to the next row. If there is none, it begins one whose bytes are those from start on.
 func (t *Tracker) newline(start int64) {
+	if t.marksOpen() {
+		t.drop()
+		return
+	}
 	t.leave()
 	t.col = 0
 	fresh := t.y == t.size-1

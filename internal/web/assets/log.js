@@ -294,7 +294,7 @@ class LogView {
     if (d.html) split(d.html).forEach((html, i) => this.put(d.from + i, html));
     const grew = Math.max(0, d.total - this.total);
     if (d.html && this.total >= d.from) for (let n = d.from; n <= this.total; n++) { this.nodes.get(n)?.remove(); this.nodes.delete(n); }
-    this.total = Math.max(this.total, d.total);
+    this.total = d.total; // may shrink: half of a mark that is no line looked like one
     if (!this.box) return;
     const g = this.groups.at(-1);
     if (g && g.end >= d.from - 1) g.end = Math.max(g.end, this.total);
