@@ -34,11 +34,11 @@ var allowed = map[string]string{
 	"engine": "ci condition pipeline trust dispatch fleet store secret live procid", // live: hints after the commit
 	"worker": "ci pipeline dispatch fleet store blob joblog/... gitrepo forge/... cloud/... engine live loop telemetry procid",
 
-	// Doors.
+	// Doors. They show verdicts; only engine decides them.
 	"agentapi": "ci edge/... store blob joblog/... secret engine auth httperr live telemetry",
-	"restapi":  "ci pipeline store blob joblog/... secret engine auth httperr live telemetry",
-	"graphapi": "ci pipeline store blob joblog/... secret engine auth httperr live telemetry",
-	"web":      "ci pipeline store blob joblog/... secret engine auth httperr live telemetry",
+	"restapi":  "ci pipeline trust store blob joblog/... secret engine auth httperr live telemetry",
+	"graphapi": "ci pipeline trust store blob joblog/... secret engine auth httperr live telemetry",
+	"web":      "ci pipeline trust store blob joblog/... secret engine auth httperr live telemetry",
 	"hookapi":  "ci trust store forge/... engine httperr telemetry",
 
 	// The other end of the wire.
