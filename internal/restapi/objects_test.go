@@ -8,7 +8,6 @@ import (
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
-
 // Every object has the members that its documentation lists, in the form of the golden files.
 func TestObjects(t *testing.T) {
 	t.Parallel()

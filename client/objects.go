@@ -1,0 +1,166 @@
+package client
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+func fieldTexts(fields map[string]string) []string {
+	var out []string
+	for _, f := range slices.Sorted(maps.Keys(fields)) {
+		out = append(out, f+" "+fields[f])
+	}
+	return out
+}
+
+// AccessToken is what a token may do and whose it is.
+type AccessToken struct {
+	UUID        string     `json:"uuid"`
+	Scopes      []string   `json:"scopes"`
+	Description string     `json:"description"`
+	CreatedAt   *time.Time `json:"created_at"`
+	ExpiresAt   *time.Time `json:"expires_at"`
+	User        Person     `json:"user"`
+}
+
+// Person is a name and an e-mail address.
+type Person struct {
+	Name  string `json:"name,omitempty"`
+	Email string `json:"email,omitempty"`
+}
+
+// Organization owns pipelines.
+type Organization struct {
+	ID     string `json:"id"`
+	Slug   string `json:"slug"`
+	Name   string `json:"name"`
+	URL    string `json:"url"`
+	WebURL string `json:"web_url"`
+}
+
+// Pipeline says what to build and how.
+type Pipeline struct {
+	ID            string     `json:"id"`
+	Slug          string     `json:"slug"`
+	Name          string     `json:"name"`
+	Description   string     `json:"description"`
+	Repository    string     `json:"repository"`
+	Path          string     `json:"path"` // the file in the repository; "": the default ones
+	DefaultBranch string     `json:"default_branch"`
+	Configuration string     `json:"configuration"` // "": read from the repository
+	ClusterID     string     `json:"cluster_id"`
+	URL           string     `json:"url"`
+	WebURL        string     `json:"web_url"`
+	CreatedAt     *time.Time `json:"created_at"`
+	ArchivedAt    *time.Time `json:"archived_at"`
+}
+
+// Build is one run of a pipeline.
+type Build struct {
+	ID           string            `json:"id"`
+	Number       int64             `json:"number"`
+	State        string            `json:"state"`
+	Blocked      bool              `json:"blocked"`
+	BlockedState string            `json:"blocked_state"`
+	CancelReason string            `json:"cancel_reason"`
+	PlanError    string            `json:"plan_error"`
+	PlannedBy    string            `json:"planned_by"`
+	Warnings     []string          `json:"warnings"`
+	Verdict      Verdict           `json:"verdict"`
+	Message      string            `json:"message"`
+	Commit       string            `json:"commit"`
+	Branch       string            `json:"branch"`
+	Source       string            `json:"source"`
+	Author       *Person           `json:"author"`
+	Env          map[string]string `json:"env"`
+	MetaData     map[string]string `json:"meta_data"`
+	URL          string            `json:"url"`
+	WebURL       string            `json:"web_url"`
+	CreatedAt    *time.Time        `json:"created_at"`
+	ScheduledAt  *time.Time        `json:"scheduled_at"`
+	StartedAt    *time.Time        `json:"started_at"`
+	FinishedAt   *time.Time        `json:"finished_at"`
+	Jobs         []Job             `json:"jobs"`
+	Pipeline     *Pipeline         `json:"pipeline"`
+}
+
+// ended are the states in which a build stays unless a job of it is retried.
+var ended = []string{"passed", "failed", "canceled", "skipped", "not_run"}
+
+// Finished says whether nothing of the build will run any more unless a job is retried. A blocked
+// build is not finished, whatever state it is shown in.
+func (b Build) Finished() bool { return !b.Blocked && slices.Contains(ended, b.State) }
+
+// Verdict is whether a build may run, by which rule and why.
+type Verdict struct {
+	Decision string `json:"decision"` // allow, hold or deny
+	Rule     string `json:"rule"`
+	Reason   string `json:"reason"`
+}
+
+// Job is one execution of a step.
+type Job struct {
+	ID                 string            `json:"id"`
+	Type               string            `json:"type"` // script, waiter, manual or trigger
+	Name               string            `json:"name"`
+	StepKey            string            `json:"step_key"`
+	GroupKey           string            `json:"group_key"`
+	State              string            `json:"state"`
+	Reason             string            `json:"reason"`
+	Command            string            `json:"command"`
+	SoftFailed         bool              `json:"soft_failed"`
+	ExitStatus         *int              `json:"exit_status"`
+	Signal             string            `json:"signal"`
+	SignalReason       string            `json:"signal_reason"`
+	Agent              *Agent            `json:"agent"`
+	AgentQueryRules    []string          `json:"agent_query_rules"`
+	CreatedAt          *time.Time        `json:"created_at"`
+	RunnableAt         *time.Time        `json:"runnable_at"`
+	StartedAt          *time.Time        `json:"started_at"`
+	FinishedAt         *time.Time        `json:"finished_at"`
+	Retried            bool              `json:"retried"`
+	RetriedInJobID     string            `json:"retried_in_job_id"`
+	RetriesCount       int               `json:"retries_count"`
+	ParallelGroupIndex *int              `json:"parallel_group_index"`
+	ParallelGroupTotal *int              `json:"parallel_group_total"`
+	Matrix             map[string]string `json:"matrix"`
+	Unblockable        bool              `json:"unblockable"`
+	TriggeredBuild     *BuildRef         `json:"triggered_build"`
+	WebURL             string            `json:"web_url"`
+}
+
+// BuildRef names another build.
+type BuildRef struct {
+	ID     string `json:"id"`
+	Number int64  `json:"number"`
+	URL    string `json:"url"`
+	WebURL string `json:"web_url"`
+}
+
+// Agent is a process that runs jobs.
+type Agent struct {
+	ID              string     `json:"id"`
+	Name            string     `json:"name"`
+	ConnectionState string     `json:"connection_state"`
+	Hostname        string     `json:"hostname"`
+	Version         string     `json:"version"`
+	Queue           string     `json:"queue"`
+	MetaData        []string   `json:"meta_data"` // "key=value"
+	Paused          bool       `json:"paused"`
+	Job             *Job       `json:"job"`
+	ConnectedAt     *time.Time `json:"connected_at"`
+}
+
+// Artifact is a file that a job uploaded.
+type Artifact struct {
+	ID          string `json:"id"`
+	JobID       string `json:"job_id"`
+	Path        string `json:"path"`
+	State       string `json:"state"` // new, finished, error, deleted or expired
+	MIMEType    string `json:"mime_type"`
+	FileSize    int64  `json:"file_size"`
+	SHA1        string `json:"sha1sum"`
+	SHA256      string `json:"sha256sum"`
+	DownloadURL string `json:"download_url"`
+}

@@ -1,0 +1,261 @@
+package restapi_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/engine"
+)
+
+type buildView struct {
+	ID, State, Commit, Branch, Message string
+	Number                             int
+	Blocked                            bool
+	BlockedState                       string            `json:"blocked_state"`
+	MetaData                           map[string]string `json:"meta_data"`
+	Env                                map[string]string
+	Author                             struct{ Name, Email string }
+	PullRequest                        *struct{ ID string }  `json:"pull_request"`
+	RebuiltFrom                        *struct{ Number int } `json:"rebuilt_from"`
+	Jobs                               []jobView
+	Pipeline                           *pipelineView
+	Retried                            int `json:"retried_jobs_count"`
+}
+
+type jobView struct {
+	ID, Type, State, Command string
+	StepKey                  string  `json:"step_key"`
+	Retried                  bool    `json:"retried"`
+	RetriesCount             int     `json:"retries_count"`
+	RetryType                *string `json:"retry_type"`
+	ParallelTotal            *int    `json:"parallel_group_total"`
+	Unblockable              bool
+	Priority                 struct{ Number int }
+}
+
+// A build is made from a body whatever its Content-Type, with numbers where texts belong.
+func TestCreateBuildTakesWhatClientsSend(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	pl := w.pipeline(t, "hello", "steps: [{command: a}]")
+	body := `{"commit":"HEAD","branch":"topic","message":"m","author":{},"clean_checkout":false,"ignore_pipeline_branch_filters":false,
+		"pull_request_id":"12","env":{"N":1,"B":true},"meta_data":{"k":7},"unknown":{}}`
+	got := w.call(t, apiToken, "POST", "/v2/pipelines/"+pl.ID+"/builds", body, "Content-Type", "application/x-www-form-urlencoded")
+	if got.StatusCode != http.StatusCreated {
+		t.Fatalf("status %d: %s", got.StatusCode, got.text)
+	}
+	b := decode[buildView](t, got.text)
+	if b.Number != 1 || b.Branch != "topic" || b.PullRequest.ID != "12" || b.Env["N"] != "1" || b.Env["B"] != "true" || b.MetaData["k"] != "7" || b.Author.Name != "Owner" {
+		t.Errorf("%+v", b)
+	}
+	if again := get[buildView](t, w, main+"/pipelines/hello/builds/"+b.ID); again.Number != 1 {
+		t.Errorf("by id: %+v", again)
+	}
+	w.ask(t, "POST", main+"/pipelines/hello/builds", `{"commit":"HEAD","branch":"b","author":"Ada <ada@example.test>","pull_request_id":3}`, 201)
+}
+
+func TestCancelAndRebuild(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.build(t, w.pipeline(t, "hello", "steps: [{command: a}]"))
+	if b := decode[buildView](t, w.ask(t, "PUT", main+"/pipelines/hello/builds/1/cancel", "", 200).text); b.State != "canceled" {
+		t.Errorf("state %s", b.State)
+	}
+	if e := decode[errorBody](t, w.ask(t, "PUT", main+"/pipelines/hello/builds/1/cancel", "", 422).text); !strings.Contains(e.Message, "already finished") {
+		t.Errorf("message %q", e.Message)
+	}
+	if b := decode[buildView](t, w.ask(t, "PUT", main+"/pipelines/hello/builds/1/rebuild", "", 200).text); b.Number != 2 || b.RebuiltFrom.Number != 1 {
+		t.Errorf("%+v", b)
+	}
+}
+
+func TestRetryFailedJobs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.build(t, w.pipeline(t, "hello", `steps:
+- {command: a, key: good}
+- {command: b, key: bad}
+- {command: c, key: soft, soft_fail: true}
+- {command: d, key: final, retry: {manual: false}}
+`))
+	a := w.agent(t, "a1")
+	for key, exit := range map[string]int{"good": 0, "bad": 1, "soft": 1, "final": 1} {
+		w.run(t, w.job(t, b, key), a, exit)
+	}
+	got := decode[buildView](t, w.ask(t, "PUT", main+"/pipelines/hello/builds/1/retry_failed_jobs", "", http.StatusAccepted).text)
+	if got.Retried != 1 || got.State != "failing" {
+		t.Errorf("retried %d, build %s", got.Retried, got.State)
+	}
+	got = decode[buildView](t, w.ask(t, "PUT", main+"/pipelines/hello/builds/1/retry_failed_jobs", `{"states":"failed, soft_failed"}`, http.StatusAccepted).text)
+	if got.Retried != 1 {
+		t.Errorf("retried %d, want the soft failed one", got.Retried)
+	}
+	if shown := get[buildView](t, w, main+"/pipelines/hello/builds/1"); len(shown.Jobs) != 4 {
+		t.Errorf("%d jobs, want the retried ones hidden", len(shown.Jobs))
+	}
+	all := get[buildView](t, w, main+"/pipelines/hello/builds/1?include_retried_jobs=true")
+	i := slices.IndexFunc(all.Jobs, func(j jobView) bool { return j.StepKey == "bad" && j.RetriesCount == 1 })
+	if len(all.Jobs) != 6 || i < 0 || *all.Jobs[i].RetryType != "manual" {
+		t.Errorf("%+v", all.Jobs)
+	}
+}
+
+// A walk along the links of a list meets everything once, and filters stay in the links.
+func TestPagesOfBuilds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	pl := w.pipeline(t, "hello", "steps: [{command: a}]")
+	for i := range 7 {
+		w.advance(time.Second)
+		w.build(t, pl, func(op *engine.CreateBuild) { op.Branch = []string{"main", "release/1"}[i%2] })
+	}
+	for _, path := range []string{"/v2/builds", main + "/builds", main + "/pipelines/hello/builds"} {
+		if got := walk(t, w, path+"?per_page=2&unknown=1"); got != "[7 6 5 4 3 2 1] 4" {
+			t.Errorf("%s: %s", path, got)
+		}
+		if got := walk(t, w, path+"?per_page=1&branch%5B%5D=release%2F*"); got != "[6 4 2] 3" {
+			t.Errorf("%s of a branch: %s", path, got)
+		}
+	}
+	if got := w.ask(t, "GET", main+"/builds?page=9", "", 200); got.text != "[]\n" {
+		t.Errorf("past the end: %s", got.text)
+	}
+	links := w.ask(t, "GET", main+"/builds?page=2&per_page=2&state=scheduled", "", 200).Header.Get("Link")
+	want := strings.ReplaceAll(`<U?page=1&per_page=2&state=scheduled>; rel="first", <U?page=1&per_page=2&state=scheduled>; rel="prev", `+
+		`<U?page=3&per_page=2&state=scheduled>; rel="next", <U?page=4&per_page=2&state=scheduled>; rel="last"`, "U", w.url+main+"/builds")
+	if links != want {
+		t.Errorf("Link: %s\nwant  %s", links, want)
+	}
+}
+
+var next = regexp.MustCompile(`<([^>]*)>; rel="next"`)
+
+// walk follows the links and returns the numbers of the builds met, and how many pages there were.
+func walk(t *testing.T, w *world, path string) string {
+	t.Helper()
+	var numbers []int
+	for pages := 1; ; pages++ {
+		got := w.ask(t, "GET", path, "", 200)
+		for _, b := range decode[[]buildView](t, got.text) {
+			numbers = append(numbers, b.Number)
+		}
+		m := next.FindStringSubmatch(got.Header.Get("Link"))
+		if m == nil {
+			return fmt.Sprint(numbers, pages)
+		}
+		path = strings.TrimPrefix(m[1], w.url)
+	}
+}
+
+func TestBuildsAreFiltered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	pl := w.pipeline(t, "hello", "steps: [{command: a, key: a}]")
+	blocked := w.pipeline(t, "gated", "steps: [{block: Go}]")
+	hash := strings.Repeat("a", 40)
+	w.build(t, pl, func(op *engine.CreateBuild) { op.Commit = hash })
+	w.advance(time.Hour)
+	w.build(t, pl, func(op *engine.CreateBuild) { op.MetaData = map[string]string{"release": "1"} })
+	w.advance(time.Hour)
+	passing := w.build(t, pl)
+	w.run(t, w.job(t, passing, "a"), w.agent(t, "a1"), 0)
+	w.build(t, blocked)
+	for query, want := range map[string]string{
+		"state=passed": "hello/3", "state[]=passed&state[]=scheduled": "hello/3 hello/2 hello/1", "state=blocked": "gated/1",
+		"state=finished": "gated/1 hello/3", "state=nonsense": "", "commit=" + hash: "hello/1", "commit[]=" + hash: "hello/1",
+		"created_from=2026-11-23T13:00:00Z&created_to=2026-11-23T14:00:00Z": "hello/2", "created_from=2026-11-23T14:00:00%2B01:00": "gated/1 hello/3 hello/2",
+		"finished_from=2026-11-23T00:00:00Z": "hello/3", "meta_data[release]=1": "hello/2", "meta_data[release]=2": "", "creator=nobody": "",
+		"branch=MAIN": "", "branch=MA*": "gated/1 hello/3 hello/2 hello/1",
+	} {
+		query = strings.NewReplacer("[", "%5B", "]", "%5D").Replace(query)
+		var got []string
+		for _, b := range get[[]buildView](t, w, main+"/builds?exclude_jobs=1&"+query) {
+			if b.Jobs != nil {
+				t.Errorf("%s: jobs are shown", query)
+			}
+			got = append(got, fmt.Sprintf("%s/%d", b.Pipeline.Slug, b.Number))
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %v, want %s", query, got, want)
+		}
+	}
+	if b := get[[]buildView](t, w, main+"/builds?exclude_pipeline=true")[0]; b.Pipeline != nil || len(b.Jobs) != 1 {
+		t.Errorf("%+v", b)
+	}
+}
+
+// A blocked build is shown in the state that it will have if nothing follows, and says that it is
+// blocked.
+func TestBlockedBuilds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.build(t, w.pipeline(t, "hello", "steps:\n- {block: Go, key: gate, blocked_state: running, fields: [{text: Who, key: who}]}\n- {command: a}\n"))
+	got := get[buildView](t, w, main+"/pipelines/hello/builds/1")
+	if got.State != "running" || !got.Blocked || got.BlockedState != "running" || !got.Jobs[0].Unblockable {
+		t.Errorf("%+v", got)
+	}
+	gate := w.job(t, b, "gate")
+	e := decode[errorBody](t, w.ask(t, "PUT", main+"/jobs/"+gate.ID+"/unblock", "{}", 422).text)
+	if len(e.Errors) != 1 || e.Errors[0].Field != "who" {
+		t.Errorf("%+v", e)
+	}
+	j := decode[jobView](t, w.ask(t, "PUT", main+"/pipelines/hello/builds/1/jobs/"+gate.ID+"/unblock?Fields=x", `{"fields":{"who":"me"}}`, 200).text)
+	if j.State != "passed" || j.Unblockable {
+		t.Errorf("%+v", j)
+	}
+	if got = get[buildView](t, w, main+"/pipelines/hello/builds/1"); got.Blocked || got.MetaData["who"] != "me" {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestJobsAreWalkedByCursor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.build(t, w.pipeline(t, "hello", "steps:\n- {command: a, key: a, parallelism: 5}\n- wait\n- {command: b, key: b}\n"))
+	path, seen := main+"/pipelines/hello/builds/1/jobs?per_page=2&state%5B%5D=scheduled", 0
+	for path != "" {
+		page := get[struct {
+			Items []jobView
+			Links struct{ Self, Next, Prev string }
+		}](t, w, path)
+		seen += len(page.Items)
+		if page.Links.Prev != "" {
+			u := must(url.Parse(page.Links.Prev))(t)
+			if before := get[struct{ Items []jobView }](t, w, u.RequestURI()); len(before.Items) != 2 {
+				t.Errorf("%s has %d items", page.Links.Prev, len(before.Items))
+			}
+		}
+		path = strings.TrimPrefix(page.Links.Next, w.url)
+	}
+	if seen != 5 {
+		t.Errorf("met %d jobs, want 5", seen)
+	}
+}
+
+func TestJobsAreReprioritizedAndCanceled(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.build(t, w.pipeline(t, "hello", "steps:\n- {command: a, key: a}\n"))
+	at := main + "/jobs/" + w.job(t, b, "a").ID
+	if j := decode[jobView](t, w.ask(t, "PUT", at+"/reprioritize", `{"priority":5}`, 200).text); j.Priority.Number != 5 {
+		t.Errorf("%+v", j)
+	}
+	for _, body := range []string{`{"priority":"high"}`, `{}`, `{"priority":1.5}`} {
+		if e := decode[errorBody](t, w.ask(t, "PUT", at+"/reprioritize", body, 422).text); e.Message != "Priority must be an integer" {
+			t.Errorf("%s: %q", body, e.Message)
+		}
+	}
+	if e := decode[errorBody](t, w.ask(t, "PUT", at+"/retry", "", 422).text); e.Message != "Only failed, timed out or canceled jobs can be retried" {
+		t.Errorf("%q", e.Message)
+	}
+	if j := decode[jobView](t, w.ask(t, "PUT", at+"/cancel", "", 200).text); j.State != string(ci.JobCanceled) {
+		t.Errorf("%+v", j)
+	}
+}
