@@ -214,11 +214,18 @@ func (p *progress) tell(s *store.Step, before, after ci.Signal) error {
 	return nil
 }
 
+// edgesFrom returns the dependencies on a step, those included that are not saved yet.
 func (p *progress) edgesFrom(id string) ([]store.Edge, error) {
 	if f := p.fresh[id]; f != nil {
 		return f.out, nil
 	}
-	return p.tx.EdgesFrom(p.ctx, id)
+	edges, err := p.tx.EdgesFrom(p.ctx, id)
+	for _, edge := range p.into {
+		if edge.From == id {
+			edges = append(edges, edge)
+		}
+	}
+	return edges, err
 }
 
 // setDeps changes what a step waits for and, where that decides something, its jobs.

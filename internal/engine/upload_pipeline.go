@@ -78,6 +78,10 @@ func (p *progress) upload(op UploadPipeline, job store.Job) (int, error) {
 		if err := p.removeUnstarted(uploader); err != nil {
 			return 0, err
 		}
+		// New edges are counted with what their sources tell when they are made.
+		if err := p.settle(); err != nil {
+			return 0, err
+		}
 	}
 	plan, pl, err := p.planUpload(op.Pipeline)
 	if err != nil {

@@ -124,3 +124,40 @@ func TestAnUploadedStepThatWouldWaitForItselfIsRefused(t *testing.T) {
 		w.check(t, b)
 	})
 }
+
+func TestAnUploadedStepSeesWhatTheUploadItselfEnds(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		b := w.build(t, `steps:
+- {command: bad, key: bad}
+- {command: up, key: up}
+- {command: mid, key: mid, depends_on: up}
+`)
+		w.run(t, w.job(t, b, "bad"), 1)
+		job := w.job(t, b, "up")
+		w.start(t, job)
+		w.upload(t, job, "u", `{"steps":[{"command":"x","key":"x","depends_on":"bad"},{"command":"y","key":"y","depends_on":"mid"}]}`, false)
+		for _, key := range []string{"x", "mid", "y"} { // x is given up, so mid is, so y is
+			w.wantJob(t, b, key, ci.JobWaitingFailed)
+		}
+		w.check(t, b)
+	})
+}
+
+func TestAnUploadedStepSeesWhatItsOwnUploadReplaced(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		b := w.build(t, `steps:
+- {command: up, key: up}
+- group: g
+  key: g
+  steps:
+  - {command: done, key: done}
+  - {command: free, key: free}
+`)
+		w.run(t, w.job(t, b, "done"), 0)
+		job := w.job(t, b, "up")
+		w.start(t, job)
+		w.upload(t, job, "u", `{"steps":[{"command":"x","key":"x","depends_on":"g"}]}`, true)
+		w.wantJob(t, b, "x", ci.JobScheduled)
+		w.check(t, b)
+	})
+}
