@@ -259,3 +259,24 @@ func TestJobsAreReprioritizedAndCanceled(t *testing.T) {
 		t.Errorf("%+v", j)
 	}
 }
+
+// However much is on a page, the same number of statements reads it.
+func TestAPageCostsTheSameHoweverMuchIsOnIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	pl := w.pipeline(t, "hello", "steps:\n- {command: a, key: a, parallelism: 9}\n- wait\n- {command: b}\n")
+	for i := range 12 {
+		b := w.build(t, pl, func(op *engine.CreateBuild) { op.CreatorID = must(w.Store.FirstUser(t.Context()))(t).ID })
+		w.start(t, w.job(t, b, "a"), w.agent(t, fmt.Sprint("a", i)))
+	}
+	for _, path := range []string{main + "/builds", main + "/pipelines", main + "/agents", main + "/pipelines/hello/builds/1/jobs"} {
+		cost := func(size int) int64 {
+			before := w.asked.Load()
+			w.ask(t, "GET", fmt.Sprintf("%s?per_page=%d", path, size), "", 200)
+			return w.asked.Load() - before
+		}
+		if one, many := cost(1), cost(12); one != many || many > 16 {
+			t.Errorf("%s: a page of one costs %d statements, of twelve %d", path, one, many)
+		}
+	}
+}

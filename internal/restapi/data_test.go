@@ -15,7 +15,8 @@ func TestArtifacts(t *testing.T) {
 	b := w.build(t, w.pipeline(t, "hello", "steps: [{command: a, key: a}]"))
 	j, at := w.job(t, b, "a"), main+"/pipelines/hello/builds/1"
 	files := must(w.CreateArtifacts(t.Context(), j, "batch", []store.Artifact{
-		{Path: "out/a.txt", Size: 3, SHA1: "one", SHA256: "two", ContentType: "text/plain"}, {Path: "b.txt"},
+		{Path: "out/a.txt", Size: 3, SHA1: "one", SHA256: "two", ContentType: "text/plain"},
+		{Path: "b.txt"},
 		{Path: "c", UploadDestination: "s3://bucket", URL: "https://bucket.example.test/c"},
 	}))(t)
 	must(0, w.SetArtifactStates(t.Context(), j, map[string]string{files[0].ID: "finished", files[2].ID: "finished"}))(t)

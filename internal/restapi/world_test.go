@@ -40,6 +40,7 @@ type world struct {
 	t      testing.TB
 	url    string
 	clock  atomic.Int64
+	asked  atomic.Int64 // statements
 	logs   *joblog.Store
 	org    store.Organization
 	agents store.AgentToken
@@ -52,7 +53,7 @@ func newWorld(t testing.TB) *world {
 	w.clock.Store(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC).UnixMicro())
 	now := func() time.Time { return time.UnixMicro(w.clock.Load()).UTC() }
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	s := must(store.Open(ctx, store.Options{Path: filepath.Join(dir, "slipway.db")}))(t)
+	s := must(store.Open(ctx, store.Options{Path: filepath.Join(dir, "slipway.db"), Trace: func(string) { w.asked.Add(1) }}))(t)
 	closeAfter(t, s)
 	w.logs = must(joblog.Open(filepath.Join(dir, "logs"), joblog.Options{}, log))(t)
 	closeAfter(t, w.logs)
