@@ -1,0 +1,102 @@
+package engine
+
+import (
+	"context"
+	"strings"
+
+	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/dispatch"
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+// Roster is the queues and live agents of a cluster at one moment. It explains many jobs at the
+// price of one and is not safe for concurrent use.
+type Roster struct {
+	Queues map[string]store.Queue // by id
+	Crews  []store.Crew
+	known  map[string]Standing
+	all    dispatch.Snapshot
+}
+
+// Standing is how a job stands that waits for an agent.
+type Standing struct {
+	Why      string // it is not running, in a line without a full stop, as dispatch says it
+	Paused   bool   // its queue is
+	Matching int    // agents that could run it, free or not
+	Busy     int    // of those, the ones with a job
+}
+
+// Roster reads a cluster's queues and agents.
+func (e *Engine) Roster(ctx context.Context, clusterID string) (*Roster, error) {
+	r := &Roster{Queues: map[string]store.Queue{}, known: map[string]Standing{}}
+	queues, err := e.Store.Queues(ctx, clusterID)
+	if err != nil {
+		return nil, err
+	}
+	for _, q := range queues {
+		r.Queues[q.ID] = q
+		r.all.Queues = append(r.all.Queues, dispatch.Queue{ID: q.ID, Key: q.Key, Paused: !q.PausedAt.IsZero()})
+	}
+	if r.Crews, err = e.Store.Crews(ctx, clusterID); err != nil {
+		return nil, err
+	}
+	for _, c := range r.Crews {
+		agent := dispatch.Agent{
+			Queue: c.QueueID, Tags: c.Tags, Idle: c.State == ci.AgentConnected && !c.Busy, Paused: c.Paused,
+			Stopping: c.State == ci.AgentStopping, IgnoreInDispatches: c.IgnoreInDispatches,
+		}
+		for range c.Count {
+			r.all.Agents = append(r.all.Agents, agent)
+		}
+	}
+	return r, nil
+}
+
+// Standing says how a job of a build stands that waits for an agent of a queue with rules.
+func (r *Roster) Standing(b store.Build, queueID string, rules []string) Standing {
+	key := b.ID + "\n" + queueID + "\n" + strings.Join(rules, "\n")
+	if s, ok := r.known[key]; ok {
+		return s
+	}
+	// Without a clearance, which Clear refuses with an error, Explain says so.
+	clearance, _ := dispatch.Clear(b.Verdict.Decision, b.Verdict.Commit, b.Commit)
+	s := Standing{
+		Why:    dispatch.Explain(dispatch.Job{Queue: queueID, Rules: rules, Clearance: clearance}, r.all),
+		Paused: !r.Queues[queueID].PausedAt.IsZero(),
+	}
+	for _, c := range r.Crews {
+		if c.QueueID == queueID && !c.IgnoreInDispatches && dispatch.Matches(rules, c.Tags) {
+			s.Matching += c.Count
+			if c.Busy {
+				s.Busy += c.Count
+			}
+		}
+	}
+	r.known[key] = s
+	return s
+}
+
+// Explain says, in a line without a full stop, why no agent runs a job. It is empty for a job that
+// waits for no agent.
+func (e *Engine) Explain(ctx context.Context, jobID string) (string, error) {
+	j, err := e.Store.Job(ctx, jobID)
+	if err != nil {
+		return "", missing(err, "No job found")
+	}
+	if j.State != ci.JobScheduled || j.Kind != ci.JobScript {
+		return "", nil
+	}
+	b, err := e.Store.Build(ctx, j.BuildID)
+	if err != nil {
+		return "", err
+	}
+	queue, err := e.Store.QueueByID(ctx, j.QueueID)
+	if err != nil {
+		return "", err
+	}
+	r, err := e.Roster(ctx, queue.ClusterID)
+	if err != nil {
+		return "", err
+	}
+	return r.Standing(b, j.QueueID, j.Rules).Why, nil
+}
