@@ -280,3 +280,46 @@ func TestAPageCostsTheSameHoweverMuchIsOnIt(t *testing.T) {
 		}
 	}
 }
+
+func TestTriggerJobsNameTheirBuild(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.pipeline(t, "child", "steps: [{command: a}]")
+	b := w.build(t, w.pipeline(t, "parent", "steps: [{trigger: child, key: go, async: true}]"))
+	must(0, w.TriggerBuild(t.Context(), w.job(t, b, "go").ID))(t)
+	got := get[struct {
+		Async bool
+		Build struct {
+			Number int
+			URL    string
+		} `json:"triggered_build"`
+	}](t, w, main+"/jobs/"+w.job(t, b, "go").ID)
+	if !got.Async || got.Build.Number != 1 || got.Build.URL != w.url+main+"/pipelines/child/builds/1" {
+		t.Errorf("%+v", got)
+	}
+	child := get[struct {
+		From struct {
+			Slug string `json:"build_pipeline_slug"`
+		} `json:"triggered_from"`
+	}](t, w, main+"/pipelines/child/builds/1")
+	if child.From.Slug != "parent" {
+		t.Errorf("%+v", child)
+	}
+}
+
+// Only a member can be named as who unblocked.
+func TestUnblockerIsAMember(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.build(t, w.pipeline(t, "hello", "steps: [{block: Go, key: gate, fields: [{select: Where, key: where, multiple: true, options: [{label: A, value: a}, {label: B, value: b}]}]}]"))
+	at := main + "/jobs/" + w.job(t, b, "gate").ID + "/unblock"
+	e := decode[errorBody](t, w.ask(t, "PUT", at, `{"unblocker":"nobody"}`, 422).text)
+	if e.Errors[0].Code != "Unblocker is not a valid user id for this organization" {
+		t.Errorf("%+v", e)
+	}
+	owner := must(w.Store.FirstUser(t.Context()))(t)
+	w.ask(t, "PUT", at, `{"unblocker":"`+owner.ID+`","fields":{"where":["a","b"]}}`, 200)
+	if got := get[buildView](t, w, main+"/pipelines/hello/builds/1"); got.MetaData["where"] != "a\nb" {
+		t.Errorf("%+v", got.MetaData)
+	}
+}

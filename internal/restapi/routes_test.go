@@ -68,16 +68,22 @@ func TestEveryRouteAsksForItsScope(t *testing.T) {
 
 func TestEveryRouteAnswersWhoHasItsScope(t *testing.T) {
 	t.Parallel()
+	shared := newWorld(t)
+	reading := settled(t, shared)
 	for _, rt := range restapi.Routes() {
 		t.Run(rt.Pattern, func(t *testing.T) {
 			t.Parallel()
 			if rt.Scope != restapi.Public && rt.Scope != restapi.AnyScope && !slices.Contains(engine.Scopes, rt.Scope) {
 				t.Fatalf("no token can have the scope %s", rt.Scope)
 			}
-			w := newWorld(t)
-			method, path := settled(t, w)(rt.Pattern)
-			w.token(t, w.org, "able", rt.Scope)
-			got := w.call(t, "able", method, path, "{}")
+			w, at := shared, reading
+			if !strings.HasPrefix(rt.Pattern, "GET ") {
+				w = newWorld(t)
+				at = settled(t, w)
+			}
+			method, path := at(rt.Pattern)
+			w.token(t, w.org, rt.Pattern, rt.Scope)
+			got := w.call(t, rt.Pattern, method, path, "{}")
 			if slices.Contains([]int{401, 403, 404, 405}, got.StatusCode) || got.StatusCode >= 500 {
 				t.Errorf("status %d: %s", got.StatusCode, got.text)
 			}
