@@ -81,7 +81,8 @@ func Main(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	// A reader that goes away (slipway run | head) is an error to clean up after, not a sudden death.
-	signal.Ignore(syscall.SIGPIPE)
+	// Ignoring the signal instead would be inherited by every command of every job.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	c := &console{ctx: ctx, out: os.Stdout, err: os.Stderr, in: os.Stdin, kill: secondInterrupt(ctx)}
 	c.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: logLevel(os.Getenv("SLIPWAY_LOG"))}))
 	if jobcli.Handles(args) && !ours(args) {
@@ -120,8 +121,12 @@ type parsed int
 
 func run(c *console, args []string) (err error) {
 	defer func() {
-		if p, ok := recover().(parsed); ok {
+		switch p := recover().(type) {
+		case nil:
+		case parsed:
 			err = silent(p)
+		default:
+			panic(p)
 		}
 	}()
 	var tree commands

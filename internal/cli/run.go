@@ -100,13 +100,11 @@ func (r runCommand) watch(c *console, l *local, id string, d *display) error {
 		_, cancelErr = l.Engine.CancelBuild(ctx, id, "interrupt")
 	})
 	defer unhook()
-	go1 := make(chan struct{})
-	defer close(go1)
 	l.agents.Go(func() {
 		select {
 		case <-c.kill:
 			stop()
-		case <-go1:
+		case <-ctx.Done():
 		}
 	})
 	b, err := l.Watch(ctx, id, d)
