@@ -16,11 +16,24 @@ func drawJobEvent(rt *rapid.T) ci.JobEvent {
 	at := now.Add(time.Duration(rapid.IntRange(-100, 100).Draw(rt, "clock")) * time.Second)
 	status, flag := rapid.IntRange(-1, 2).Draw(rt, "exit status"), rapid.Bool().Draw(rt, "flag")
 	events := []ci.JobEvent{
-		ci.JobDepsOpen{}, ci.JobDepsMet{Limited: flag}, ci.JobDepsFailed{}, ci.JobAdmitted{}, ci.JobSkip{}, ci.JobBreak{},
-		ci.JobUnblock{}, ci.JobReserve{Until: at}, ci.JobAssign{Agent: agent, Until: at}, ci.JobOfferExpired{},
-		ci.JobAccept{Agent: agent}, ci.JobStart{At: at}, ci.JobPromise{ExitStatus: 1, Hard: flag},
-		ci.JobFinish{ExitStatus: status, Soft: flag, At: at}, ci.JobCancel{By: "ana", Soft: flag}, ci.JobTimeOut{},
-		ci.JobLose{Soft: flag}, ci.JobExpire{Soft: flag},
+		ci.JobDepsOpen{},
+		ci.JobDepsMet{Limited: flag},
+		ci.JobDepsFailed{},
+		ci.JobAdmitted{},
+		ci.JobSkip{},
+		ci.JobBreak{},
+		ci.JobUnblock{},
+		ci.JobReserve{Until: at},
+		ci.JobAssign{Agent: agent, Until: at},
+		ci.JobOfferExpired{},
+		ci.JobAccept{Agent: agent},
+		ci.JobStart{At: at},
+		ci.JobPromise{ExitStatus: 1, Hard: flag},
+		ci.JobFinish{ExitStatus: status, Soft: flag, At: at},
+		ci.JobCancel{By: "ana", Soft: flag},
+		ci.JobTimeOut{},
+		ci.JobLose{Soft: flag},
+		ci.JobExpire{Soft: flag},
 	}
 	return events[rapid.IntRange(0, len(events)-1).Draw(rt, "event")]
 }
@@ -81,8 +94,12 @@ func TestBuildInvariants(t *testing.T) {
 		for range rapid.IntRange(0, 40).Draw(rt, "events") {
 			at = at.Add(time.Second)
 			events := []ci.BuildEvent{
-				ci.BuildPlanned{Jobs: drawTally(rt)}, ci.BuildPlanFailed{}, ci.BuildProgressed{Jobs: drawTally(rt)},
-				ci.BuildProgressed{Jobs: drawTally(rt)}, ci.BuildCancelRequested{}, ci.BuildSuperseded{},
+				ci.BuildPlanned{Jobs: drawTally(rt)},
+				ci.BuildPlanFailed{},
+				ci.BuildProgressed{Jobs: drawTally(rt)},
+				ci.BuildProgressed{Jobs: drawTally(rt)},
+				ci.BuildCancelRequested{},
+				ci.BuildSuperseded{},
 			}
 			next, err := b.Apply(events[rapid.IntRange(0, len(events)-1).Draw(rt, "event")], at)
 			if err != nil && next != b {
@@ -122,8 +139,14 @@ func TestAgentInvariants(t *testing.T) {
 		a := ci.Agent{State: ci.AgentRegistered}
 		for i := range rapid.IntRange(0, 30).Draw(rt, "events") {
 			events := []ci.AgentEvent{
-				ci.AgentConnect{}, ci.AgentSeen{At: now}, ci.AgentPause{Note: "n"}, ci.AgentResume{}, ci.AgentStop{},
-				ci.AgentStop{Force: true}, ci.AgentDisconnect{}, ci.AgentLose{},
+				ci.AgentConnect{},
+				ci.AgentSeen{At: now},
+				ci.AgentPause{Note: "n"},
+				ci.AgentResume{},
+				ci.AgentStop{},
+				ci.AgentStop{Force: true},
+				ci.AgentDisconnect{},
+				ci.AgentLose{},
 			}
 			next, err := a.Apply(events[rapid.IntRange(0, len(events)-1).Draw(rt, "event")], now.Add(time.Duration(i)*time.Second))
 			switch {

@@ -143,12 +143,27 @@ func TestBuildMatrix(t *testing.T) {
 func TestJobMatrix(t *testing.T) {
 	t.Parallel()
 	columns := []column[ci.JobEvent]{
-		{"", ci.JobDepsOpen{}}, {"", ci.JobDepsMet{}}, {"limited", ci.JobDepsMet{Limited: true}}, {"", ci.JobDepsFailed{}},
-		{"", ci.JobAdmitted{}}, {"", ci.JobSkip{}}, {"", ci.JobBreak{}}, {"", ci.JobUnblock{}},
-		{"", ci.JobReserve{Until: now}}, {"", ci.JobAssign{Agent: "a", Until: now}}, {"", ci.JobOfferExpired{}},
-		{"holder", ci.JobAccept{Agent: "a"}}, {"other", ci.JobAccept{Agent: "b"}}, {"", ci.JobStart{}},
-		{"", ci.JobPromise{ExitStatus: 1, Hard: true}}, {"0", ci.JobFinish{}}, {"1", ci.JobFinish{ExitStatus: 1}},
-		{"", ci.JobCancel{By: "ana"}}, {"", ci.JobTimeOut{}}, {"", ci.JobLose{}}, {"", ci.JobExpire{}},
+		{"", ci.JobDepsOpen{}},
+		{"", ci.JobDepsMet{}},
+		{"limited", ci.JobDepsMet{Limited: true}},
+		{"", ci.JobDepsFailed{}},
+		{"", ci.JobAdmitted{}},
+		{"", ci.JobSkip{}},
+		{"", ci.JobBreak{}},
+		{"", ci.JobUnblock{}},
+		{"", ci.JobReserve{Until: now}},
+		{"", ci.JobAssign{Agent: "a", Until: now}},
+		{"", ci.JobOfferExpired{}},
+		{"holder", ci.JobAccept{Agent: "a"}},
+		{"other", ci.JobAccept{Agent: "b"}},
+		{"", ci.JobStart{}},
+		{"", ci.JobPromise{ExitStatus: 1, Hard: true}},
+		{"0", ci.JobFinish{}},
+		{"1", ci.JobFinish{ExitStatus: 1}},
+		{"", ci.JobCancel{By: "ana"}},
+		{"", ci.JobTimeOut{}},
+		{"", ci.JobLose{}},
+		{"", ci.JobExpire{}},
 	}
 	for _, kind := range ci.JobKinds {
 		matrix(t, "job-"+string(kind), names(ci.JobStates), titles(columns), func(r, c int) string {
@@ -176,8 +191,14 @@ func jobIn(kind ci.JobKind, s ci.JobState) ci.Job {
 func TestAgentMatrix(t *testing.T) {
 	t.Parallel()
 	columns := []column[ci.AgentEvent]{
-		{"", ci.AgentConnect{}}, {"", ci.AgentSeen{At: now}}, {"", ci.AgentPause{}}, {"", ci.AgentResume{}},
-		{"", ci.AgentStop{}}, {"force", ci.AgentStop{Force: true}}, {"", ci.AgentDisconnect{}}, {"", ci.AgentLose{}},
+		{"", ci.AgentConnect{}},
+		{"", ci.AgentSeen{At: now}},
+		{"", ci.AgentPause{}},
+		{"", ci.AgentResume{}},
+		{"", ci.AgentStop{}},
+		{"force", ci.AgentStop{Force: true}},
+		{"", ci.AgentDisconnect{}},
+		{"", ci.AgentLose{}},
 	}
 	var rows []string
 	var agents []ci.Agent
@@ -198,8 +219,11 @@ func TestAgentMatrix(t *testing.T) {
 func TestLeaseMatrix(t *testing.T) {
 	t.Parallel()
 	columns := []column[ci.LeaseEvent]{
-		{"holder", ci.LeaseAccepted{Agent: "a"}}, {"other", ci.LeaseAccepted{Agent: "b"}},
-		{"early", ci.LeaseDeadline{}}, {"due", ci.LeaseDeadline{}}, {"", ci.LeaseReleased{}},
+		{"holder", ci.LeaseAccepted{Agent: "a"}},
+		{"other", ci.LeaseAccepted{Agent: "b"}},
+		{"early", ci.LeaseDeadline{}},
+		{"due", ci.LeaseDeadline{}},
+		{"", ci.LeaseReleased{}},
 	}
 	matrix(t, "lease", names(ci.LeaseStates), titles(columns), func(r, c int) string {
 		l := ci.Lease{State: ci.LeaseStates[r]}
