@@ -19,21 +19,25 @@ func sorted[S ~string](states []S) []string {
 	return out
 }
 
-// TestTheDatabaseKnowsTheStatesOfTheMachines holds the CHECK constraints of the schema, as each
-// database gives them back, against the states of package ci.
-func TestTheDatabaseKnowsTheStatesOfTheMachines(t *testing.T) {
-	want := map[string][]string{
+// machineStates are the values that each column may have.
+func machineStates() map[string][]string {
+	return map[string][]string{
 		"builds.state": sorted(ci.BuildStates), "jobs.state": sorted(ci.JobStates), "jobs.kind": sorted(ci.JobKinds),
 		"jobs.lease_state": sorted(ci.LeaseStates), "steps.state": sorted(ci.StepStates), "steps.outcome": sorted(ci.Outcomes),
 		"steps.kind": {"block", "command", "group", "input", "trigger", "wait"}, "agents.state": sorted(ci.AgentStates),
 	}
+}
+
+// TestTheDatabaseKnowsTheStatesOfTheMachines holds the CHECK constraints of the schema, as each
+// database gives them back, against the states of package ci.
+func TestTheDatabaseKnowsTheStatesOfTheMachines(t *testing.T) {
 	eachStore(t, func(t *testing.T, s *Store, _ Options) {
 		read := sqliteChecks
 		if isPostgres(s) {
 			read = postgresChecks
 		}
 		checks := read(t, s)
-		for column, states := range want {
+		for column, states := range machineStates() {
 			if diff := cmp.Diff(states, checks[column]); diff != "" {
 				t.Errorf("%s (-machine +database):\n%s", column, diff)
 			}
