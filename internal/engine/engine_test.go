@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -409,4 +410,17 @@ func (w *world) checkNothingForgotten(t rapid.TB, steps []ci.Step, jobs []ci.Job
 			t.Errorf("I4: job %s of step %s is %s while its dependencies are %s", j.ID, j.StepID, j.State, r)
 		}
 	}
+}
+
+func TestConfigurationWarnsOfVariablesThatOnlyAJobKnows(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		b := w.build(t, "env: {OWN: a}\nsteps:\n- command: echo $OWN $BUILDKITE_BRANCH $HOME $$PATH\n  key: a\n")
+		if got := b.Detail.Warnings; len(got) != 1 || !strings.Contains(got[0], "$HOME is not known before a job runs") {
+			t.Errorf("warnings %q, want one about $HOME", got)
+		}
+		spec := must(w.job(t, b, "a").Spec())(t)
+		if want := "echo a main  $PATH"; spec.Command != want {
+			t.Errorf("command %q, want %q", spec.Command, want)
+		}
+	})
 }

@@ -46,6 +46,8 @@ func (e *Engine) plan(in planInput) (pipeline.Plan, error) {
 		Condition: conditionEnv(in.org, in.pipeline, in.build),
 		Branch:    in.build.Branch,
 	}, e.Limits.Plan)
+	// The names of the document's own env are asked for too, to see whether they are set already.
+	unknown = slices.DeleteFunc(unknown, func(name string) bool { _, own := plan.Env[name]; return own })
 	plan.Warnings = append(plan.Warnings, unknownWarnings(unknown)...)
 	return plan, err
 }

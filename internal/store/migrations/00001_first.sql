@@ -173,6 +173,8 @@ CREATE TABLE builds (
     UNIQUE (pipeline_id, number)
 );
 CREATE INDEX builds_recent ON builds (organization_id, created_at);
+CREATE INDEX builds_open ON builds (organization_id, created_at)
+    WHERE state IN ('creating', 'scheduled', 'running', 'failing', 'blocked', 'canceling');
 CREATE INDEX builds_branch ON builds (pipeline_id, branch, number);
 CREATE INDEX builds_creating ON builds (created_at) WHERE state = 'creating';
 
