@@ -7,9 +7,9 @@ help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
 
 .PHONY: up
-up: ## Run Slipway on this machine; the first build takes some minutes
-	go build -v -o bin/slipway ./cmd/slipway
-	bin/slipway up
+up: ## Run Slipway on this machine, with ARGS="--listen 127.0.0.1:9000"; the first build takes some minutes
+	CGO_ENABLED=0 go build -v -trimpath -o bin/slipway ./cmd/slipway
+	bin/slipway up $(ARGS)
 
 .PHONY: build
 build: ## Build bin/slipway
@@ -26,5 +26,5 @@ lint: ## Check format, vet, staticcheck and the repository's rules
 
 .PHONY: bench
 bench: ## Measure this machine against the bars of docs/performance.md
-	CGO_ENABLED=0 go build -C test/officialagent -ldflags '-s -w' -o $(CURDIR)/bin/buildkite-agent github.com/buildkite/agent/v3
+	CGO_ENABLED=0 go build -C test/officialagent -trimpath -ldflags '-s -w' -o $(CURDIR)/bin/buildkite-agent github.com/buildkite/agent/v3
 	go run ./test/load -official bin/buildkite-agent

@@ -12,25 +12,44 @@ import (
 	"github.com/buildkite/agent/v3/version"
 )
 
-// The binaries are built by the first test that asks and kept in the user's
-// cache, where the go command finds them up to date the next time.
+// temp is a folder for the time of the tests. TestMain sets it once, before any
+// test.
+var temp string
+
+func TestMain(m *testing.M) {
+	os.Exit(runInTemp(m))
+}
+
+func runInTemp(m *testing.M) int {
+	var err error
+	if temp, err = os.MkdirTemp("", "slipway-officialagent"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(temp)
+	return m.Run()
+}
+
+// The binaries are built by the first test that asks.
 var (
+	// The official agent is kept in the user's cache, where the go command finds
+	// it up to date the next time. Jobs find it by its name, in its folder.
 	buildAgent = sync.OnceValues(func() (string, error) {
-		// Jobs find the binary by its name, in its folder.
-		return build(".", "github.com/buildkite/agent/v3", filepath.Join(version.Version(), "buildkite-agent"), "-ldflags=-s -w")
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return "", err
+		}
+		binary := filepath.Join(cache, "slipway-tests", version.Version(), "buildkite-agent")
+		return build(".", "github.com/buildkite/agent/v3", binary, "-ldflags=-s -w")
 	})
+	// Slipway is not kept: another checkout may be tested at the same time.
 	buildSlipway = sync.OnceValues(func() (string, error) {
-		return build("../..", "./cmd/slipway", "slipway")
+		return build("../..", "./cmd/slipway", filepath.Join(temp, "slipway"))
 	})
 )
 
 // build compiles a package of the module in dir and returns the binary's path.
-func build(dir, pkg, name string, flags ...string) (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
-	}
-	binary := filepath.Join(cache, "slipway-tests", name)
+func build(dir, pkg, binary string, flags ...string) (string, error) {
 	args := append(append([]string{"build"}, flags...), "-o", binary, pkg)
 	cmd := exec.Command("go", args...)
 	cmd.Dir = dir

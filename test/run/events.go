@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ type event struct {
 	FailedBuild string
 	Test        string
 	Output      string
+	Elapsed     float64 // seconds
 	Key         string
 	Value       string
 }
@@ -32,6 +34,8 @@ type tally struct {
 	failed  map[string]bool // packages
 	builds  map[string]string
 	notes   []string
+	tests   map[string]float64 // seconds of each test without subtests
+	pkgs    map[string]float64 // seconds of each package
 }
 
 // readEvents reads the events until in ends.
@@ -42,6 +46,8 @@ func readEvents(in io.Reader) (result, error) {
 		parents: map[string]bool{},
 		failed:  map[string]bool{},
 		builds:  map[string]string{},
+		tests:   map[string]float64{},
+		pkgs:    map[string]float64{},
 	}
 	lines := bufio.NewReader(in)
 	for {
@@ -76,12 +82,23 @@ func (t *tally) add(e event) {
 			t.parents[key(e.Package, e.Test[:i])] = true
 		}
 	case "pass", "fail", "skip":
-		if e.Test != "" {
-			t.outcome[name] = e.Action
-		} else if e.Action == "fail" {
-			t.failed[e.Package] = true
-			t.builds[e.Package] = e.FailedBuild
+		t.end(name, e)
+	}
+}
+
+// end takes the end of a test or of a package.
+func (t *tally) end(name string, e event) {
+	if e.Test != "" {
+		t.outcome[name] = e.Action
+		if !t.parents[name] {
+			t.tests[e.Test] = e.Elapsed
 		}
+		return
+	}
+	t.pkgs[e.Package] = e.Elapsed
+	if e.Action == "fail" {
+		t.failed[e.Package] = true
+		t.builds[e.Package] = e.FailedBuild
 	}
 }
 
@@ -93,7 +110,7 @@ func (t *tally) print(name, text string) {
 }
 
 func (t *tally) result() result {
-	r := result{notes: t.notes}
+	r := result{notes: t.notes, slowest: t.slowest()}
 	explained := map[string]bool{} // tests and packages with a failure below them
 	names := slices.Sorted(maps.Keys(t.outcome))
 	slices.Reverse(names) // subtests before their parents
@@ -119,6 +136,26 @@ func (t *tally) result() result {
 	}
 	return r
 }
+
+// slowest names the three packages that took longest, or of a single package the
+// three tests, if they took seconds.
+func (t *tally) slowest() []string {
+	seconds := t.pkgs
+	if len(seconds) == 1 {
+		seconds = t.tests
+	}
+	names := slices.SortedFunc(maps.Keys(seconds), func(a, b string) int { return cmp.Compare(seconds[b], seconds[a]) })
+	var list []string
+	for _, name := range names[:min(3, len(names))] {
+		if seconds[name] >= 1 {
+			list = append(list, fmt.Sprintf("%s %.0f s", strings.TrimPrefix(name, module), seconds[name]))
+		}
+	}
+	return list
+}
+
+// module is the beginning of most packages' paths.
+const module = "github.com/slipway-ci/slipway/"
 
 // explain marks the parents of a failed test, and its package, as explained.
 func explain(explained map[string]bool, name string) {

@@ -18,7 +18,7 @@ func TestEventsAreCountedByLeafTests(t *testing.T) {
 		`{"Action":"pass","Package":"p","Test":"TestA/one"}`,
 		`{"Action":"fail","Package":"p","Test":"TestA/two"}`,
 		`{"Action":"fail","Package":"p","Test":"TestA"}`,
-		`{"Action":"fail","Package":"p"}`,
+		`{"Action":"fail","Package":"p","Elapsed":2.4}`,
 		`{"ImportPath":"q [q.test]","Action":"build-output","Output":"q.go:1: undefined\n"}`,
 		`{"ImportPath":"q [q.test]","Action":"build-fail"}`,
 		`{"Action":"output","Package":"q","Output":"FAIL q\n"}`,
@@ -31,8 +31,9 @@ func TestEventsAreCountedByLeafTests(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := result{
-		passed: 1,
-		notes:  []string{"agent 3.138.1"},
+		passed:  1,
+		notes:   []string{"agent 3.138.1"},
+		slowest: []string{"p 2 s"},
 		failures: []failure{
 			{"r TestB", "skipped: a test runs or fails\n"},
 			{"p TestA/two", "got 1, want 2\n"},

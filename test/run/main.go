@@ -54,6 +54,9 @@ func run(ctx context.Context, names []string, out io.Writer) (int, error) {
 		r := s.run(ctx, env)
 		results = append(results, r)
 		fmt.Fprintf(out, "   %s\n", r.line())
+		if len(r.slowest) > 0 {
+			fmt.Fprintf(out, "   slowest: %s\n", strings.Join(r.slowest, ", "))
+		}
 		if ctx.Err() != nil {
 			break
 		}

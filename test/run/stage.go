@@ -17,6 +17,7 @@ type stage struct {
 	dir      string   // of the module, from the repository's root
 	command  []string // run as it stands, unless packages is set
 	packages func(path string) bool
+	race     bool // tests run with the race detector, which needs a C compiler
 	services bool // PostgreSQL and Docker are needed
 	judge    func(output string, err error) verdict
 }
@@ -31,9 +32,11 @@ type verdict struct {
 type result struct {
 	stage    string
 	took     time.Duration
+	cpu      time.Duration // of all its processes that ended; it varies less on a busy machine
 	passed   int
 	failures []failure
 	notes    []string
+	slowest  []string
 }
 
 type failure struct {
@@ -42,13 +45,15 @@ type failure struct {
 }
 
 // stages in the order in which they run: the quick ones that fail most first.
+// Everything is compiled in two ways only: for the race detector, and as `make
+// build` does.
 var stages = []stage{
 	{name: "format", command: tool("gofumpt", "-l", "."), judge: silent},
 	{name: "vet", command: []string{"go", "vet", "./..."}, judge: succeeds},
 	{name: "staticcheck", command: tool("staticcheck", "./..."), judge: succeeds},
 	{name: "rules", packages: isRules},
-	{name: "unit", packages: isUnit, services: true},
-	{name: "e2e", packages: isE2E, services: true},
+	{name: "unit", packages: isUnit, race: true, services: true},
+	{name: "e2e", packages: isE2E, race: true, services: true},
 	{name: "official-agent", dir: "test/officialagent", packages: anyPackage, services: true},
 	{name: "vulnerabilities", command: tool("govulncheck", "./..."), judge: vulnerabilities},
 }
@@ -93,15 +98,19 @@ func (s stage) run(ctx context.Context, env []string) result {
 }
 
 func (s stage) runCommand(ctx context.Context, env []string) result {
-	output, err := s.cmd(ctx, env, s.command...).CombinedOutput()
+	cmd := s.cmd(ctx, env, s.command...)
+	output, err := cmd.CombinedOutput()
+	r := result{cpu: processorTime(cmd)}
 	v := s.judge(string(output), err)
 	switch {
 	case v.note != "":
-		return result{notes: []string{v.note}}
+		r.notes = []string{v.note}
 	case v.failed:
-		return result{failures: []failure{{strings.Join(s.command, " "), string(output)}}}
+		r.failures = []failure{{strings.Join(s.command, " "), string(output)}}
+	default:
+		r.passed = 1
 	}
-	return result{passed: 1}
+	return r
 }
 
 func (s stage) runTests(ctx context.Context, env []string) result {
@@ -112,8 +121,11 @@ func (s stage) runTests(ctx context.Context, env []string) result {
 	if len(packages) == 0 {
 		return result{notes: []string{"no packages yet"}}
 	}
-	args := append([]string{"go", "test", "-json", "-race", "-shuffle=on", "-timeout=15m"}, packages...)
-	cmd := s.cmd(ctx, env, args...)
+	args := []string{"go", "test", "-json", "-shuffle=on", "-timeout=15m"}
+	if s.race {
+		args = append(args, "-race")
+	}
+	cmd := s.cmd(ctx, env, append(args, packages...)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	stdout, err := cmd.StdoutPipe()
@@ -127,7 +139,16 @@ func (s stage) runTests(ctx context.Context, env []string) result {
 	if err := cmd.Wait(); readErr != nil || (err != nil && len(r.failures) == 0) {
 		r.failures = append(r.failures, failure{"go test", fmt.Sprintf("%v %v\n%s", err, readErr, &stderr)})
 	}
+	r.cpu = processorTime(cmd)
 	return r
+}
+
+// processorTime is that of a command and of what it waited for.
+func processorTime(cmd *exec.Cmd) time.Duration {
+	if cmd.ProcessState == nil {
+		return 0
+	}
+	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 }
 
 // list returns the stage's packages.
@@ -147,6 +168,9 @@ func (s stage) cmd(ctx context.Context, env []string, args ...string) *exec.Cmd 
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Dir = s.dir
 	cmd.Env = append(os.Environ(), env...)
+	if !s.race {
+		cmd.Env = append(cmd.Env, "CGO_ENABLED=0", "GOFLAGS="+strings.TrimSpace(os.Getenv("GOFLAGS")+" -trimpath"))
+	}
 	return cmd
 }
 
@@ -159,8 +183,8 @@ func (r result) line() string {
 	case r.passed == 0:
 		state = "–"
 	}
-	line := fmt.Sprintf("%-16s %-4s %6.1f s  %5d passed  %3d failed",
-		r.stage, state, r.took.Seconds(), r.passed, len(r.failures))
+	line := fmt.Sprintf("%-16s %-4s %6.1f s  (processor %6.1f s)  %5d passed  %3d failed",
+		r.stage, state, r.took.Seconds(), r.cpu.Seconds(), r.passed, len(r.failures))
 	if len(r.notes) > 0 {
 		line += "  " + strings.Join(r.notes, ", ")
 	}
