@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -168,7 +169,7 @@ func (d *display) label(j store.Job) string {
 	if l == "" {
 		l = string(j.Kind)
 	}
-	if spec.ParallelTotal > 1 {
+	if spec.ParallelTotal > 1 && !strings.Contains(l, strconv.Itoa(spec.ParallelIndex+1)) {
 		l += fmt.Sprintf(" %d/%d", spec.ParallelIndex+1, spec.ParallelTotal)
 	}
 	if j.Retries > 0 {
