@@ -24,6 +24,7 @@ type Standing struct {
 	Paused   bool   // its queue is
 	Matching int    // agents that could run it, free or not
 	Busy     int    // of those, the ones with a job
+	Idle     int    // of those, the ones that could take one now
 }
 
 // Roster reads a cluster's queues and agents.
@@ -67,8 +68,11 @@ func (r *Roster) Standing(b store.Build, queueID string, rules []string) Standin
 	for _, c := range r.Crews {
 		if c.QueueID == queueID && !c.IgnoreInDispatches && dispatch.Matches(rules, c.Tags) {
 			s.Matching += c.Count
-			if c.Busy {
+			switch {
+			case c.Busy:
 				s.Busy += c.Count
+			case c.State == ci.AgentConnected && !c.Paused:
+				s.Idle += c.Count
 			}
 		}
 	}

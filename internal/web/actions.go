@@ -52,7 +52,7 @@ func mayRetry(s State) bool {
 }
 
 // offer adds what a person may do with the job now.
-func (b *buildView) offer(p *JobPane, j store.Job) {
+func (b *buildView) offer(p *JobPane, j store.JobLine) {
 	over := b.build.State == ci.BuildCanceled || b.build.State == ci.BuildCanceling
 	switch {
 	case over || j.RetriedIn != "":
@@ -137,10 +137,10 @@ func retryJob(q *request) error {
 	return q.seeOther(b.jobPath(again.ID))
 }
 
-func (q *request) viewJob() (*buildView, store.Job, error) {
+func (q *request) viewJob() (*buildView, store.JobLine, error) {
 	b, err := q.view()
 	if err != nil {
-		return nil, store.Job{}, err
+		return nil, store.JobLine{}, err
 	}
 	j, err := q.job(b)
 	return b, j, err

@@ -1,7 +1,6 @@
 package web
 
 import (
-	"slices"
 	"strings"
 	"time"
 
@@ -9,89 +8,72 @@ import (
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
-// fleet is what the sentences of waiting jobs need to know of the agents.
-type fleet struct {
-	queues map[string]store.Queue // by id
-	agents []store.Agent
-}
-
-// match returns how many agents could run the job, and how many of them are
-// busy.
-func (f fleet) match(j store.Job) (serving, busy int) {
-	for _, a := range f.agents {
-		if a.QueueID != j.QueueID || a.IgnoreInDispatches || !tagged(j.Rules, a.Tags) {
-			continue
-		}
-		serving++
-		if a.JobID != "" {
-			busy++
-		}
-	}
-	return serving, busy
-}
-
-// tagged reports whether the tags satisfy every rule; "key=*" takes any value.
-func tagged(rules, tags []string) bool {
-	for _, rule := range rules {
-		key, value, _ := strings.Cut(rule, "=")
-		ok := slices.Contains(tags, rule)
-		if value == "*" {
-			ok = slices.ContainsFunc(tags, func(t string) bool { return strings.HasPrefix(t, key+"=") })
-		}
-		if !ok {
-			return false
-		}
-	}
-	return true
-}
-
-// facts gathers what a sentence about the job may need.
-func (b *buildView) facts(j store.Job) JobFacts {
+// facts gathers what decides a job's look, and the short of its sentence.
+func (b *buildView) facts(j store.JobLine) JobFacts {
 	f := JobFacts{
 		State: string(j.State), Soft: j.SoftFailed, Signal: j.Signal, Lost: j.Lost, Promised: j.PromisedHard,
-		Reason: brokenReason(j.Reason), By: string(j.CanceledBy), Group: j.ConcurrencyGroup, Slots: j.Concurrency,
+		Reason: brokenReason(j.Reason), Group: j.ConcurrencyGroup, Slots: j.Concurrency,
 		Limit: time.Duration(j.TimeoutMinutes) * time.Minute, Attempt: j.Retries + 1, Agent: b.agentName(j.AgentID), FirstError: b.errors[j.ID],
 	}
 	if j.ExitStatus != nil {
 		f.ExitStatus, f.Passed = *j.ExitStatus, *j.ExitStatus == 0
-	}
-	if !j.FinishedAt.IsZero() {
-		f.At = Moment{At: j.FinishedAt.In(b.now.Location()), Now: b.now}.Text()
 	}
 	if j.RetriedIn != "" {
 		f.RetriedIn = j.Retries + 2
 	}
 	switch {
 	case j.Kind == ci.JobManual:
-		b.manual(j, &f)
-	case j.Kind == ci.JobTrigger || j.Kind == ci.JobWaiter:
+		b.asked(j, &f)
+	case j.Kind == ci.JobTrigger:
 		f.Passed = f.Passed || j.State == ci.JobFinished && j.ExitStatus == nil
-	case j.State == ci.JobScheduled:
-		f.Queue, f.Tags = b.fleet.queues[j.QueueID].Key, j.Rules
-		f.Serving, f.Busy = b.fleet.match(j)
+	case j.State == ci.JobScheduled && b.roster != nil:
+		s := b.roster.Standing(b.build, j.QueueID, j.Rules)
+		f.Queue, f.Serving, f.Busy = b.roster.Queues[j.QueueID].Key, s.Matching, s.Busy
+		if s.Paused || s.Matching == 0 || s.Busy == 0 && s.Idle == 0 {
+			f.Halt = s.Why
+		}
 	}
 	return f
 }
 
 // explained is facts with what takes a walk through the build's steps.
-func (b *buildView) explained(j store.Job) JobFacts {
+func (b *buildView) explained(j store.JobLine) JobFacts {
 	f := b.facts(j)
-	switch {
-	case j.State == ci.JobWaiting:
-		f.WaitsFor = b.waitsFor(j.StepID)
-	case j.State.NotRun():
-		f.FailedDep = b.failedDep(j.StepID)
+	if !j.FinishedAt.IsZero() {
+		f.At = Moment{At: j.FinishedAt.In(b.now.Location()), Now: b.now}.Text()
+	}
+	switch j.State {
+	case ci.JobWaiting:
+		for _, id := range b.waitsFor(j.StepID) {
+			f.WaitsFor = append(f.WaitsFor, b.stepName(id))
+		}
+	case ci.JobScheduled:
+		f.Ahead = b.ahead[j.ID]
+	case ci.JobLimiting, ci.JobLimited:
+		f.Holders, f.Ahead = b.groups[j.ConcurrencyGroup], b.ahead[j.ID]
+	case ci.JobCanceling, ci.JobCanceled:
+		f.By = b.canceler(j.CanceledBy)
+	}
+	if j.State.NotRun() {
+		f.FailedDep, f.DepCanceled = b.failedDep(j.StepID)
 	}
 	return f
 }
 
-// manual adds what a block step asks, or who answered it.
-func (b *buildView) manual(j store.Job, f *JobFacts) {
-	step := b.steps[b.stepAt[j.StepID]]
-	if m := step.Spec.Manual; m != nil {
+// canceler names who canceled: a person, or a job that asked for it.
+func (b *buildView) canceler(by ci.Canceler) string {
+	if id, ok := strings.CutPrefix(string(by), "job "); ok {
+		return orElse(labelText(b.nameOf(id)), "a job")
+	}
+	return string(by)
+}
+
+// asked adds what a block step asks, or who answered it.
+func (b *buildView) asked(j store.JobLine, f *JobFacts) {
+	if m := b.manual[j.StepID]; m != nil {
 		f.Prompt = m.Prompt
 	}
-	f.Prompt = orElse(firstLine(f.Prompt), labelText(step.Label))
+	f.Prompt = orElse(firstLine(f.Prompt), labelText(b.steps[b.stepAt[j.StepID]].Label))
 	if j.State == ci.JobFinished {
 		f.State, f.By = "unblocked", b.userName(j.UnblockedBy)
 	}
@@ -107,63 +89,6 @@ func brokenReason(reason string) string {
 		return "not for this branch"
 	}
 	return reason
-}
-
-// waitsFor names the unfinished steps that a step depends on; a wait stands
-// for what it waits for itself.
-func (b *buildView) waitsFor(stepID string) []string {
-	if names, ok := b.waits[stepID]; ok {
-		return names
-	}
-	var names []string
-	seen := map[string]bool{}
-	var walk func(id string)
-	walk = func(id string) {
-		for _, from := range b.edgesTo[id] {
-			k, ok := b.stepAt[from]
-			if !ok || seen[from] {
-				continue
-			}
-			seen[from] = true
-			s := b.steps[k]
-			switch {
-			case s.Jobs.Open() == 0 && s.Jobs.Total() > 0:
-			case s.Kind == ci.StepWait:
-				walk(from)
-			default:
-				names = append(names, labelText(s.Label))
-			}
-		}
-	}
-	walk(stepID)
-	b.waits[stepID] = names
-	return names
-}
-
-// failedDep names the step whose failure kept a step from running, through
-// waits and steps that did not run for the same reason.
-func (b *buildView) failedDep(stepID string) string {
-	seen := map[string]bool{}
-	var find func(id string) string
-	find = func(id string) string {
-		for _, from := range b.edgesTo[id] {
-			k, ok := b.stepAt[from]
-			if !ok || seen[from] {
-				continue
-			}
-			seen[from] = true
-			s := b.steps[k]
-			out := s.Outcome()
-			if s.Kind != ci.StepWait && (out == ci.OutcomeHardFailed || out == ci.OutcomeErrored) {
-				return labelText(s.Label)
-			}
-			if name := find(from); name != "" {
-				return name
-			}
-		}
-		return ""
-	}
-	return find(stepID)
 }
 
 // classLooks is how the classes of a tally look, in the order of a row of

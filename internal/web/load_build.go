@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/joblog"
+	"github.com/slipway-ci/slipway/internal/pipeline"
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
@@ -20,20 +21,32 @@ type buildView struct {
 	org         Org
 	pipeline    store.Pipeline
 	build       store.Build
-	steps       []store.Step
-	stepAt      map[string]int      // index in steps by id
+	steps       []store.StepLine
+	stepAt      map[string]int // index in steps by id
+	ends        []stepEnd      // of the steps
+	manual      map[string]*pipeline.ManualStep
 	edgesTo     map[string][]string // ids of the steps that a step depends on
-	jobs        []store.Job         // latest attempts in step order
-	attempts    map[string][]store.Job
-	fleet       fleet
-	people      map[string]string // names by user id
-	agents      map[string]string // names by id
+	tries       []store.JobLine     // all attempts in step order
+	known       map[string]int      // index in tries by id
+	jobs        []store.JobLine     // latest attempts in step order
+	specs       map[string]store.Job     // of the jobs whose labels differ from their steps'
+	roster      *engine.Roster           // nil where no job waits for an agent
+	ahead       map[string]int           // jobs before it in its queue or group's line, by id
+	groups      map[string][]string      // builds that hold a concurrency group's slots
+	people      map[string]string        // names by user id
+	agents      map[string]string        // names by id
 	artifacts   []store.Artifact
 	annotations []store.Annotation
 	labels      map[string]string   // of jobs, by id, once asked for
-	waits       map[string][]string // what steps wait for, by id, once asked for
+	waits       map[string][]string // steps that steps wait for, by id, once asked for
 	states      map[string]State    // of latest attempts, by job id
 	errors      map[string]string   // first error lines, by job id
+}
+
+// stepEnd is what a step's latest jobs have come to.
+type stepEnd struct {
+	jobs, open       int
+	failed, canceled bool
 }
 
 // path is the build's address.
@@ -48,29 +61,32 @@ func (b *buildView) agentName(id string) string { return b.agents[id] }
 func (b *buildView) userName(id string) string { return b.people[id] }
 
 // loadBuild reads a build and what belongs to it.
-func loadBuild(ctx context.Context, r store.Reader, logs *joblog.Store, org Org, p store.Pipeline, build store.Build, now time.Time) (*buildView, error) {
+func (q *request) loadBuild(p store.Pipeline, build store.Build) (*buildView, error) {
 	b := &buildView{
-		now: now, org: org, pipeline: p, build: build, stepAt: map[string]int{}, edgesTo: map[string][]string{},
-		attempts: map[string][]store.Job{}, people: map[string]string{}, agents: map[string]string{},
-		labels: map[string]string{}, waits: map[string][]string{}, states: map[string]State{}, errors: map[string]string{},
+		now: q.now, org: Org{Slug: q.org.Slug, Name: q.org.Name}, pipeline: p, build: build,
+		manual: map[string]*pipeline.ManualStep{}, edgesTo: map[string][]string{},
+		specs: map[string]store.Job{},
+		ahead: map[string]int{}, groups: map[string][]string{}, people: map[string]string{}, agents: map[string]string{},
+		waits: map[string][]string{}, errors: map[string]string{},
 	}
 	var err error
-	if b.steps, err = r.Steps(ctx, build.ID); err != nil {
+	if b.steps, err = q.Store.StepLines(q.ctx, build.ID); err != nil {
 		return nil, err
 	}
+	b.stepAt = make(map[string]int, len(b.steps))
 	for k, s := range b.steps {
 		b.stepAt[s.ID] = k
 	}
-	jobs, err := r.Jobs(ctx, build.ID)
+	jobs, err := q.Store.JobLines(q.ctx, build.ID)
 	if err != nil {
 		return nil, err
 	}
 	b.sortJobs(jobs)
-	if err := b.loadAround(ctx, r); err != nil {
-		return nil, err
-	}
-	if err := b.loadErrors(ctx, logs); err != nil {
-		return nil, err
+	b.end()
+	for _, load := range []func(*buildView) error{q.loadEdges, q.loadManual, q.loadWaiting, q.loadNames, q.loadNotes, q.loadErrors} {
+		if err := load(b); err != nil {
+			return nil, err
+		}
 	}
 	b.look()
 	return b, nil
@@ -80,7 +96,7 @@ func loadBuild(ctx context.Context, r store.Reader, logs *joblog.Store, org Org,
 const maxErrors = 5
 
 // loadErrors reads the first error line of the first few failed jobs.
-func (b *buildView) loadErrors(ctx context.Context, logs *joblog.Store) error {
+func (q *request) loadErrors(b *buildView) error {
 	for _, j := range b.jobs {
 		if len(b.errors) == maxErrors {
 			return nil
@@ -88,7 +104,7 @@ func (b *buildView) loadErrors(ctx context.Context, logs *joblog.Store) error {
 		if j.State != ci.JobFinished || j.ExitStatus == nil || *j.ExitStatus == 0 || j.SoftFailed {
 			continue
 		}
-		text, err := firstError(ctx, logs, j.ID)
+		text, err := firstError(q.ctx, q.Logs, j.ID)
 		if err != nil {
 			return fmt.Errorf("first error of job %s: %w", j.ID, err)
 		}
@@ -123,87 +139,144 @@ func clip(s string, n int) string {
 }
 
 // sortJobs parts the latest attempts from the ones before them, and leaves out
-// waits and the jobs of replaced steps.
-func (b *buildView) sortJobs(jobs []store.Job) {
-	for _, j := range jobs {
-		if _, ok := b.stepAt[j.StepID]; !ok || j.Kind == ci.JobWaiter {
-			continue
-		}
-		key := j.StepID + "/" + strconv.Itoa(j.Number)
-		b.attempts[key] = append(b.attempts[key], j)
+// the jobs of replaced steps.
+func (b *buildView) sortJobs(jobs []store.JobLine) {
+	b.tries = slices.DeleteFunc(jobs, func(j store.JobLine) bool {
+		_, ok := b.stepAt[j.StepID]
+		return !ok
+	})
+	b.known = make(map[string]int, len(b.tries))
+	b.states = make(map[string]State, len(b.tries))
+	b.labels = make(map[string]string, len(b.tries))
+	b.jobs = make([]store.JobLine, 0, len(b.tries))
+	for k, j := range b.tries {
+		b.known[j.ID] = k
 		if j.RetriedIn == "" {
 			b.jobs = append(b.jobs, j)
 		}
 	}
-	slices.SortStableFunc(b.jobs, func(x, y store.Job) int { return b.stepAt[x.StepID] - b.stepAt[y.StepID] })
 }
 
-// loadAround reads what only some builds need: dependencies where a job waits,
-// agents where one is queued or runs, people where one was unblocked.
-func (b *buildView) loadAround(ctx context.Context, r store.Reader) (err error) {
-	has := func(yes func(store.Job) bool) bool { return slices.ContainsFunc(b.jobs, yes) }
-	if has(func(j store.Job) bool { return j.State == ci.JobWaiting || j.State.NotRun() }) {
-		if err := b.loadEdges(ctx, r); err != nil {
-			return err
-		}
-	}
-	if has(func(j store.Job) bool { return j.State == ci.JobScheduled || j.State.Held() }) {
-		if b.fleet, err = loadFleet(ctx, r, b.pipeline.ClusterID); err != nil {
-			return err
-		}
-		for _, a := range b.fleet.agents {
-			b.agents[a.ID] = a.Name
-		}
-	}
+// end sums up the steps by their latest jobs, a group by its members'.
+func (b *buildView) end() {
+	b.ends = make([]stepEnd, len(b.steps))
 	for _, j := range b.jobs {
-		if err := b.loadPerson(ctx, r, j.UnblockedBy); err != nil {
-			return err
+		k := b.stepAt[j.StepID]
+		b.ends[k].add(j)
+		if g, ok := b.stepAt[b.steps[k].GroupID]; ok {
+			b.ends[g].add(j)
 		}
 	}
-	if err := b.loadPerson(ctx, r, b.build.CreatorID); err != nil {
-		return err
-	}
-	if b.artifacts, err = r.Artifacts(ctx, b.build.ID); err != nil {
-		return err
-	}
-	b.annotations, err = r.Annotations(ctx, b.build.ID)
-	return err
 }
 
-func (b *buildView) loadEdges(ctx context.Context, r store.Reader) error {
-	edges, err := r.Edges(ctx, b.build.ID)
+func (e *stepEnd) add(j store.JobLine) {
+	e.jobs++
+	switch j.Class() {
+	case ci.ClassHardFailed, ci.ClassErrored:
+		e.failed = true
+	case ci.ClassCanceled:
+		e.canceled = true
+	}
+	if !j.State.Terminal() {
+		e.open++
+	}
+}
+
+// any reports whether one of the latest jobs is such.
+func (b *buildView) any(such func(store.JobLine) bool) bool { return slices.ContainsFunc(b.jobs, such) }
+
+// loadEdges reads what depends on what, where a job waits or did not run for
+// that.
+func (q *request) loadEdges(b *buildView) error {
+	if !b.any(func(j store.JobLine) bool { return j.State == ci.JobWaiting || j.State.NotRun() }) {
+		return nil
+	}
+	edges, err := q.Store.Edges(q.ctx, b.build.ID)
 	for _, e := range edges {
 		b.edgesTo[e.To] = append(b.edgesTo[e.To], e.From)
 	}
 	return err
 }
 
-func (b *buildView) loadPerson(ctx context.Context, r store.Reader, id string) error {
-	if id == "" || b.people[id] != "" {
+// loadManual reads what block steps ask.
+func (q *request) loadManual(b *buildView) error {
+	if !b.any(func(j store.JobLine) bool { return j.Kind == ci.JobManual }) {
 		return nil
 	}
-	u, err := r.User(ctx, id)
-	if ignoreMissing(err) != nil {
-		return err
+	steps, err := q.Store.ManualSteps(q.ctx, b.build.ID)
+	for _, s := range steps {
+		b.manual[s.ID] = s.Spec.Manual
 	}
-	b.people[id] = u.Name
-	return nil
+	return err
 }
 
-// maxFleet is how many agents a page looks at.
-const maxFleet = 1000
-
-func loadFleet(ctx context.Context, r store.Reader, clusterID string) (fleet, error) {
-	f := fleet{queues: map[string]store.Queue{}}
-	queues, err := r.Queues(ctx, clusterID)
+// loadNames reads the people, the agents and the plans that lines name.
+func (q *request) loadNames(b *buildView) error {
+	users, agents := []string{b.build.CreatorID}, []string{}
+	for _, j := range b.jobs {
+		users = append(users, j.UnblockedBy)
+		if j.State.Held() || j.Lost {
+			agents = append(agents, j.AgentID)
+		}
+	}
+	people, err := q.Store.UsersByID(q.ctx, users)
 	if err != nil {
-		return f, err
+		return err
 	}
-	for _, q := range queues {
-		f.queues[q.ID] = q
+	for id, u := range people {
+		b.people[id] = u.Name
 	}
-	f.agents, err = r.LiveAgents(ctx, clusterID, "", "", maxFleet)
-	return f, err
+	found, err := q.Store.AgentsByID(q.ctx, agents)
+	if err != nil {
+		return err
+	}
+	for id, a := range found {
+		b.agents[id] = a.Name
+	}
+	return q.loadLabels(b, func(k int) bool { return b.ends[k].jobs <= maxParallel })
+}
+
+// loadLabels reads the plans of the jobs of some steps whose own labels do not
+// say enough.
+func (q *request) loadLabels(b *buildView, of func(step int) bool) error {
+	var ids []string
+	for _, j := range b.jobs {
+		if k := b.stepAt[j.StepID]; b.planned(j) && of(k) && b.specs[j.ID].ID == "" {
+			ids = append(ids, j.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	specs, err := q.Store.SpecsOfJobs(q.ctx, ids)
+	for id, j := range specs {
+		b.specs[id] = j
+		delete(b.labels, id)
+	}
+	return err
+}
+
+// planned reports whether what a job is called is known from its plan only.
+func (b *buildView) planned(j store.JobLine) bool {
+	label := b.steps[b.stepAt[j.StepID]].Label
+	return (j.Kind == ci.JobScript || j.Kind == ci.JobTrigger) && (label == "" || strings.ContainsAny(label, "%{"))
+}
+
+// loadNotes reads what jobs left on the build.
+func (q *request) loadNotes(b *buildView) (err error) {
+	if b.artifacts, err = q.Store.Artifacts(q.ctx, b.build.ID); err != nil {
+		return err
+	}
+	if b.annotations, err = q.Store.Annotations(q.ctx, b.build.ID); err != nil {
+		return err
+	}
+	steps := map[int]bool{}
+	for _, a := range b.annotations {
+		if j, ok := b.find(a.JobID); ok {
+			steps[b.stepAt[j.StepID]] = true
+		}
+	}
+	return q.loadLabels(b, func(k int) bool { return steps[k] })
 }
 
 // look works out every job's state once.
@@ -215,14 +288,14 @@ func (b *buildView) look() {
 
 // labelOf is what a job is called: by itself where its label differs from its
 // step's, by its key or command where it has none.
-func (b *buildView) labelOf(j store.Job) string {
+func (b *buildView) labelOf(j store.JobLine) string {
 	if l, ok := b.labels[j.ID]; ok {
 		return l
 	}
 	step := b.steps[b.stepAt[j.StepID]]
 	l := orElse(step.Label, orElse(step.Key, string(step.Kind)))
-	if (j.Kind == ci.JobScript || j.Kind == ci.JobTrigger) && (step.Label == "" || strings.ContainsAny(step.Label, "%{")) {
-		if spec, err := j.Spec(); err == nil {
+	if plan, ok := b.specs[j.ID]; ok {
+		if spec, err := plan.Spec(); err == nil {
 			l = orElse(spec.Label, orElse(step.Label, orElse(firstLine(spec.Command), l)))
 		}
 	}
@@ -249,7 +322,7 @@ func (b *buildView) jobStates() []State {
 
 // chosen is the job to open: the failed one that ended first, a stuck one, the
 // running one that began first, the last that ended, the first of all.
-func (b *buildView) chosen() (store.Job, bool) {
+func (b *buildView) chosen() (store.JobLine, bool) {
 	best, score := -1, 0
 	var when time.Time
 	for k, j := range b.jobs {
@@ -259,13 +332,13 @@ func (b *buildView) chosen() (store.Job, bool) {
 		}
 	}
 	if best < 0 {
-		return store.Job{}, false
+		return store.JobLine{}, false
 	}
 	return b.jobs[best], true
 }
 
 // urgency orders jobs for chosen; among equals the earlier time wins.
-func (b *buildView) urgency(j store.Job) (int, time.Time) {
+func (b *buildView) urgency(j store.JobLine) (int, time.Time) {
 	switch b.states[j.ID] {
 	case Failed, Failing, TimedOut, Lost, Expired:
 		if j.FinishedAt.IsZero() {

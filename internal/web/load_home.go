@@ -203,7 +203,7 @@ func (q *request) stuck(b store.Build, p store.Pipeline, n *Need) (bool, error) 
 	if err != nil {
 		return false, err
 	}
-	f, err := loadFleet(q.ctx, q.Store.Reader, p.ClusterID)
+	roster, err := q.Engine.Roster(q.ctx, p.ClusterID)
 	if err != nil {
 		return false, err
 	}
@@ -211,11 +211,12 @@ func (q *request) stuck(b store.Build, p store.Pipeline, n *Need) (bool, error) 
 		if j.State != ci.JobScheduled || j.Kind != ci.JobScript {
 			continue
 		}
-		if serving, _ := f.match(j); serving > 0 {
+		s := roster.Standing(b, j.QueueID, j.Rules)
+		if s.Matching > 0 {
 			return false, nil
 		}
-		facts := JobFacts{State: "scheduled", Queue: f.queues[j.QueueID].Key, Tags: j.Rules}
-		n.State, n.Doing, n.Detail, n.Action = Stuck, "waits for an agent", facts.Why(), "Open"
+		facts := JobFacts{State: "scheduled", Queue: roster.Queues[j.QueueID].Key, Halt: s.Why}
+		n.State, n.Doing, n.Detail, n.Action = Stuck, "waits for an agent", sentence(facts.Why()), "Open"
 		return true, nil
 	}
 	return false, nil
@@ -227,21 +228,21 @@ func (q *request) queueRows() ([]QueueRow, error) {
 	if err != nil || len(clusters) == 0 {
 		return nil, err
 	}
-	f, err := loadFleet(q.ctx, q.Store.Reader, clusters[0].ID)
+	roster, err := q.Engine.Roster(q.ctx, clusters[0].ID)
 	if err != nil {
 		return nil, err
 	}
-	rows := make([]QueueRow, 0, len(f.queues))
-	for _, queue := range f.queues {
+	rows := make([]QueueRow, 0, len(roster.Queues))
+	for _, queue := range roster.Queues {
 		r := QueueRow{Name: queue.Key}
 		if r.Waiting, err = q.Store.CountScheduledJobs(q.ctx, queue.ID); err != nil {
 			return nil, err
 		}
-		for _, a := range f.agents {
-			if a.QueueID == queue.ID {
-				r.Agents++
-				if a.JobID != "" {
-					r.Busy++
+		for _, c := range roster.Crews {
+			if c.QueueID == queue.ID {
+				r.Agents += c.Count
+				if c.Busy {
+					r.Busy += c.Count
 				}
 			}
 		}

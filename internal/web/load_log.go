@@ -27,7 +27,7 @@ const (
 
 // logPane reads the part of a log that the address asks for: from a line on,
 // or round the first error, or the end of a running job, or the start.
-func (q *request) logPane(b *buildView, j store.Job, label string) (*LogPane, error) {
+func (q *request) logPane(b *buildView, j store.JobLine, label string) (*LogPane, error) {
 	v := q.r.URL.Query()
 	pane := &LogPane{
 		Base: b.jobPath(j.ID), Label: label, Live: j.FinishedAt.IsZero(), Started: j.StartedAt, Now: q.now, Zone: q.now.Format("MST"),
@@ -45,7 +45,7 @@ func (q *request) logPane(b *buildView, j store.Job, label string) (*LogPane, er
 		return nil, fmt.Errorf("outline of job %s: %w", j.ID, err)
 	}
 	pane.Total, pane.Bytes = int(total.Lines), total.Text
-	pane.Groups = groupsOf(outline, pane.Total, pane.Live, j, q.now)
+	pane.Groups = groupsOf(outline, pane.Total, pane.Live, j.FinishedAt, q.now)
 	if len(outline.Errors) > 0 && !endedWell(b.facts(j).Look()) {
 		pane.ErrorLine = int(outline.Errors[0]) + 1
 	}
@@ -143,7 +143,7 @@ func logLinesOf(list []lines.Line, zone *time.Location) []LogLine {
 }
 
 // groupsOf numbers the groups of a log from 1 and gives each its end.
-func groupsOf(o joblog.Outline, total int, growing bool, j store.Job, now time.Time) []LogGroup {
+func groupsOf(o joblog.Outline, total int, growing bool, finished, now time.Time) []LogGroup {
 	out := make([]LogGroup, 0, len(o.Groups))
 	for k, g := range o.Groups {
 		last := k+1 == len(o.Groups)
@@ -151,7 +151,7 @@ func groupsOf(o joblog.Outline, total int, growing bool, j store.Job, now time.T
 			Start: int(g.Line) + 1, End: total, Title: template.HTML(template.HTMLEscapeString(labelText(g.Name))), Open: g.Open,
 			Muted: g.Kind == lines.Muted, Errors: g.Errors, Live: last && growing,
 		}
-		end := j.FinishedAt
+		end := finished
 		if !last {
 			lg.End = int(o.Groups[k+1].Line)
 			end = millis(o.Groups[k+1].Time)
@@ -210,7 +210,7 @@ func logLines(q *request) error {
 	if err != nil {
 		return err
 	}
-	list := withHeads(logLinesOf(w.Lines, q.now.Location()), groupsOf(outline, int(w.Size.Lines), j.FinishedAt.IsZero(), j, q.now))
+	list := withHeads(logLinesOf(w.Lines, q.now.Location()), groupsOf(outline, int(w.Size.Lines), j.FinishedAt.IsZero(), j.FinishedAt, q.now))
 	h := q.w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "private, no-cache")

@@ -33,15 +33,15 @@ func (q *request) view() (*buildView, error) {
 	if err != nil {
 		return nil, err
 	}
-	return loadBuild(q.ctx, q.Store.Reader, q.Logs, Org{Slug: q.org.Slug, Name: q.org.Name}, p, b, q.now)
+	return q.loadBuild(p, b)
 }
 
 // job is the job in the request's path, any attempt of it.
-func (q *request) job(b *buildView) (store.Job, error) {
+func (q *request) job(b *buildView) (store.JobLine, error) {
 	if j, ok := b.find(q.r.PathValue("job")); ok {
 		return j, nil
 	}
-	return store.Job{}, missing(fmt.Sprintf("Build #%d has no such job", b.build.Number), Link{Text: fmt.Sprintf("Build #%d", b.build.Number), Href: b.path()})
+	return store.JobLine{}, missing(fmt.Sprintf("Build #%d has no such job", b.build.Number), Link{Text: fmt.Sprintf("Build #%d", b.build.Number), Href: b.path()})
 }
 
 func buildPage(q *request) error {
@@ -49,7 +49,7 @@ func buildPage(q *request) error {
 	if err != nil {
 		return err
 	}
-	var j store.Job
+	var j store.JobLine
 	ok := true
 	if q.r.PathValue("job") != "" {
 		j, err = q.job(b)
@@ -68,7 +68,7 @@ func buildPage(q *request) error {
 
 // loadPage makes the page of a build with a job in view, or with the files of
 // that job, or, where the address names no job, of the whole build.
-func (q *request) loadPage(b *buildView, j store.Job, ok, files bool) (BuildPage, error) {
+func (q *request) loadPage(b *buildView, j store.JobLine, ok, files bool) (BuildPage, error) {
 	f := q.frame(fmt.Sprintf("#%d %s", b.build.Number, b.pipeline.Name), "pipelines", fmt.Sprintf("build:%s@%d", b.build.ID, b.build.Version))
 	f.Body = "fit"
 	f.Scripts = append(f.Scripts, "log.js")
@@ -140,7 +140,7 @@ func ruleText(v store.Verdict) string {
 }
 
 // jobPane is a job with its log, its files, or why it has no log yet.
-func (q *request) jobPane(b *buildView, j store.Job, files bool, version string) (*JobPane, error) {
+func (q *request) jobPane(b *buildView, j store.JobLine, files bool, version string) (*JobPane, error) {
 	pane, err := q.jobHead(b, j, version)
 	if err != nil {
 		return nil, err
@@ -159,10 +159,14 @@ func (q *request) jobPane(b *buildView, j store.Job, files bool, version string)
 }
 
 // jobHead is a job's header.
-func (q *request) jobHead(b *buildView, j store.Job, version string) (*JobPane, error) {
+func (q *request) jobHead(b *buildView, j store.JobLine, version string) (*JobPane, error) {
 	facts := b.explained(j)
-	pane := &JobPane{ID: j.ID, Version: version, State: facts.Look(), Label: b.labelOf(j), Agent: b.agents[j.AgentID], Phases: phases(j, b), Attempts: b.tries(j)}
-	if spec, err := j.Spec(); err == nil {
+	pane := &JobPane{ID: j.ID, Version: version, State: facts.Look(), Label: b.labelOf(j), Agent: b.agents[j.AgentID], Phases: phases(j, b), Attempts: b.attemptsOf(j)}
+	plan, err := q.Store.Job(q.ctx, j.ID)
+	if err != nil {
+		return nil, err
+	}
+	if spec, err := plan.Spec(); err == nil {
 		pane.Command = firstLine(spec.Command)
 	}
 	if paneOf(j) != idlePane && pane.State != Failed {
@@ -190,7 +194,7 @@ const (
 	answered
 )
 
-func paneOf(j store.Job) paneKind {
+func paneOf(j store.JobLine) paneKind {
 	switch {
 	case j.Kind == ci.JobManual && j.State == ci.JobBlocked:
 		return openQuestion
@@ -203,19 +207,16 @@ func paneOf(j store.Job) paneKind {
 }
 
 // find is the attempt of a job with an id.
-func (b *buildView) find(id string) (store.Job, bool) {
-	for _, list := range b.attempts {
-		for _, j := range list {
-			if j.ID == id {
-				return j, true
-			}
-		}
+func (b *buildView) find(id string) (store.JobLine, bool) {
+	k, ok := b.known[id]
+	if !ok {
+		return store.JobLine{}, false
 	}
-	return store.Job{}, false
+	return b.tries[k], true
 }
 
 // phases are the parts of a job's life in words.
-func phases(j store.Job, b *buildView) []Phase {
+func phases(j store.JobLine, b *buildView) []Phase {
 	var out []Phase
 	if !j.RunnableAt.IsZero() {
 		queued := Span{Start: j.RunnableAt, End: j.StartedAt, Now: b.now}
@@ -233,10 +234,13 @@ func phases(j store.Job, b *buildView) []Phase {
 	return out
 }
 
-func (b *buildView) tries(j store.Job) []Attempt {
+// attemptsOf lists the executions of the job that an attempt belongs to.
+func (b *buildView) attemptsOf(j store.JobLine) []Attempt {
 	var out []Attempt
-	for k, a := range b.attempts[j.StepID+"/"+strconv.Itoa(j.Number)] {
-		out = append(out, Attempt{Number: k + 1, State: b.facts(a).Look(), Href: b.jobPath(a.ID), On: a.ID == j.ID})
+	for _, a := range b.tries {
+		if a.StepID == j.StepID && a.Number == j.Number {
+			out = append(out, Attempt{Number: len(out) + 1, State: b.facts(a).Look(), Href: b.jobPath(a.ID), On: a.ID == j.ID})
+		}
 	}
 	return out
 }
@@ -260,8 +264,11 @@ func idle(f JobFacts, s State, b *buildView) *IdlePane {
 // served lists the queues that have an agent.
 func (b *buildView) served() []string {
 	var keys []string
-	for _, a := range b.fleet.agents {
-		if key := b.fleet.queues[a.QueueID].Key; key != "" && !slices.Contains(keys, key) {
+	if b.roster == nil {
+		return nil
+	}
+	for _, c := range b.roster.Crews {
+		if key := b.roster.Queues[c.QueueID].Key; key != "" && !slices.Contains(keys, key) {
 			keys = append(keys, key)
 		}
 	}
@@ -296,10 +303,10 @@ var artifactStates = map[string]string{"new": "is being uploaded", "error": "did
 
 // ask is a block step's question, or who answered it. refused has the answers
 // that were not accepted, by field.
-func (b *buildView) ask(j store.Job, refused map[string]string) *AskPane {
+func (b *buildView) ask(j store.JobLine, refused map[string]string) *AskPane {
 	f := b.explained(j)
 	a := &AskPane{State: f.Look(), Label: b.labelOf(j), Why: sentence(f.Why())}
-	m := b.steps[b.stepAt[j.StepID]].Spec.Manual
+	m := b.manual[j.StepID]
 	if m == nil {
 		return a
 	}

@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -109,28 +110,28 @@ type JobFacts struct {
 	Lost       bool   // its agent stopped answering
 	Promised   bool   // running, and has promised a non-zero exit
 
-	FirstError string        // the first error line of its log
-	WaitsFor   []string      // labels of unfinished dependencies, pipeline order
-	FailedDep  string        // label of the dependency that kept it from running
-	Slots      int           // of its concurrency group
-	Holders    []string      // builds that hold those slots, such as "#4829"
-	Group      string        // its concurrency group
-	Queue      string        // the queue it asks for
-	Tags       []string      // further tags it asks for, such as "os=mac"
-	Serving    int           // connected agents that match
-	Busy       int           // of those, running something else
-	Ahead      int           // jobs before it in the queue
-	Meant      string        // the known queue nearest to an unknown one
-	Agent      string        // name of its agent
-	Limit      time.Duration // its time limit
-	By         string        // who canceled or unblocked it
-	At         string        // when, as a clock time
-	ReplacedBy string        // the build that made it obsolete, such as "#4829"
-	Prompt     string        // what a block step asks
-	Reason     string        // why it was skipped or is broken
-	Attempt    int           // 2 or more for a retry
-	RetriedIn  int           // the attempt that took its place; 0 if none
-	Grace      time.Duration // how long a canceling job may still take
+	FirstError  string        // the first error line of its log
+	WaitsFor    []string      // labels of unfinished dependencies, pipeline order
+	FailedDep   string        // label of the dependency that kept it from running
+	DepCanceled bool          // that dependency was canceled
+	Slots       int           // of its concurrency group
+	Holders     []string      // builds that hold those slots, such as "#4829"
+	Group       string        // its concurrency group
+	Queue       string        // the queue it asks for
+	Serving     int           // connected agents that match
+	Busy        int           // of those, running something else
+	Ahead       int           // jobs before it in the queue, or in its group's line; maxLine for more
+	Halt        string        // why nothing will take it as things are, in the words of dispatch
+	Agent       string        // name of its agent
+	Limit       time.Duration // its time limit
+	By          string        // who canceled or unblocked it
+	At          string        // when, as a clock time
+	ReplacedBy  string        // the build that made it obsolete, such as "#4829"
+	Prompt      string        // what a block step asks
+	Reason      string        // why it was skipped or is broken
+	Attempt     int           // 2 or more for a retry
+	RetriedIn   int           // the attempt that took its place; 0 if none
+	Grace       time.Duration // how long a canceling job may still take
 }
 
 // Look maps the facts to the state a person sees.
@@ -201,7 +202,7 @@ func (f JobFacts) Why() string {
 	case Scheduled:
 		return f.scheduled()
 	case Stuck:
-		return f.stuck()
+		return orElse(f.halted(), "no agent matches queue="+f.Queue)
 	case Starting:
 		return "waits for " + orElse(f.Agent, "an agent") + " to start it"
 	case Running, Failing:
@@ -217,7 +218,7 @@ func (f JobFacts) Why() string {
 func (f JobFacts) whyEnded() string {
 	switch f.Look() {
 	case NotRun:
-		return orElse(f.FailedDep, "a step it needs") + " failed"
+		return f.notRun()
 	case Failed:
 		return f.exit()
 	case Soft:
@@ -239,29 +240,48 @@ func (f JobFacts) whyEnded() string {
 }
 
 func (f JobFacts) limited() string {
-	if len(f.Holders) == 0 {
-		return "waits for a slot" + ifSet(" of ", f.Group)
+	s := "waits for a slot" + ifSet(" of ", f.Group)
+	if len(f.Holders) > 0 {
+		s = fmt.Sprintf("%d of %d slots%s in use by %s", len(f.Holders), max(f.Slots, len(f.Holders)), ifSet(" of ", f.Group), andMore(slices.Compact(f.Holders), ""))
+		if f.Slots == 1 && len(f.Holders) == 1 {
+			s = "the slot" + ifSet(" of ", f.Group) + " is in use by " + f.Holders[0]
+		}
 	}
-	return fmt.Sprintf("%d of %d slots%s in use by %s", len(f.Holders), max(f.Slots, len(f.Holders)), ifSet(" of ", f.Group), andMore(f.Holders, ""))
+	switch {
+	case f.Ahead >= maxLine:
+		return s + ", far back in line"
+	case f.Ahead > 0:
+		return s + ", " + ordinal(f.Ahead+1) + " in line"
+	}
+	return s
 }
 
 func (f JobFacts) scheduled() string {
+	s := "next on " + orElse(f.Queue, "default")
 	switch {
+	case f.Halt != "":
+		return f.halted()
+	case f.Ahead >= maxLine:
+		s = fmt.Sprintf("behind %d or more on %s", maxLine, orElse(f.Queue, "default"))
 	case f.Ahead > 0:
-		return fmt.Sprintf("queued %s on %s", ordinal(f.Ahead+1), orElse(f.Queue, "default"))
-	case f.Serving > 0:
-		return fmt.Sprintf("%s: %d of %d busy", orElse(f.Queue, "default"), f.Busy, f.Serving)
+		s = fmt.Sprintf("queued %s on %s", ordinal(f.Ahead+1), orElse(f.Queue, "default"))
 	}
-	return "next on " + orElse(f.Queue, "default")
-}
-
-func (f JobFacts) stuck() string {
-	asks := append([]string{"queue=" + f.Queue}, f.Tags...)
-	s := "no agent matches " + strings.Join(asks, ", ")
-	if f.Meant != "" {
-		s += ". Did you mean " + f.Meant + "?"
+	if f.Busy > 0 {
+		s += fmt.Sprintf(", %d of %d busy", f.Busy, f.Serving)
 	}
 	return s
+}
+
+// halted is dispatch's sentence with its question as a sentence of its own.
+func (f JobFacts) halted() string {
+	return strings.Replace(f.Halt, "; did you mean", ". Did you mean", 1)
+}
+
+func (f JobFacts) notRun() string {
+	if f.DepCanceled {
+		return f.FailedDep + " was canceled"
+	}
+	return orElse(f.FailedDep, "a step it needs") + " failed"
 }
 
 func (f JobFacts) running() string {

@@ -330,7 +330,7 @@ func (w *watcher) lookBuild(t topic) error {
 	if err != nil {
 		return err
 	}
-	b, err := loadBuild(w.ctx, w.Store.Reader, w.Logs, Org{Slug: w.org.Slug, Name: w.org.Name}, p, build, w.now)
+	b, err := w.loadBuild(p, build)
 	if err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func (w *watcher) lookLog(t topic) error {
 	first := w.first
 	from := min(tail.settled, tail.total)
 	ended := !j.FinishedAt.IsZero() && size.Finished
-	if size.Lines == tail.total && size.Settled == tail.settled && !first && !ended {
+	if same := size.Lines == tail.total && size.Settled == tail.settled; same && !ended && (!first || size.Lines == 0) {
 		return nil
 	}
 	e := logEvent{Job: t.id, From: from + 1, Total: size.Lines, Ended: ended, Status: LogPane{Total: int(size.Lines), Bytes: size.Text}.Status()}
@@ -58,7 +58,7 @@ func (w *watcher) lookLog(t topic) error {
 	if err != nil {
 		return err
 	}
-	groups := groupsOf(outline, int(size.Lines), !ended, j, w.now)
+	groups := groupsOf(outline, int(size.Lines), !ended, j.FinishedAt, w.now)
 	for _, g := range groups {
 		if int64(g.End) >= from {
 			e.Groups += ifSet(" ", g.outline())
