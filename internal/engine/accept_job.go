@@ -33,7 +33,26 @@ func (e *Engine) AcceptJob(ctx context.Context, jobID, agentID string) (Accepted
 		out, err = p.accept(j, agentID)
 		return err
 	})
+	if err == nil {
+		err = e.surround(ctx, &out)
+	}
 	return out, err
+}
+
+// surround adds what lies around a job that was accepted. It does not depend on the job's state, so it is not read in the transaction,
+// where others wait; should it fail, the agent accepts again.
+func (e *Engine) surround(ctx context.Context, a *Accepted) (err error) {
+	if a.Pipeline, err = e.Store.PipelineByID(ctx, a.Build.PipelineID); err != nil {
+		return err
+	}
+	if a.Organization, err = e.Store.OrganizationByID(ctx, a.Build.OrganizationID); err != nil {
+		return err
+	}
+	if a.Cluster, err = e.Store.Cluster(ctx, a.Pipeline.ClusterID); err != nil {
+		return err
+	}
+	a.Queue, err = e.Store.QueueByID(ctx, a.Agent.QueueID)
+	return err
 }
 
 func (p *progress) accept(j store.Job, agentID string) (Accepted, error) {
@@ -62,7 +81,7 @@ func acceptRefusal(j store.Job, err error) error {
 	return err
 }
 
-// accepted gathers what the agent needs.
+// accepted gathers what the agent needs of the build.
 func (p *progress) accepted(j store.Job, a store.Agent, token string) (out Accepted, err error) {
 	out = Accepted{Build: p.build, Agent: a, Job: j, Token: token}
 	s, err := p.step(j.StepID)
@@ -71,20 +90,8 @@ func (p *progress) accepted(j store.Job, a store.Agent, token string) (out Accep
 	}
 	out.Step = *s
 	if s.GroupID != "" {
-		if out.Group, err = p.step(s.GroupID); err != nil {
-			return out, err
-		}
+		out.Group, err = p.step(s.GroupID)
 	}
-	if out.Pipeline, err = p.tx.PipelineByID(p.ctx, p.build.PipelineID); err != nil {
-		return out, err
-	}
-	if out.Organization, err = p.tx.OrganizationByID(p.ctx, p.build.OrganizationID); err != nil {
-		return out, err
-	}
-	if out.Cluster, err = p.tx.Cluster(p.ctx, out.Pipeline.ClusterID); err != nil {
-		return out, err
-	}
-	out.Queue, err = p.tx.QueueByID(p.ctx, a.QueueID)
 	return out, err
 }
 
@@ -108,6 +115,9 @@ func (e *Engine) AcquireJob(ctx context.Context, jobID, agentID string) (Accepte
 		out, err = p.accept(j, agentID)
 		return err
 	})
+	if err == nil {
+		err = e.surround(ctx, &out)
+	}
 	return out, err
 }
 

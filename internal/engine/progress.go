@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/ci"
@@ -21,6 +22,7 @@ type progress struct {
 	now   time.Time
 	hint  func(...string)
 	build store.Build
+	found store.Build // build as it was
 
 	steps   map[string]*store.Step // loaded or fresh
 	changed []string               // ids of loaded steps to be saved, in order of first change
@@ -49,32 +51,35 @@ func (e *Engine) onBuild(ctx context.Context, buildID string, fn func(p *progres
 		if err != nil {
 			return missing(err, "No build found")
 		}
-		p := e.progress(ctx, tx, hint, b)
-		if err := fn(p); err != nil {
-			return err
-		}
-		return p.finish()
+		return e.progress(ctx, tx, hint, b).run(fn)
 	})
+}
+
+func (p *progress) run(fn func(p *progress) error) error {
+	if err := fn(p); err != nil {
+		return err
+	}
+	return p.finish()
 }
 
 // onJob runs fn with a job as it is now and its build locked.
 func (e *Engine) onJob(ctx context.Context, jobID string, fn func(p *progress, j store.Job) error) error {
-	build, err := e.Store.BuildOfJob(ctx, jobID)
-	if err != nil {
-		return missing(err, "No job found")
-	}
-	return e.onBuild(ctx, build, func(p *progress) error {
-		j, err := p.tx.Job(ctx, jobID)
+	return e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
+		b, err := tx.LockBuildOfJob(ctx, jobID)
+		if err != nil {
+			return missing(err, "No job found")
+		}
+		j, err := tx.Job(ctx, jobID)
 		if err != nil {
 			return err
 		}
-		return fn(p, j)
+		return e.progress(ctx, tx, hint, b).run(func(p *progress) error { return fn(p, j) })
 	})
 }
 
 func (e *Engine) progress(ctx context.Context, tx *store.Tx, hint func(...string), b store.Build) *progress {
 	return &progress{
-		ctx: ctx, tx: tx, e: e, now: e.Now(), hint: hint, build: b, tally: b.Jobs,
+		ctx: ctx, tx: tx, e: e, now: e.Now(), hint: hint, build: b, found: b, tally: b.Jobs,
 		steps: map[string]*store.Step{}, before: map[string]ci.Signal{}, fresh: map[string]*freshStep{},
 	}
 }
@@ -311,6 +316,16 @@ func (p *progress) finish() error {
 		}
 	}
 	p.hint(live.Build(p.build.ID), live.Pipeline(p.build.PipelineID), live.Organization(p.build.OrganizationID))
+	return p.saveBuild()
+}
+
+// saveBuild saves the whole build only where more than its progress has changed.
+func (p *progress) saveBuild() error {
+	same := p.found
+	same.Build, same.BlockedState = p.build.Build, p.build.BlockedState
+	if reflect.DeepEqual(same, p.build) {
+		return p.tx.AdvanceBuild(p.ctx, p.build)
+	}
 	return p.tx.UpdateBuild(p.ctx, p.build)
 }
 

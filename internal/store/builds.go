@@ -93,7 +93,10 @@ const (
 		branch = $6, message = $7, detail = $8, verdict = $9, verdict_rule = $10, verdict_reason = $11, verdict_commit = $12,
 		plan_error = $13, canceled_by = $14, next_position = $15, scheduled_at = $16, started_at = $17, failing_at = $18,
 		finished_at = $19 WHERE id = $1`
-	sqlTouchBuild = `UPDATE builds SET version = version + 1 WHERE id = $1`
+	sqlAdvanceBuild = `UPDATE builds SET state = $2, blocked_state = $3, version = version + 1, jobs = $4, scheduled_at = $5,
+		started_at = $6, failing_at = $7, finished_at = $8 WHERE id = $1`
+	sqlBuildOfItsJob = `SELECT ` + buildColumns + ` FROM builds WHERE id = (SELECT build_id FROM jobs WHERE jobs.id = $1)`
+	sqlTouchBuild    = `UPDATE builds SET version = version + 1 WHERE id = $1`
 )
 
 func scanBuild(s scanner) (b Build, err error) {
@@ -125,6 +128,11 @@ func (tx *Tx) LockBuild(ctx context.Context, id string) (Build, error) {
 	return one(ctx, tx.q, scanBuild, sqlBuild+tx.forUpdate, id)
 }
 
+// LockBuildOfJob is LockBuild for the build of a job.
+func (tx *Tx) LockBuildOfJob(ctx context.Context, jobID string) (Build, error) {
+	return one(ctx, tx.q, scanBuild, sqlBuildOfItsJob+tx.forUpdate, jobID)
+}
+
 // InsertBuild adds a build.
 func (tx *Tx) InsertBuild(ctx context.Context, b Build) error {
 	return exec(ctx, tx.q, sqlInsertBuild, b.ID, b.OrganizationID, b.PipelineID, b.Number, b.State, b.BlockedState,
@@ -139,6 +147,13 @@ func (tx *Tx) UpdateBuild(ctx context.Context, b Build) error {
 	return exec(ctx, tx.q, sqlUpdateBuild, b.ID, b.State, b.BlockedState, text(b.Jobs), b.Commit, b.Branch, b.Message,
 		text(b.Detail), b.Verdict.Decision, b.Verdict.Rule, b.Verdict.Reason, b.Verdict.Commit, b.PlanError, b.CanceledBy,
 		b.NextPosition, micros(b.ScheduledAt), micros(b.StartedAt), micros(b.FailingAt), micros(b.FinishedAt))
+}
+
+// AdvanceBuild saves what jobs change in a build, its state and its tally, and counts its version up. It is UpdateBuild for what
+// happens most.
+func (tx *Tx) AdvanceBuild(ctx context.Context, b Build) error {
+	return exec(ctx, tx.q, sqlAdvanceBuild, b.ID, b.State, b.BlockedState, text(b.Jobs), micros(b.ScheduledAt),
+		micros(b.StartedAt), micros(b.FailingAt), micros(b.FinishedAt))
 }
 
 // TouchBuild counts a build's version up, so that pages look at it again.

@@ -64,7 +64,6 @@ const (
 		retried_in = $19, retried_by = $20, triggered_build = $21, unblocked_by = $22, chunks_failed = $23, log_size = $24,
 		scheduled_at = $25, runnable_at = $26, started_at = $27, finished_at = $28 WHERE id = $1`
 
-	sqlBuildOfJob = `SELECT build_id FROM jobs WHERE id = $1`
 	sqlJob        = `SELECT ` + jobColumns + ` FROM jobs WHERE id = $1`
 	sqlJobByToken = `SELECT ` + jobColumns + ` FROM jobs WHERE token_hash = $1`
 	sqlJobs       = `SELECT ` + jobColumns + ` FROM jobs WHERE build_id = $1 ORDER BY position, number, retries`
@@ -74,7 +73,8 @@ const (
 		ORDER BY position, number`
 	sqlJobOfAgent = `SELECT ` + jobColumns + ` FROM jobs WHERE agent_id = $1 AND agent_id <> '' AND state IN
 		('assigned', 'accepted', 'running', 'canceling', 'timing_out')`
-	sqlScheduledJobs = `SELECT ` + jobColumns + ` FROM jobs WHERE queue_id = $1 AND state = 'scheduled' AND kind = 'script'
+	waitingColumns   = `id, build_id, pipeline_id, queue_id, rules, priority, scheduled_at, position, number`
+	sqlScheduledJobs = `SELECT ` + waitingColumns + ` FROM jobs WHERE queue_id = $1 AND state = 'scheduled' AND kind = 'script'
 		AND (0 - priority, scheduled_at, position, id) > ($2, $3, $4, $5)
 		ORDER BY 0 - priority, scheduled_at, position, id LIMIT $6`
 	sqlExpiredOffers = `SELECT ` + jobColumns + ` FROM jobs WHERE (lease_state = 'offered' OR state = 'reserved')
@@ -136,11 +136,6 @@ func (r Reader) Job(ctx context.Context, id string) (Job, error) {
 	return one(ctx, r.q, scanJob, sqlJob, id)
 }
 
-// BuildOfJob returns the id of the build that a job belongs to.
-func (r Reader) BuildOfJob(ctx context.Context, jobID string) (string, error) {
-	return one(ctx, r.q, scanString, sqlBuildOfJob, jobID)
-}
-
 // JobByToken returns the job whose token has a hash.
 func (r Reader) JobByToken(ctx context.Context, tokenHash string) (Job, error) {
 	return one(ctx, r.q, scanJob, sqlJobByToken, tokenHash)
@@ -166,13 +161,31 @@ func (r Reader) JobOfAgent(ctx context.Context, agentID string) (Job, error) {
 	return one(ctx, r.q, scanJob, sqlJobOfAgent, agentID)
 }
 
+// WaitingJob is what dispatch looks at in a job that waits for an agent.
+type WaitingJob struct {
+	ID          string
+	BuildID     string
+	PipelineID  string
+	QueueID     string
+	Rules       []string
+	Priority    int
+	ScheduledAt time.Time
+	Position    string
+	Number      int
+}
+
+func scanWaitingJob(s scanner) (j WaitingJob, err error) {
+	return j, s.Scan(&j.ID, &j.BuildID, &j.PipelineID, &j.QueueID, document{&j.Rules}, &j.Priority, instant{&j.ScheduledAt},
+		&j.Position, &j.Number)
+}
+
 // ScheduledJobs returns up to limit jobs of a queue that wait for an agent, in the order in which
 // they are to be dispatched, after the given one (nil for the first).
-func (r Reader) ScheduledJobs(ctx context.Context, queueID string, after *Job, limit int) ([]Job, error) {
+func (r Reader) ScheduledJobs(ctx context.Context, queueID string, after *WaitingJob, limit int) ([]WaitingJob, error) {
 	if after == nil {
-		return list(ctx, r.q, scanJob, sqlScheduledJobs, queueID, int64(-1<<62), int64(0), "", "", limit)
+		return list(ctx, r.q, scanWaitingJob, sqlScheduledJobs, queueID, int64(-1<<62), int64(0), "", "", limit)
 	}
-	return list(ctx, r.q, scanJob, sqlScheduledJobs, queueID, int64(-after.Priority), micros(after.ScheduledAt),
+	return list(ctx, r.q, scanWaitingJob, sqlScheduledJobs, queueID, int64(-after.Priority), micros(after.ScheduledAt),
 		after.Position, after.ID, limit)
 }
 

@@ -80,12 +80,17 @@ func (p *pool) execContext(context.Context, string, ...any) (sql.Result, error) 
 	return nil, errors.New("writing outside a transaction")
 }
 
+// queryContext runs a query to its end, whatever becomes of ctx once it has begun: every query is bounded, and to watch a context
+// costs two goroutines for each, more than most queries take.
 func (p *pool) queryContext(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	st, err := p.cache().get(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	return st.QueryContext(ctx, args...)
+	return st.QueryContext(context.WithoutCancel(ctx), args...)
 }
 
 // scanner is a row that can be scanned.
@@ -187,6 +192,10 @@ type document struct{ to any }
 func (d document) Scan(v any) error {
 	switch v := v.(type) {
 	case string:
+		if to, ok := d.to.(*[]string); ok && v == "[]" {
+			*to = []string{}
+			return nil
+		}
 		return json.Unmarshal([]byte(v), d.to)
 	case []byte:
 		return json.Unmarshal(v, d.to)

@@ -155,11 +155,29 @@ func (w *writer) commit(group []*request) error {
 	if err := w.exec(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return fmt.Errorf("beginning: %w", err)
 	}
+	if len(group) == 1 {
+		return w.alone(ctx, group[0])
+	}
 	for _, r := range group {
 		if err := w.attempt(ctx, r); err != nil {
 			return errors.Join(err, w.exec(ctx, "ROLLBACK"))
 		}
 	}
+	return w.end(ctx)
+}
+
+// alone runs one update that has the transaction to itself.
+func (w *writer) alone(ctx context.Context, r *request) error {
+	if r.err = r.ctx.Err(); r.err == nil {
+		r.run(&Tx{Reader: w.tx})
+	}
+	if r.err != nil || r.panics != nil {
+		return w.exec(ctx, "ROLLBACK")
+	}
+	return w.end(ctx)
+}
+
+func (w *writer) end(ctx context.Context) error {
 	if err := w.exec(ctx, "COMMIT"); err != nil {
 		return errors.Join(fmt.Errorf("committing: %w", err), w.exec(ctx, "ROLLBACK"))
 	}

@@ -63,7 +63,7 @@ func scanStep(s scanner) (v Step, err error) {
 	var key sql.NullString
 	err = s.Scan(&v.ID, &v.BuildID, &v.Position, &v.Kind, &key, &v.Label, &v.GroupID, &v.UploaderID, &v.Implicit,
 		&v.ContinueOnFailure, &v.Gone, document{&v.Jobs}, &v.Deps.Open, &v.Deps.Failed, &v.Deps.Tainted,
-		document{&v.Definition}, document{&v.Spec})
+		rawDocument{&v.Definition}, document{&v.Spec})
 	v.Key = key.String
 	return v, err
 }

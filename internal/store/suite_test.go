@@ -297,7 +297,7 @@ func TestPagesOfScheduledJobsAreTheWholeOrder(t *testing.T) {
 		})
 		slices.Sort(want)
 		var got []string
-		var after *Job
+		var after *WaitingJob
 		for {
 			page, err := s.ScheduledJobs(t.Context(), "q", after, 7)
 			if err != nil {

@@ -50,7 +50,7 @@ func (a *Assign) queue(ctx context.Context, id string) error {
 	if err != nil || !q.PausedAt.IsZero() {
 		return err
 	}
-	var after *store.Job
+	var after *store.WaitingJob
 	for range maxPages {
 		jobs, err := a.Engine.Store.ScheduledJobs(ctx, id, after, pageJobs)
 		if err != nil || len(jobs) == 0 {
@@ -67,7 +67,7 @@ func (a *Assign) queue(ctx context.Context, id string) error {
 
 // page assigns what it can of some jobs and reports whether idle agents are left over. Agents are
 // sampled first; where a job's rules find nobody in the sample, all are looked at.
-func (a *Assign) page(ctx context.Context, q store.Queue, jobs []store.Job) (bool, error) {
+func (a *Assign) page(ctx context.Context, q store.Queue, jobs []store.WaitingJob) (bool, error) {
 	limit := len(jobs) + sampleSlack
 	for {
 		agents, err := a.Engine.Store.IdleAgents(ctx, q.ID, limit)
@@ -90,12 +90,12 @@ func (a *Assign) page(ctx context.Context, q store.Queue, jobs []store.Job) (boo
 	}
 }
 
-func unmatched(jobs []store.Job, matched []dispatch.Assignment) []store.Job {
+func unmatched(jobs []store.WaitingJob, matched []dispatch.Assignment) []store.WaitingJob {
 	done := map[string]bool{}
 	for _, m := range matched {
 		done[m.JobID] = true
 	}
-	var left []store.Job
+	var left []store.WaitingJob
 	for _, j := range jobs {
 		if !done[j.ID] {
 			left = append(left, j)
@@ -120,7 +120,7 @@ func (a *Assign) assign(ctx context.Context, matched []dispatch.Assignment) erro
 }
 
 // snapshot gathers what dispatch decides by.
-func (a *Assign) snapshot(ctx context.Context, q store.Queue, jobs []store.Job, agents []store.IdleAgent) (dispatch.Snapshot, error) {
+func (a *Assign) snapshot(ctx context.Context, q store.Queue, jobs []store.WaitingJob, agents []store.IdleAgent) (dispatch.Snapshot, error) {
 	s := dispatch.Snapshot{Held: map[dispatch.Share]int{}, Queues: []dispatch.Queue{{ID: q.ID, Key: q.Key}}}
 	held, err := a.Engine.Store.HeldShares(ctx, q.ID)
 	if err != nil {
@@ -140,7 +140,7 @@ func (a *Assign) snapshot(ctx context.Context, q store.Queue, jobs []store.Job, 
 }
 
 // cleared turns jobs into what dispatch takes, which only jobs of an allowed build can become.
-func (a *Assign) cleared(ctx context.Context, jobs []store.Job) ([]dispatch.Job, error) {
+func (a *Assign) cleared(ctx context.Context, jobs []store.WaitingJob) ([]dispatch.Job, error) {
 	builds, pipelines := map[string]store.Build{}, map[string]store.Pipeline{}
 	var out []dispatch.Job
 	for _, j := range jobs {
