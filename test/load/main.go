@@ -6,7 +6,7 @@
 // they are simulated in this process, with the protocol's real messages. Times
 // drift with the machine; ratios between rows of one run are what to compare.
 //
-//	go run ./test/load [-official PATH] [-agents N] [MEASUREMENT…]
+//	go run ./test/load [-slipway PATH] [-official PATH] [-agents N] [MEASUREMENT…]
 //
 // It exits 1 if a measurement cannot be made, and 0 whatever the ratios are.
 package main
@@ -67,6 +67,7 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	var b bench
 	flags := flag.NewFlagSet("load", flag.ContinueOnError)
+	flags.StringVar(&b.binary, "slipway", "", "binary to measure; by default one is built")
 	flags.StringVar(&b.official, "official", "", "binary of the official agent, to measure beside ours")
 	flags.IntVar(&b.agents, "agents", 1000, "simulated agents that are connected while dispatch is measured")
 	if err := flags.Parse(args); err != nil {
@@ -77,10 +78,13 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	b.dir, b.binary = dir, filepath.Join(dir, "slipway")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", b.binary, "./cmd/slipway")
-	if output, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build slipway: %w\n%s", err, output)
+	b.dir = dir
+	if b.binary == "" {
+		b.binary = filepath.Join(dir, "slipway")
+		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", b.binary, "./cmd/slipway")
+		if output, err := build.CombinedOutput(); err != nil {
+			return fmt.Errorf("build slipway: %w\n%s", err, output)
+		}
 	}
 	return b.measure(ctx, flags.Args())
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -59,11 +60,11 @@ func (s *server) builds(ctx context.Context, slug, steps string, n int) ([]time.
 	var times []time.Duration
 	for range n {
 		begin := time.Now()
-		path, err := s.trigger(ctx, slug)
+		number, err := s.trigger(ctx, slug)
 		if err != nil {
 			return nil, err
 		}
-		if err := s.finished(ctx, path); err != nil {
+		if err := s.finished(ctx, slug, number, 2*time.Millisecond); err != nil {
 			return nil, err
 		}
 		times = append(times, time.Since(begin))
@@ -137,7 +138,7 @@ func manyJobs(ctx context.Context, b *bench) ([]row, error) {
 // throughput is complete jobs a second through the whole protocol, on SQLite,
 // with simulated agents.
 func throughput(ctx context.Context, b *bench) ([]row, error) {
-	const builds, jobs = 10, 500
+	const builds, jobs = newest, 500
 	s, _, err := b.startServer(ctx)
 	if err != nil {
 		return nil, err
@@ -150,22 +151,33 @@ func throughput(ctx context.Context, b *bench) ([]row, error) {
 	if err := s.pipeline(ctx, "throughput", "  - command: \"true\"\n    parallelism: "+strconv.Itoa(jobs)+"\n"); err != nil {
 		return nil, err
 	}
+	before, err := processor(s.cmd.Process.Pid)
+	if err != nil {
+		return nil, err
+	}
 	begin := time.Now()
-	group, groupCtx := errgroup.WithContext(ctx)
+	group, groupCtx := errgroup.WithContext(f.ctx)
 	for range builds {
 		group.Go(func() error {
-			path, err := s.trigger(groupCtx, "throughput")
+			number, err := s.trigger(groupCtx, "throughput")
 			if err != nil {
 				return err
 			}
-			return s.finished(groupCtx, path)
+			return s.finished(groupCtx, "throughput", number, 100*time.Millisecond)
 		})
 	}
 	if err := group.Wait(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, f.stop())
 	}
 	rate := builds * jobs / time.Since(begin).Seconds()
-	return []row{{"complete jobs a second, 64 simulated agents", rate, 500, "jobs/s"}}, f.stop()
+	after, err := processor(s.cmd.Process.Pid)
+	if err != nil {
+		return nil, err
+	}
+	return []row{
+		{"complete jobs a second, 64 simulated agents", rate, 500, "jobs/s"},
+		{"  server's processor time a job", ms(after-before) / (builds * jobs), 0, "ms"},
+	}, f.stop()
 }
 
 // dispatch is the time from runnable to accepted while many agents stream.
@@ -180,8 +192,8 @@ func dispatch(ctx context.Context, b *bench) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.builds(ctx, "dispatch", "  - command: \"true\"\n", builds); err != nil {
-		return nil, err
+	if _, err := s.builds(f.ctx, "dispatch", "  - command: \"true\"\n", builds); err != nil {
+		return nil, errors.Join(err, f.stop())
 	}
 	memory, err := anonymous(s.cmd.Process.Pid)
 	if err != nil {

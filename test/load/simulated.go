@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -16,8 +19,20 @@ import (
 // fleet are simulated agents that stream and finish each job at once.
 type fleet struct {
 	group  *errgroup.Group
+	ctx    context.Context // done when an agent fails
 	cancel context.CancelFunc
 	took   chan time.Duration // from runnable to accepted, one per job
+
+	printed wire.Chunk // what each job prints
+}
+
+// printed is a chunk of one line, as an agent sends it.
+func printed(line string) (wire.Chunk, error) {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, err := z.Write([]byte(line))
+	err = errors.Join(err, z.Close())
+	return wire.Chunk{Sequence: 1, Size: len(line), Gzip: b.Bytes()}, err
 }
 
 // connect registers n agents and opens their streams.
@@ -25,9 +40,14 @@ func (s *server) connect(ctx context.Context, n int) (*fleet, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = n
 	client := &http.Client{Transport: transport}
+	line, err := printed("hello\r\n")
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(ctx)
-	f := &fleet{cancel: cancel, took: make(chan time.Duration, 100_000)}
+	f := &fleet{cancel: cancel, took: make(chan time.Duration, 100_000), printed: line}
 	f.group, ctx = errgroup.WithContext(ctx)
+	f.ctx = ctx
 	ready := make(chan struct{}, n)
 	for i := range n {
 		f.group.Go(func() error { return s.simulate(ctx, client, fmt.Sprintf("simulated-%d", i), f, ready) })
@@ -113,6 +133,9 @@ func (s *server) work(ctx context.Context, session *wire.Client, id string, f *f
 	f.took <- time.Since(runnable)
 	client := session.WithToken(job.Token)
 	if err := client.Start(ctx, id, time.Now().UTC()); err != nil {
+		return err
+	}
+	if err := client.UploadChunk(ctx, id, f.printed); err != nil {
 		return err
 	}
 	return client.Finish(ctx, id, wire.Finish{ExitStatus: "0", FinishedAt: time.Now().UTC().Format(time.RFC3339Nano)})
