@@ -91,11 +91,7 @@ var row = regexp.MustCompile("(?m)^\\| `([^`]+)` \\| ([^|]+) \\| ([^|]+) \\|$")
 func TestDirectModulesHaveReasons(t *testing.T) {
 	t.Parallel()
 	const name = "docs/dependencies.md"
-	r := repo(t)
-	listed := map[string]string{}
-	for _, m := range row.FindAllStringSubmatch(r.docs[name], -1) {
-		listed[m[1]] = m[2]
-	}
+	listed := repo(t).listedModules()
 	for _, required := range requirements(t) {
 		if listed[required] == "" {
 			t.Errorf("go.mod: %s has no row in %s; say who uses it and why", required, name)
@@ -106,29 +102,61 @@ func TestDirectModulesHaveReasons(t *testing.T) {
 			t.Errorf("%s: %s is not a direct requirement of go.mod; remove the row", name, required)
 		}
 	}
+}
+
+// listedModules returns the users of each module in docs/dependencies.md.
+func (r *repository) listedModules() map[string]string {
+	listed := map[string]string{}
+	for _, m := range row.FindAllStringSubmatch(r.docs["docs/dependencies.md"], -1) {
+		listed[m[1]] = m[2]
+	}
+	return listed
+}
+
+func TestUsersOfModulesAreListed(t *testing.T) {
+	t.Parallel()
+	const name = "docs/dependencies.md"
+	r := repo(t)
+	listed := r.listedModules()
+	used := map[string]bool{} // module and user, as listed
 	for _, f := range r.files {
 		if within(f.dir, "test/officialagent") {
 			continue // a module of its own
 		}
 		for _, spec := range f.syntax.Imports {
-			used := strings.Trim(spec.Path.Value, `"`)
 			for required, users := range listed {
-				if within(used, required) && !mentions(users, short(f.dir), f.test) {
+				if !within(strings.Trim(spec.Path.Value, `"`), required) {
+					continue
+				}
+				user := mentioned(users, short(f.dir), f.test)
+				if user == "" {
 					r.complain(t, spec.Pos(), "%s imports %s, but %s does not name it as a user", short(f.dir), required, name)
 				}
+				used[required+" "+user] = true
+			}
+		}
+	}
+	for required, users := range listed {
+		for _, user := range words(users) {
+			if !used[required+" "+user] {
+				t.Errorf("%s: %s does not import %s; remove it from the row", name, user, required)
 			}
 		}
 	}
 }
 
-// mentions says whether a list of users covers a package.
-func mentions(users, pkg string, test bool) bool {
-	for _, word := range strings.Fields(strings.NewReplacer("`", "", ",", "").Replace(users)) {
+// mentioned returns the word of a list of users that covers a package, or "".
+func mentioned(users, pkg string, test bool) string {
+	for _, word := range words(users) {
 		if within(pkg, word) || test && word == "tests" {
-			return true
+			return word
 		}
 	}
-	return false
+	return ""
+}
+
+func words(users string) []string {
+	return strings.Fields(strings.NewReplacer("`", "", ",", "").Replace(users))
 }
 
 // requirement is a line of go.mod that requires a module directly.
@@ -218,20 +246,21 @@ const (
 func TestArchitectureShowsTheImportTable(t *testing.T) {
 	t.Parallel()
 	const name = "docs/architecture.md"
-	text := repo(t).docs[name]
+	r := repo(t)
+	text := r.docs[name]
 	before, rest, ok := strings.Cut(text, tableBegin)
 	got, after, ok2 := strings.Cut(rest, tableEnd)
 	if !ok || !ok2 {
 		t.Fatalf("%s:1: the lines %q and %q are missing", name, tableBegin, tableEnd)
 	}
-	if got == importTable() {
+	if got == r.importTable() {
 		return
 	}
 	if !*update {
 		t.Fatalf("%s:%d: the import table is not the one of internal/archtest; run go test ./internal/archtest -update",
 			name, strings.Count(before, "\n")+1)
 	}
-	if err := os.WriteFile(root(name), []byte(before+tableBegin+importTable()+tableEnd+after), 0o644); err != nil {
+	if err := os.WriteFile(root(name), []byte(before+tableBegin+r.importTable()+tableEnd+after), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
