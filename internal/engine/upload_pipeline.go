@@ -20,12 +20,9 @@ type UploadPipeline struct {
 // UploadPipeline applies an upload as a whole or not at all. An upload that is refused is recorded,
 // so that the same uuid gets the same answer; the build is as it was.
 func (e *Engine) UploadPipeline(ctx context.Context, op UploadPipeline) (store.Upload, error) {
-	job, err := e.Store.Job(ctx, op.JobID)
-	if err != nil {
-		return store.Upload{}, missing(err, "No job found")
-	}
-	up := store.Upload{JobID: op.JobID, UUID: op.UUID, BuildID: job.BuildID, State: "applied", CreatedAt: e.Now()}
-	err = e.onBuild(ctx, job.BuildID, func(p *progress) error {
+	up := store.Upload{JobID: op.JobID, UUID: op.UUID, State: "applied", CreatedAt: e.Now()}
+	err := e.onJob(ctx, op.JobID, func(p *progress, job store.Job) error {
+		up.BuildID = job.BuildID
 		known, err := p.tx.Upload(ctx, op.JobID, op.UUID)
 		if err == nil {
 			up = known
@@ -40,7 +37,7 @@ func (e *Engine) UploadPipeline(ctx context.Context, op UploadPipeline) (store.U
 		return p.tx.InsertUpload(ctx, up)
 	})
 	var refused *Refused
-	if err = planRefusal(err); errors.As(err, &refused) {
+	if err = planRefusal(err); errors.As(err, &refused) && refused.Why != Missing {
 		up.State, up.Message, up.Jobs = "rejected", refused.Message, 0
 		return e.rejectUpload(ctx, up)
 	}
@@ -66,6 +63,10 @@ func (e *Engine) rejectUpload(ctx context.Context, up store.Upload) (store.Uploa
 func (p *progress) upload(op UploadPipeline, job store.Job) (int, error) {
 	if p.build.State.Finished() || p.build.State == ci.BuildCanceling {
 		return 0, refuse(Invalid, "You can only change the pipeline of a running build")
+	}
+	// Its token was good when the request came; the agent may have been lost since.
+	if !job.State.Held() {
+		return 0, refuse(Invalid, "The job has ended; its uploads are no longer taken")
 	}
 	if err := requireAllow(p.build); err != nil {
 		return 0, err

@@ -161,3 +161,24 @@ func TestAnUploadedStepSeesWhatItsOwnUploadReplaced(t *testing.T) {
 		w.check(t, b)
 	})
 }
+
+func TestAnUploadOfAnAttemptThatWasLostChangesNothing(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		b := w.build(t, "steps:\n- {command: up, key: up, retry: {automatic: true}}\n")
+		job := w.job(t, b, "up")
+		a := w.start(t, job)
+		w.upload(t, job, "in time", `{"steps":[{"command":"x","key":"x"}]}`, false)
+		if err := w.LoseAgent(t.Context(), a.ID, "gone"); err != nil {
+			t.Fatal(err)
+		}
+		op := engine.UploadPipeline{JobID: job.ID, UUID: "late", Pipeline: []byte(`{"steps":[{"command":"y","key":"y"}]}`)}
+		if up := must(w.UploadPipeline(t.Context(), op))(t); up.State != "rejected" {
+			t.Errorf("a late upload is %s", up.State)
+		}
+		op.UUID = "in time"
+		if up := must(w.UploadPipeline(t.Context(), op))(t); up.State != "applied" {
+			t.Errorf("an upload that was applied is %s when it is repeated late", up.State)
+		}
+		w.check(t, b)
+	})
+}
