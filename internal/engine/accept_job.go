@@ -151,11 +151,11 @@ func (e *Engine) StartJob(ctx context.Context, jobID string, at time.Time) error
 		if j.State == ci.JobCanceling || j.State == ci.JobTimingOut {
 			return refuse(Conflict, "The job was canceled before it started.")
 		}
-		at = notAfter(at, p.now)
 		if j.State != ci.JobRunning {
-			j.TimeoutAt = timeoutAt(j, at)
+			// By our clock: by one that is behind, the job's time might be over when it starts.
+			j.TimeoutAt = timeoutAt(j, p.now)
 		}
-		_, err := p.apply(j, ci.JobStart{At: at})
+		_, err := p.apply(j, ci.JobStart{At: notAfter(at, p.now)})
 		return transition(err)
 	})
 }

@@ -52,3 +52,26 @@ func TestStartingTwiceDoesNotProlongTheTimeout(t *testing.T) {
 		}
 	})
 }
+
+func TestAnAgentsClockThatIsBehindShortensNoTimeLimit(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		b := w.build(t, "steps:\n- {command: a, key: a, timeout_in_minutes: 60}\n")
+		w.advance(2 * time.Hour) // the job waited for an agent
+		job, a := w.job(t, b, "a"), w.agent(t)
+		must(w.AssignJob(t.Context(), job.ID, a.ID))(t)
+		must(w.AcceptJob(t.Context(), job.ID, a.ID))(t)
+		if err := w.StartJob(t.Context(), job.ID, w.Now().Add(-3*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		want := w.Now().Add(time.Hour)
+		if got := w.job(t, b, "a").TimeoutAt; !got.Equal(want) {
+			t.Errorf("may run until %v, want %v", got, want)
+		}
+		if err := w.SetJobTimeout(t.Context(), job.ID, "90"); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.job(t, b, "a").TimeoutAt; !got.Equal(want.Add(30 * time.Minute)) {
+			t.Errorf("may run until %v, want %v", got, want.Add(30*time.Minute))
+		}
+	})
+}

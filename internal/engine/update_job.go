@@ -76,9 +76,13 @@ func (e *Engine) SetJobTimeout(ctx context.Context, jobID, minutes string) error
 		case j.TimeoutMinutes > 0 && n > j.TimeoutMinutes+60:
 			return refuse(Invalid, "The timeout may be raised by at most 60 minutes.")
 		}
+		started := j.StartedAt
+		if !j.TimeoutAt.IsZero() {
+			started = j.TimeoutAt.Add(-time.Duration(j.TimeoutMinutes) * time.Minute) // by our clock
+		}
 		j.TimeoutMinutes = n
-		if !j.StartedAt.IsZero() {
-			j.TimeoutAt = timeoutAt(j, j.StartedAt)
+		if !started.IsZero() {
+			j.TimeoutAt = timeoutAt(j, started)
 		}
 		return p.tx.UpdateJob(ctx, j)
 	})
