@@ -110,3 +110,32 @@ func TestABuildThatWasCanceledIsNotPlanned(t *testing.T) {
 		}
 	})
 }
+
+func TestTextThatIsNotUTF8IsPlannedOnBothDatabases(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		b := w.planned(t, engine.PlanBuild{
+			Source: []byte("steps:\n- {command: a, key: a, label: \"nul \\0.\"}\n"), File: "pipeline.yml", Commit: commit,
+			Message: "caf\xe9", Author: store.Person{Name: "Ren\xe9"},
+		})
+		if b.State != ci.BuildScheduled {
+			t.Fatalf("the build is %s: %s", b.State, b.PlanError)
+		}
+		if b.Message != "caf\uFFFD" {
+			t.Errorf("its message is %q", b.Message)
+		}
+		w.run(t, w.job(t, b, "a"), 0)
+		w.wantBuild(t, b, ci.BuildPassed)
+	})
+}
+
+func TestMetaDataThatIsNotUTF8IsKeptOnBothDatabases(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		b := w.build(t, "steps:\n- {command: a, key: a}\n")
+		if err := w.SetMetaData(t.Context(), b.ID, map[string]string{"k": "a\x00b\xff"}); err != nil {
+			t.Fatal(err)
+		}
+		if got := must(w.Store.MetaData(t.Context(), b.ID, "k"))(t); got != "a\uFFFDb\uFFFD" {
+			t.Errorf("got %q", got)
+		}
+	})
+}

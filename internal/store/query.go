@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 )
 
 // Reader holds the queries, over a pool of connections or inside a transaction.
@@ -98,7 +99,7 @@ type scanner interface{ Scan(dest ...any) error }
 
 // list runs a query and scans every row.
 func list[T any](ctx context.Context, q querier, scan func(scanner) (T, error), query string, args ...any) ([]T, error) {
-	rows, err := q.queryContext(ctx, query, args...)
+	rows, err := q.queryContext(ctx, query, storable(args)...)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", firstWords(query), err)
 	}
@@ -138,11 +139,24 @@ func exec(ctx context.Context, q querier, query string, args ...any) error {
 
 // count runs a statement and returns how many rows it changed.
 func count(ctx context.Context, q querier, query string, args ...any) (int64, error) {
-	res, err := q.execContext(ctx, query, args...)
+	res, err := q.execContext(ctx, query, storable(args)...)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", firstWords(query), err)
 	}
 	return res.RowsAffected()
+}
+
+// storable replaces, in place, what PostgreSQL keeps in no text (bytes that are not UTF-8, and the
+// zero byte) by U+FFFD. Such text comes from commits and jobs; refused, it would stop a build for
+// good on one of the two databases.
+func storable(args []any) []any {
+	for i, v := range args {
+		s, ok := v.(string)
+		if ok && (!utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0) {
+			args[i] = strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+		}
+	}
+	return args
 }
 
 func scanString(s scanner) (string, error) {
