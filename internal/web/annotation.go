@@ -79,3 +79,25 @@ func askField(f pipeline.Field, problem string) Field {
 	}
 	return out
 }
+
+// bullets is a list of texts.
+func bullets(texts []string) template.HTML {
+	var b strings.Builder
+	b.WriteString("<ul>")
+	for _, t := range texts {
+		b.WriteString("<li>" + template.HTMLEscapeString(plain(t)) + "</li>")
+	}
+	b.WriteString("</ul>")
+	return template.HTML(b.String())
+}
+
+// paragraphs is each text as a paragraph; empty ones are left out.
+func paragraphs(texts ...string) template.HTML {
+	var b strings.Builder
+	for _, t := range texts {
+		if t != "" {
+			b.WriteString("<p>" + template.HTMLEscapeString(plain(t)) + "</p>")
+		}
+	}
+	return template.HTML(b.String())
+}

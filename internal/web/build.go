@@ -16,6 +16,7 @@ type BuildPage struct {
 	Job      *JobPane
 	Ask      *AskPane
 	Files    *ArtifactsPane // the build's Artifacts tab
+	Idle     *IdlePane      // instead of steps that were not made
 	Cancel   ConfirmForm
 	StepsRef string // address of the Steps tab
 	FilesRef string // address of the Artifacts tab
@@ -42,7 +43,6 @@ type BuildHead struct {
 	Jobs      []State // in step order
 	Artifacts int
 	Actions   BuildActions
-	Problem   string // why it could not be planned
 }
 
 // Title is the first line of the build's message.
@@ -187,11 +187,12 @@ func (a Attempt) Text() string {
 	return "Attempt " + strconv.Itoa(a.Number) + ", " + lower(a.State.Word())
 }
 
-// IdlePane explains a job without a log.
+// IdlePane explains a job without a log, or a build without steps.
 type IdlePane struct {
 	State State
 	Title string
 	Text  string
+	Code  string // what it is about, as it was written
 	Links []Link
 }
 

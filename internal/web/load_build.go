@@ -25,16 +25,16 @@ type buildView struct {
 	stepAt      map[string]int // index in steps by id
 	ends        []stepEnd      // of the steps
 	manual      map[string]*pipeline.ManualStep
-	edgesTo     map[string][]string // ids of the steps that a step depends on
-	tries       []store.JobLine     // all attempts in step order
-	known       map[string]int      // index in tries by id
-	jobs        []store.JobLine     // latest attempts in step order
-	specs       map[string]store.Job     // of the jobs whose labels differ from their steps'
-	roster      *engine.Roster           // nil where no job waits for an agent
-	ahead       map[string]int           // jobs before it in its queue or group's line, by id
-	groups      map[string][]string      // builds that hold a concurrency group's slots
-	people      map[string]string        // names by user id
-	agents      map[string]string        // names by id
+	edgesTo     map[string][]string  // ids of the steps that a step depends on
+	tries       []store.JobLine      // all attempts in step order
+	known       map[string]int       // index in tries by id
+	jobs        []store.JobLine      // latest attempts in step order
+	specs       map[string]store.Job // of the jobs whose labels differ from their steps'
+	roster      *engine.Roster       // nil where no job waits for an agent
+	ahead       map[string]int       // jobs before it in its queue or group's line, by id
+	groups      map[string][]string  // builds that hold a concurrency group's slots
+	people      map[string]string    // names by user id
+	agents      map[string]string    // names by id
 	artifacts   []store.Artifact
 	annotations []store.Annotation
 	labels      map[string]string   // of jobs, by id, once asked for

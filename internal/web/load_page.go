@@ -69,6 +69,9 @@ func buildPage(q *request) error {
 // loadPage makes the page of a build with a job in view, or with the files of
 // that job, or, where the address names no job, of the whole build.
 func (q *request) loadPage(b *buildView, j store.JobLine, ok, files bool) (BuildPage, error) {
+	if err := q.labelStep(b, j.ID); err != nil {
+		return BuildPage{}, err
+	}
 	f := q.frame(fmt.Sprintf("#%d %s", b.build.Number, b.pipeline.Name), "pipelines", fmt.Sprintf("build:%s@%d", b.build.ID, b.build.Version))
 	f.Body = "fit"
 	f.Scripts = append(f.Scripts, "log.js")
@@ -84,8 +87,12 @@ func (q *request) loadPage(b *buildView, j store.JobLine, ok, files bool) (Build
 	}
 	switch {
 	case files && q.r.PathValue("job") == "":
+		if err := q.loadLabels(b, func(int) bool { return true }); err != nil {
+			return page, err
+		}
 		page.Files = b.files("", true)
 	case !ok:
+		page.Idle = b.stepless()
 	case j.Kind == ci.JobManual:
 		page.Ask = b.ask(j, nil)
 		page.Title = fmt.Sprintf("#%d %s", b.build.Number, labelText(page.Ask.Label))
@@ -109,15 +116,18 @@ func (q *request) head(b *buildView, version string) BuildHead {
 		ID: b.build.ID, Version: version, State: buildLook(b.build, jobs), Message: message(b.build), Branch: b.build.Branch,
 		Commit: b.build.Commit, Author: author(b.build), Why: why(b.build), Created: Moment{At: b.build.CreatedAt.In(q.now.Location()), Now: q.now},
 		Took: Span{Start: b.build.StartedAt, End: b.build.FinishedAt, Now: q.now}, Trust: trustChip(b.build.Verdict), Jobs: jobs,
-		Artifacts: len(b.artifacts), Problem: b.build.PlanError,
+		Artifacts: len(b.artifacts),
 		Crumbs: []Crumb{{"Pipelines", b.org.Path()}, {b.pipeline.Name, b.org.Path() + "/" + b.pipeline.Slug}, {fmt.Sprintf("#%d", b.build.Number), b.path()}},
 	}
 	h.Waited, _ = waited(b.build)
 	if pr := b.build.Detail.PullRequest; pr != nil {
 		h.PR = "PR " + pr.Number
 	}
-	if b.build.State == ci.BuildCanceling {
-		h.Text = "Canceling"
+	switch b.build.State {
+	case ci.BuildCanceling:
+		h.Text = "Canceling" + ifSet(", asked by ", b.canceler(b.build.CanceledBy))
+	case ci.BuildCanceled:
+		h.Text = "Canceled" + ifSet(" by ", b.canceler(b.build.CanceledBy))
 	}
 	h.Actions = b.actions()
 	return h
@@ -151,7 +161,7 @@ func (q *request) jobPane(b *buildView, j store.JobLine, files bool, version str
 	case files:
 		pane.Files = own
 	case paneOf(j) == idlePane:
-		pane.Idle = idle(b.explained(j), pane.State, b)
+		pane.Idle, err = q.idle(b, j, pane.State)
 	default:
 		pane.Log, err = q.logPane(b, j, pane.Label)
 	}
@@ -245,45 +255,6 @@ func (b *buildView) attemptsOf(j store.JobLine) []Attempt {
 	return out
 }
 
-// idle explains a job that has not started.
-func idle(f JobFacts, s State, b *buildView) *IdlePane {
-	p := &IdlePane{State: s, Title: s.Word(), Text: sentence(f.Why())}
-	switch s {
-	case Stuck:
-		p.Title = sentence(f.Why())
-		p.Text = "The job waits until an agent with these tags connects."
-		if keys := b.served(); len(keys) > 0 {
-			p.Text += " Agents serve " + strings.Join(keys, ", ") + "."
-		}
-	case Approval:
-		p.Text = "Nothing has run. This commit needs a person's approval."
-	}
-	return p
-}
-
-// served lists the queues that have an agent.
-func (b *buildView) served() []string {
-	var keys []string
-	if b.roster == nil {
-		return nil
-	}
-	for _, c := range b.roster.Crews {
-		if key := b.roster.Queues[c.QueueID].Key; key != "" && !slices.Contains(keys, key) {
-			keys = append(keys, key)
-		}
-	}
-	slices.Sort(keys)
-	return keys
-}
-
-// sentence gives a phrase its capital letter.
-func sentence(s string) string {
-	if s == "" {
-		return ""
-	}
-	return strings.ToUpper(s[:1]) + s[1:]
-}
-
 // files are a job's artifacts, or all of the build's.
 func (b *buildView) files(jobID string, all bool) *ArtifactsPane {
 	pane := &ArtifactsPane{ByJob: all}
@@ -321,7 +292,7 @@ func (b *buildView) ask(j store.JobLine, refused map[string]string) *AskPane {
 }
 
 func (b *buildView) notes() []Annotation {
-	out := make([]Annotation, 0, len(b.annotations))
+	out := b.planNotes()
 	for _, a := range b.annotations {
 		n := annotation(a)
 		if a.JobID != "" {

@@ -360,6 +360,9 @@ func (w *watcher) render(to, name string, data any, quiet bool) error {
 // lookSteps sends the rows that changed, or the whole list when rows came or
 // went.
 func (w *watcher) lookSteps(b *buildView, quiet bool) error {
+	if err := w.labelStep(b, w.current()); err != nil {
+		return err
+	}
 	rows := b.stepRows(w.current(), "0")
 	unmark(rows)
 	ids := rowIDs(rows)
@@ -438,7 +441,7 @@ func (w *watcher) lookJob(b *buildView, quiet bool) error {
 		if err != nil || pane.State == Blocked {
 			return err
 		}
-		return w.render("jobhead", "jobhead", pane, quiet)
+		return errors.Join(w.render("jobhead", "jobhead", pane, quiet), w.render("attempts", "attempts", pane, quiet))
 	}
 	return nil
 }

@@ -1,0 +1,95 @@
+package web
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/slipway-ci/slipway/internal/engine"
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+// shows checks that a page has every one of some texts.
+func (s *site) shows(path string, texts ...string) {
+	s.t.Helper()
+	body := s.get(path, http.StatusOK)
+	for _, want := range texts {
+		if !strings.Contains(body, want) {
+			s.t.Errorf("%s lacks %q", path, want)
+		}
+	}
+}
+
+func (s *site) agent(tags ...string) store.Agent {
+	s.t.Helper()
+	a, _, err := s.RegisterAgent(s.t.Context(), engine.RegisterAgent{Token: s.token, Name: "agent-%random", Tags: tags})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.ConnectAgent(s.t.Context(), a.ID); err != nil {
+		s.t.Fatal(err)
+	}
+	return a
+}
+
+const waitingPipeline = `steps:
+- {label: one, command: a, key: one, agents: {queue: mac}}
+- {label: two, command: b, key: two, agents: {queue: mac, os: linux}}
+- {label: first, command: c, key: first, concurrency: 1, concurrency_group: lock, agents: {queue: mac}}
+- {label: docs, command: d, key: docs, if: build.branch == "docs"}
+- {label: old, command: e, key: old, skip: "moved to nightly"}
+- wait
+- {label: last, command: f, key: last}
+`
+
+// Every job of a build says what it waits for or why it was left out, in its
+// row and in its pane.
+func TestWaitingJobsNameWhatTheyWaitFor(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.signIn()
+	busy := s.agent("queue=mac", "os=macos")
+	p := s.pipeline("test", waitingPipeline)
+	b := s.build(p)
+	if !must(s.AdmitJob(t.Context(), s.job(b, "first").ID, 0))(t) {
+		t.Fatal("not admitted")
+	}
+	next := s.build(p)
+	if !must(s.AssignJob(t.Context(), s.job(b, "one").ID, busy.ID))(t) {
+		t.Fatal("not assigned")
+	}
+	s.shows("/main/test/builds/1", "no agent in queue mac matches os=linux", "waits for one and 2 more", "its condition does not hold", "moved to nightly")
+	s.shows("/main/test/builds/2", "the slot of lock is in use by #1", "queued 3rd on mac, 1 of 1 busy")
+	jobs := "/main/test/builds/2/jobs/"
+	s.shows(jobs+s.job(next, "docs").ID, `if: build.branch == &#34;docs&#34;`)
+	s.shows(jobs+s.job(next, "two").ID, "No agent in queue mac matches os=linux", "Agents serve mac.")
+	s.shows(jobs+s.job(next, "last").ID, "Waits for one and 2 more", jobs+s.job(next, "one").ID)
+	if _, err := s.CancelBuild(t.Context(), next.ID, "kit"); err != nil {
+		t.Fatal(err)
+	}
+	s.shows("/main/test/builds/2", "Canceled by kit")
+}
+
+// A build without steps says why it has none.
+func TestABuildWithoutStepsSaysWhy(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		build store.Build
+		title string
+	}{
+		{store.Build{PlanError: "line 3: no command"}, "The pipeline could not be planned"},
+		{store.Build{Verdict: store.Verdict{Decision: "hold", Reason: "It comes from a fork."}}, "Nothing has run"},
+		{store.Build{Verdict: store.Verdict{Decision: "deny"}}, "This commit may not run"},
+	} {
+		b := buildView{build: tc.build}
+		if p := b.stepless(); p.Title != tc.title {
+			t.Errorf("%+v: %+v", tc.build, p)
+		}
+	}
+	b := buildView{build: store.Build{Detail: store.BuildDetail{Warnings: []string{"<a>", "b"}, PlannedBy: "upload", PlannedFrom: "$HOME is known to a job only"}}}
+	notes := b.planNotes()
+	if len(notes) != 2 || notes[0].Summary != "2 warnings about the pipeline" || !strings.Contains(string(notes[0].Body), "&lt;a&gt;") ||
+		notes[1].Summary != "A job plans this build: $HOME is known to a job only" {
+		t.Errorf("notes %+v", notes)
+	}
+}
