@@ -40,9 +40,30 @@ type job struct {
 func (a *Server) accept(w http.ResponseWriter, r *http.Request, c caller) error {
 	accepted, err := a.Engine.AcceptJob(r.Context(), r.PathValue("id"), c.agent.ID)
 	if err != nil {
-		return err
+		return a.dropped(r, r.PathValue("id"), c.agent.ID, err)
 	}
 	return a.answerJob(w, accepted)
+}
+
+// dropped returns the refusal of a job to its agent, which an agent answers by forgetting the job
+// without finishing it (agent/job_runner.go of v3.138.1). A job that was canceled meanwhile would be
+// canceling for ever, and its agent busy: it ends here. What the request's token said of the job's
+// state is old by now.
+func (a *Server) dropped(r *http.Request, jobID, agentID string, refusal error) error {
+	refused, isRefusal := errors.AsType[*engine.Refused](refusal)
+	if !isRefusal || refused.Why != engine.Conflict {
+		return refusal
+	}
+	j, err := a.Store.Job(r.Context(), jobID)
+	if err != nil {
+		return err
+	}
+	if j.AgentID == agentID && stopping(j.State) {
+		if err := a.end(r, engine.FinishJob{JobID: jobID, ExitStatus: -1, SignalReason: "cancel"}); err != nil {
+			return err
+		}
+	}
+	return refusal
 }
 
 // retryAcquire is how soon, in seconds, an agent asks again for a job that still waits.
@@ -120,8 +141,7 @@ func (t *agentTime) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// start says that a job began. An agent that is told no drops the job and never finishes it
-// (agent/job_runner.go of v3.138.1), so a job that was canceled before ends here.
+// start says that a job began.
 func (a *Server) start(w http.ResponseWriter, r *http.Request, c caller) error {
 	var in struct {
 		StartedAt agentTime `json:"started_at"`
@@ -129,15 +149,8 @@ func (a *Server) start(w http.ResponseWriter, r *http.Request, c caller) error {
 	if err := httperr.Decode(w, r, maxBody, &in); err != nil {
 		return err
 	}
-	err := a.Engine.StartJob(r.Context(), c.job.ID, in.StartedAt.Time)
-	refused, isRefusal := errors.AsType[*engine.Refused](err)
-	if isRefusal && refused.Why == engine.Conflict && stopping(c.job.State) {
-		if err := a.end(r, engine.FinishJob{JobID: c.job.ID, ExitStatus: -1, SignalReason: "cancel"}); err != nil {
-			return err
-		}
-	}
-	if err != nil {
-		return err
+	if err := a.Engine.StartJob(r.Context(), c.job.ID, in.StartedAt.Time); err != nil {
+		return a.dropped(r, c.job.ID, c.job.AgentID, err)
 	}
 	return ok(w)
 }

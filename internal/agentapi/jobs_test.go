@@ -3,6 +3,9 @@ package agentapi_test
 import (
 	"context"
 	"io"
+	"net/http"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -99,5 +102,71 @@ func (w *world) runToEnd(t *testing.T, c *wire.Client, id string) {
 	}
 	if _, err := c.JobState(ctx, id); wire.Status(err) != 401 {
 		t.Errorf("state after the end: %v, want 401", err)
+	}
+}
+
+func TestAJobCanceledAfterALostAcceptanceEnds(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	w := newWorld(t)
+	b := w.build("steps:\n- command: true\n")
+	j, a := w.job(b), w.agent()
+	w.assign(j, a)
+	must(w.AcceptJob(ctx, j.ID, a.ID))(t) // its answer never arrives
+	must(w.CancelBuild(ctx, b.ID, "ana"))(t)
+	if p := must(a.Ping(ctx))(t); p.Job == nil || p.Job.ID != j.ID {
+		t.Fatalf("ping = %+v, want the job again", p)
+	}
+	if _, err := a.Accept(ctx, j.ID); wire.Status(err) != 422 {
+		t.Errorf("accepting it: %v, want 422", err)
+	}
+	if got := w.job(b).State; got != ci.JobCanceled {
+		t.Errorf("the job is %s, want canceled", got)
+	}
+	if got := must(w.Store.Build(ctx, b.ID))(t); got.State != ci.BuildCanceled {
+		t.Errorf("the build is %s, want canceled", got.State)
+	}
+	if p := must(a.Ping(ctx))(t); p.Action != "idle" || p.Job != nil {
+		t.Errorf("ping = %+v, want idle", p)
+	}
+}
+
+// canceledMeanwhile is the body of a request: the server reads it after it has found out who asks.
+type canceledMeanwhile struct {
+	io.Reader
+	cancel func()
+}
+
+func (c *canceledMeanwhile) Read(p []byte) (int, error) {
+	c.cancel()
+	return c.Reader.Read(p)
+}
+
+func TestAJobCanceledWhileItsStartIsUnderWayEnds(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	w := newWorld(t)
+	b := w.build("steps:\n- command: true\n")
+	j, a := w.job(b), w.agent()
+	w.assign(j, a)
+	accepted := must(a.Accept(ctx, j.ID))(t)
+	body := &canceledMeanwhile{Reader: strings.NewReader("{}"), cancel: sync.OnceFunc(func() {
+		must(w.CancelBuild(ctx, b.ID, "ana"))(t)
+	})}
+	req := must(http.NewRequestWithContext(ctx, http.MethodPut, w.url+"/v3/jobs/"+j.ID+"/start", body))(t)
+	req.Header.Set("Authorization", "Token "+accepted.Token)
+	req.Header.Set("Expect", "100-continue")
+	client := &http.Client{Transport: &http.Transport{ExpectContinueTimeout: time.Hour}}
+	defer client.CloseIdleConnections()
+	resp := must(client.Do(req))(t)
+	defer resp.Body.Close()
+	if resp.StatusCode != 422 {
+		t.Errorf("status %d, want 422", resp.StatusCode)
+	}
+	if got := w.job(b).State; got != ci.JobCanceled {
+		t.Errorf("the job is %s, want canceled", got)
+	}
+	if got := must(w.Store.Agent(ctx, a.ID))(t).JobID; got != "" {
+		t.Errorf("the agent still holds job %s", got)
 	}
 }

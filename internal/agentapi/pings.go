@@ -52,6 +52,11 @@ func (a *Server) orderFor(ctx context.Context, agent store.Agent) (order, error)
 		return order{action: run, jobID: j.ID, offer: j.Lease.Deadline}, nil
 	case ci.JobAccepted:
 		return order{action: run, jobID: j.ID, accepted: true}, nil
+	case ci.JobCanceling:
+		if j.StartedAt.IsZero() {
+			// Accepting it is refused, which ends it.
+			return order{action: run, jobID: j.ID, accepted: true}, nil
+		}
 	}
 	return order{action: busy}, nil
 }
