@@ -4,8 +4,10 @@ import (
 	"context"
 	"time"
 
+	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/live"
 	"github.com/slipway-ci/slipway/internal/loop"
+	"github.com/slipway-ci/slipway/internal/store"
 	"github.com/slipway-ci/slipway/internal/worker"
 )
 
@@ -22,11 +24,16 @@ func (a *App) duties() []duty {
 	e := a.Engine
 	assign := &worker.Assign{Engine: e, Log: a.Log}
 	plan := &worker.Plan{Engine: e, Repos: a.mirrors()}
+	hooks := &worker.Webhooks{Engine: e, Client: worker.WebhookClient(a.LocalRepositories), BaseURL: a.URL}
+	relay := &worker.Relay{Engine: e, Log: a.Log, Deliver: map[string]func(context.Context, store.Effect) error{
+		engine.EffectBuildChanged: hooks.Deliver,
+	}}
 	return []duty{
 		{"assign", time.Second, live.Assign, assign.Pass},
 		{"plan", 2 * time.Second, live.Plan, plan.Pass},
 		{"admit", 2 * time.Second, live.Admit, worker.Admit(e)},
 		{"triggers", 2 * time.Second, live.Child, worker.Triggers(e)},
+		{"relay", 5 * time.Second, live.Relay, relay.Pass},
 		{"expire offers", 2 * time.Second, "", worker.ExpireOffers(e)},
 		{"time out", time.Second, "", worker.TimeOut(e)},
 		{"lose agents", 10 * time.Second, "", worker.LoseAgents(e, a.started)},
