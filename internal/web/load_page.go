@@ -117,7 +117,7 @@ func (q *request) head(b *buildView, version string) BuildHead {
 		Commit: b.build.Commit, Author: author(b.build), Why: why(b.build), Created: Moment{At: b.build.CreatedAt.In(q.now.Location()), Now: q.now},
 		Took: Span{Start: b.build.StartedAt, End: b.build.FinishedAt, Now: q.now}, Trust: trustChip(b.build.Verdict), Jobs: jobs,
 		Artifacts: len(b.artifacts),
-		Crumbs: []Crumb{{"Pipelines", b.org.Path()}, {b.pipeline.Name, b.org.Path() + "/" + b.pipeline.Slug}, {fmt.Sprintf("#%d", b.build.Number), b.path()}},
+		Crumbs:    []Crumb{{"Pipelines", b.org.Path()}, {b.pipeline.Name, b.org.Path() + "/" + b.pipeline.Slug}, {fmt.Sprintf("#%d", b.build.Number), b.path()}},
 	}
 	h.Waited, _ = waited(b.build)
 	if pr := b.build.Detail.PullRequest; pr != nil {

@@ -249,6 +249,15 @@ func TestFormsOfOtherSitesAreRefused(t *testing.T) {
 	r.Header.Set("Sec-Fetch-Site", "cross-site")
 	r.Header.Set("Origin", "https://evil.test")
 	s.read(must(s.client.Do(r))(t), http.StatusForbidden)
+	for _, rt := range (&server{}).routes() {
+		method, path, _ := strings.Cut(rt.pattern, " ")
+		if method != http.MethodPost {
+			continue
+		}
+		r := must(http.NewRequest(method, s.url+path, nil))(t)
+		r.Header.Set("Sec-Fetch-Site", "cross-site")
+		s.read(must(s.client.Do(r))(t), http.StatusForbidden)
+	}
 	if got := must(s.Store.Build(t.Context(), b.ID))(t); got.State == "canceled" || got.State == "canceling" {
 		t.Error("the build was canceled")
 	}

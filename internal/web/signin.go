@@ -3,7 +3,9 @@ package web
 import (
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/slipway-ci/slipway/internal/auth"
 	"github.com/slipway-ci/slipway/internal/engine"
@@ -40,10 +42,18 @@ func (q *request) signIn(status int, page SignInPage) error {
 // password.
 func signIn(q *request) error {
 	q.r.Body = http.MaxBytesReader(q.w, q.r.Body, maxForm)
+	from := guess{"from " + network(q.r.RemoteAddr), addressTries}
 	if code := q.r.PostFormValue("code"); code != "" {
-		return q.useLink(code)
+		if wait := q.brake.take(q.now, from); wait > 0 {
+			return q.tooMany(SignInPage{Code: code}, wait)
+		}
+		return q.useLink(code, from)
 	}
 	email := strings.TrimSpace(q.r.PostFormValue("email"))
+	guesses := []guess{from, {"for " + clip(strings.ToLower(email), 200), accountTries}}
+	if wait := q.brake.take(q.now, guesses...); wait > 0 {
+		return q.tooMany(SignInPage{Email: email}, wait)
+	}
 	u, err := q.checkPassword(q.ctx, email, q.r.PostFormValue("password"))
 	if errors.Is(err, errNoMatch) {
 		return q.signIn(http.StatusUnprocessableEntity, SignInPage{Next: next(q.r), Email: email, Problem: "This email and password do not belong together."})
@@ -51,15 +61,37 @@ func signIn(q *request) error {
 	if err != nil {
 		return err
 	}
+	q.brake.giveBack(guesses...)
 	token, err := q.Engine.SignIn(q.ctx, u.ID)
 	if err != nil {
 		return err
 	}
-	q.setSession(token)
+	if err := q.begin(token); err != nil {
+		return err
+	}
 	return q.seeOther(orElse(next(q.r), "/"))
 }
 
-func (q *request) useLink(code string) error {
+// tooMany answers who has guessed too often, alike for accounts that exist and
+// that do not.
+func (q *request) tooMany(page SignInPage, wait time.Duration) error {
+	q.w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())+1))
+	page.Next, page.Problem = next(q.r), "Too many attempts. Try again in "+duration(wait.Round(time.Second)+time.Second)+"."
+	return q.signIn(http.StatusTooManyRequests, page)
+}
+
+// begin gives the browser a session of its own and ends the one it had.
+func (q *request) begin(token string) error {
+	if c, err := q.r.Cookie(auth.SessionCookie); err == nil {
+		if err := q.Engine.SignOut(q.ctx, c.Value); err != nil {
+			return err
+		}
+	}
+	q.setSession(token)
+	return nil
+}
+
+func (q *request) useLink(code string, from guess) error {
 	token, err := q.Engine.UseSignInLink(q.ctx, code)
 	if no, ok := errors.AsType[*engine.Refused](err); ok {
 		return q.signIn(http.StatusUnprocessableEntity, SignInPage{Next: next(q.r), Problem: no.Message})
@@ -67,7 +99,10 @@ func (q *request) useLink(code string) error {
 	if err != nil {
 		return err
 	}
-	q.setSession(token)
+	q.brake.giveBack(from)
+	if err := q.begin(token); err != nil {
+		return err
+	}
 	session, err := q.Store.Session(q.ctx, secret.HashToken(token))
 	if err != nil {
 		return err

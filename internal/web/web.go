@@ -58,6 +58,7 @@ type server struct {
 	Deps
 	pages   *Pages
 	hashing chan struct{} // a token for each password that is being hashed
+	brake   brake         // of guesses at the door
 }
 
 // request is one request with what the routes have in common.
