@@ -32,24 +32,31 @@ func document(steps ...any) string {
 	return string(raw)
 }
 
+// TestFinishingAJobCostsTheSameInABuildOfAnySize finishes jobs of a build whose first half are steps
+// of one job and whose second half is one parallel step.
 func TestFinishingAJobCostsTheSameInABuildOfAnySize(t *testing.T) {
 	t.Parallel()
-	for name, shape := range map[string]func(int) string{"parallel": parallel, "side by side": sideBySide} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var n atomic.Int64
-			w := newWorld(t, store.Options{
-				Path: filepath.Join(t.TempDir(), "slipway.db"), Trace: func(string) { n.Add(1) },
-			})
-			small, large := w.build(t, shape(20)), w.build(t, shape(10_001))
-			few, many := w.finishing(t, &n, small, 10), w.finishing(t, &n, large, 10_000)
-			if few != many {
-				t.Errorf("finishing job 10 runs %d statements, finishing job 10,000 runs %d", few, many)
-			}
-			t.Logf("%d statements", many)
-			w.check(t, small)
-		})
+	var n atomic.Int64
+	w := newWorld(t, store.Options{
+		Path: filepath.Join(t.TempDir(), "slipway.db"), Trace: func(string) { n.Add(1) },
+	})
+	const few, many = 20, 10_000
+	small, large := w.build(t, halves(few)), w.build(t, halves(many))
+	for name, place := range map[string][2]int{"step": {few / 2, many / 2}, "parallel": {few, many}} {
+		a, b := w.finishing(t, &n, small, place[0]), w.finishing(t, &n, large, place[1])
+		if a != b {
+			t.Errorf("%s: finishing job %d runs %d statements, finishing job %d runs %d", name, place[0], a, place[1], b)
+		}
 	}
+	w.check(t, small)
+}
+
+func halves(n int) string {
+	steps := make([]any, n/2)
+	for i := range steps {
+		steps[i] = map[string]any{"command": "x"}
+	}
+	return document(append(steps, map[string]any{"command": "x", "parallelism": n / 2}, "wait", map[string]any{"command": "last"})...)
 }
 
 // finishing counts the statements that finishing a build's job at a place runs.
