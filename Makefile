@@ -24,6 +24,11 @@ test: ## Install what the tests need and run all of them; STAGES="unit e2e" runs
 lint: ## Check format, vet, staticcheck and the repository's rules
 	go run ./test/run format vet staticcheck rules
 
+.PHONY: chaos
+chaos: ## Kill the server and agents under load for FOR=10m, then look for what is lost
+	sh test/setup.sh
+	go test ./test/e2e -race -v -count=1 -timeout 0 -run '^TestNothingIsLostUnderKills$$' -chaos $(or $(FOR),10m)
+
 .PHONY: bench
 bench: ## Measure this machine against the bars of docs/performance.md
 	CGO_ENABLED=0 go build -C test/officialagent -trimpath -ldflags '-s -w' -o $(CURDIR)/bin/buildkite-agent github.com/buildkite/agent/v3

@@ -31,6 +31,9 @@
 // An assertion is a path into the answer with = and a value or ~ and a regular
 // expression: state=passed, jobs.len=2, jobs[step_key=test].exit_status=0.
 //
+// TestNothingIsLostUnderKills is no script: it kills the server and agents at
+// random while builds run.
+//
 // The programs wait-for FILE and hold FILE are on the PATH of scripts and jobs.
 // The first waits until FILE exists, the second makes FILE and waits until it is
 // gone; both end when the script's folder does.

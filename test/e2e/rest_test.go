@@ -256,33 +256,36 @@ func status(err error) int {
 
 // rest calls the REST API below the organization and decodes the answer.
 func (w *world) rest(method, path string, body, answer any) error {
+	got, err := w.tokens.call(method, path, body)
+	if err != nil || answer == nil || len(got) == 0 {
+		return err
+	}
+	return json.Unmarshal(got, answer)
+}
+
+// call is rest with the answer as it is.
+func (t tokens) call(method, path string, body any) ([]byte, error) {
 	text, err := json.Marshal(body)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	req, err := http.NewRequest(method, w.tokens.URL+"/v2/organizations/main/"+path, bytes.NewReader(text))
+	req, err := http.NewRequest(method, t.URL+"/v2/organizations/main/"+path, bytes.NewReader(text))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	req.Header.Set("Authorization", "Bearer "+w.tokens.APIToken)
+	req.Header.Set("Authorization", "Bearer "+t.APIToken)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	got, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode >= 300 {
+	if err == nil && resp.StatusCode >= 300 {
 		refused := &refusal{method: method, path: path, status: resp.StatusCode}
 		if json.Unmarshal(got, &refused.body) != nil {
 			refused.body = string(got)
 		}
-		return refused
+		err = refused
 	}
-	if answer == nil || len(got) == 0 {
-		return nil
-	}
-	return json.Unmarshal(got, answer)
+	return got, err
 }

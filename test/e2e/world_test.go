@@ -149,9 +149,9 @@ func (w *world) serverCommand(ts *testscript.TestScript, args []string) error {
 	case "start":
 		w.flags = append(w.flags, rest...)
 		w.listen = "127.0.0.1:0"
-		return w.startServer(ts)
+		return w.scriptServer(ts)
 	case "restart":
-		return w.startServer(ts)
+		return w.scriptServer(ts)
 	case "stop":
 		return w.server.stop()
 	case "kill9":
@@ -160,7 +160,18 @@ func (w *world) serverCommand(ts *testscript.TestScript, args []string) error {
 	return errors.New("usage: server start|restart|stop|kill9")
 }
 
-func (w *world) startServer(ts *testscript.TestScript) error {
+// scriptServer starts the server and tells the script about it.
+func (w *world) scriptServer(ts *testscript.TestScript) error {
+	err := w.startServer()
+	ts.Setenv("URL", w.tokens.URL)
+	ts.Setenv("ADDRESS", w.listen)
+	ts.Setenv("API_TOKEN", w.tokens.APIToken)
+	ts.Setenv("AGENT_TOKEN", w.tokens.AgentToken)
+	return err
+}
+
+// startServer starts the server, at the same address if it ran before.
+func (w *world) startServer() error {
 	data := filepath.Join(w.dir, ".data")
 	args := []string{filepath.Join(bin, "slipway"), "server", "--listen", w.listen, "--data", data}
 	if w.database != "" {
@@ -179,10 +190,6 @@ func (w *world) startServer(ts *testscript.TestScript) error {
 		return w.ready(filepath.Join(data, "bootstrap.json")), nil
 	})
 	w.listen = strings.TrimPrefix(w.tokens.URL, "http://")
-	ts.Setenv("URL", w.tokens.URL)
-	ts.Setenv("ADDRESS", w.listen)
-	ts.Setenv("API_TOKEN", w.tokens.APIToken)
-	ts.Setenv("AGENT_TOKEN", w.tokens.AgentToken)
 	return err
 }
 
