@@ -21,13 +21,14 @@ type Plan struct {
 // fetches is how many repositories are read at once.
 const fetches = 4
 
-// Pass plans the builds that wait, oldest first.
+// Pass plans the builds that wait, oldest first. One that cannot be planned does not keep the
+// others waiting.
 func (p *Plan) Pass(ctx context.Context) (bool, error) {
 	builds, err := p.Engine.Store.CreatingBuilds(ctx, batch)
 	if err != nil {
 		return false, err
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	var g errgroup.Group
 	g.SetLimit(fetches)
 	for _, b := range builds {
 		g.Go(func() error { return p.plan(ctx, b) })

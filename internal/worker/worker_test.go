@@ -12,6 +12,7 @@ import (
 
 	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/engine"
+	"github.com/slipway-ci/slipway/internal/gitrepo"
 	"github.com/slipway-ci/slipway/internal/live"
 	"github.com/slipway-ci/slipway/internal/secret"
 	"github.com/slipway-ci/slipway/internal/store"
@@ -64,7 +65,7 @@ func (w *world) ctx() context.Context { return w.t.Context() }
 func (w *world) build(slug, configuration string) store.Build {
 	w.t.Helper()
 	pl, err := w.CreatePipeline(w.ctx(), engine.CreatePipeline{
-		OrganizationID: w.org.ID, Name: slug, Repository: "https://example.test/r.git", Configuration: configuration,
+		OrganizationID: w.org.ID, Name: slug, Repository: "/r.git", Configuration: configuration,
 	})
 	w.must(err)
 	b, err := w.CreateBuild(w.ctx(), engine.CreateBuild{PipelineID: pl.ID, Source: trust.SourceAPI})
@@ -269,5 +270,26 @@ func TestConcurrencyGroupAdmitsInItsOrder(t *testing.T) {
 		}
 		w.assign()
 		w.finish(a)
+	}
+}
+
+func TestABuildThatCannotBePlannedKeepsNoOtherWaiting(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	broken := w.build("p0", "")
+	broken.Verdict.Commit = "another"
+	w.must(w.Store.Update(w.ctx(), func(tx *store.Tx) error { return tx.UpdateBuild(w.ctx(), broken) }))
+	for n := range 20 {
+		w.clock.Add(1)
+		w.build(fmt.Sprintf("p%d", n+1), "")
+	}
+	pass := &worker.Plan{Engine: w.Engine, Repos: gitrepo.New(t.TempDir(), false)}
+	if _, err := pass.Pass(w.ctx()); err == nil {
+		t.Error("a verdict about another commit was taken")
+	}
+	left, err := w.Store.CreatingBuilds(w.ctx(), 100)
+	w.must(err)
+	if len(left) != 1 || left[0].ID != broken.ID {
+		t.Errorf("%d builds were not planned, want the broken one alone", len(left))
 	}
 }
