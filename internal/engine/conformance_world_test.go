@@ -191,14 +191,14 @@ func (w *world) settle(t testing.TB) {
 	}
 }
 
-// admit lets jobs go that their concurrency groups have room for, group by group in the order of
-// their lines, each with the number of jobs before it that still wait.
-func (w *world) admit(t testing.TB) {
+// admit lets the jobs of a concurrency group go that it has room for, in the order of its line, each
+// with the number of jobs before it that still wait.
+func (w *world) admit(t testing.TB, group string) {
 	t.Helper()
-	ahead := map[string]int{}
-	for _, j := range must(w.Store.LimitedJobs(t.Context(), 100))(t) {
-		if !must(w.AdmitJob(t.Context(), j.ID, ahead[j.ConcurrencyGroup]))(t) {
-			ahead[j.ConcurrencyGroup]++
+	ahead := 0
+	for _, id := range must(w.Store.GroupLine(t.Context(), group, 100))(t) {
+		if !must(w.AdmitJob(t.Context(), id, ahead))(t) {
+			ahead++
 		}
 	}
 }

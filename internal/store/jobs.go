@@ -82,7 +82,7 @@ const (
 	sqlTimedOutJobs = `SELECT ` + jobColumns + ` FROM jobs WHERE state = 'running' AND timeout_at > 0 AND timeout_at <= $1
 		ORDER BY timeout_at LIMIT $2`
 	sqlLimitedJobs = `SELECT ` + jobColumns + ` FROM jobs WHERE concurrency_group <> '' AND finished_at = 0 AND state = 'limited'
-		ORDER BY concurrency_group, scheduled_at, position, number LIMIT $1`
+		AND concurrency_group > $1 ORDER BY concurrency_group, scheduled_at, position, number LIMIT $2`
 	sqlGroupHolders = `SELECT COUNT(*) FROM jobs WHERE concurrency_group = $1 AND concurrency_group <> '' AND finished_at = 0 AND state IN
 		('scheduled', 'reserved', 'assigned', 'accepted', 'running', 'canceling', 'timing_out')`
 	sqlReadyTriggers = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND state IN ('scheduled', 'running') AND state = 'scheduled'
@@ -200,9 +200,9 @@ func (r Reader) TimedOutJobs(ctx context.Context, now time.Time, limit int) ([]J
 }
 
 // LimitedJobs returns up to limit jobs that wait for their concurrency group, group by group in
-// the order of the group's queue.
-func (r Reader) LimitedJobs(ctx context.Context, limit int) ([]Job, error) {
-	return list(ctx, r.q, scanJob, sqlLimitedJobs, limit)
+// the order of the group's queue, from the group behind the given one on ("" for the first).
+func (r Reader) LimitedJobs(ctx context.Context, afterGroup string, limit int) ([]Job, error) {
+	return list(ctx, r.q, scanJob, sqlLimitedJobs, afterGroup, limit)
 }
 
 // GroupHolders returns how many jobs hold a slot of a concurrency group.

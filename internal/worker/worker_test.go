@@ -273,6 +273,25 @@ func TestConcurrencyGroupAdmitsInItsOrder(t *testing.T) {
 	}
 }
 
+func TestAFullConcurrencyGroupKeepsNoOtherWaiting(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.build("full", "steps:\n- {command: x, parallelism: 201, concurrency: 1, concurrency_group: a}\n")
+	var others []store.Build
+	for _, group := range []string{"b", "c"} {
+		others = append(others, w.build(group, "steps:\n- {command: x, concurrency: 1, concurrency_group: "+group+"}\n"))
+	}
+	_, err := worker.Admit(w.Engine)(w.ctx())
+	w.must(err)
+	for _, b := range others {
+		jobs, err := w.Store.Jobs(w.ctx(), b.ID)
+		w.must(err)
+		if jobs[0].State != ci.JobScheduled {
+			t.Errorf("the job of group %s is %s, want scheduled", jobs[0].ConcurrencyGroup, jobs[0].State)
+		}
+	}
+}
+
 func TestABuildThatCannotBePlannedKeepsNoOtherWaiting(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
