@@ -21,7 +21,7 @@ func (e *Engine) CancelBuild(ctx context.Context, buildID string, by ci.Canceler
 			return nil
 		}
 		p.build.CanceledBy = by
-		if err := p.cancelOpenJobs(by); err != nil {
+		if err := p.cancelOpenJobs(by, everyJob); err != nil {
 			return err
 		}
 		if err := p.settle(); err != nil {
@@ -36,13 +36,20 @@ func (e *Engine) CancelBuild(ctx context.Context, buildID string, by ci.Canceler
 	return e.Store.Build(ctx, buildID)
 }
 
-func (p *progress) cancelOpenJobs(by ci.Canceler) error {
+func everyJob(store.Job) (bool, error) { return true, nil }
+
+// cancelOpenJobs ends the open jobs that are meant.
+func (p *progress) cancelOpenJobs(by ci.Canceler, meant func(store.Job) (bool, error)) error {
 	jobs, err := p.tx.OpenJobs(p.ctx, p.build.ID)
 	if err != nil {
 		return err
 	}
 	for _, j := range jobs {
-		if j.State.Terminal() {
+		wanted, err := meant(j)
+		if err != nil {
+			return err
+		}
+		if !wanted || j.State.Terminal() {
 			continue
 		}
 		if _, err := p.cancelJob(j, by); err != nil {
@@ -67,26 +74,18 @@ func (e *Engine) CancelJob(ctx context.Context, jobID string, by ci.Canceler) (s
 	return job, err
 }
 
-// CancelStep ends every open job of a step, given by id or by key, of the build of a job.
+// CancelStep ends every open job of a step, given by id or by key; those of its members if it is a
+// group.
 func (e *Engine) CancelStep(ctx context.Context, buildID, step string, by ci.Canceler) error {
 	return e.onBuild(ctx, buildID, func(p *progress) error {
 		s, err := p.findStep(step)
 		if err != nil {
 			return err
 		}
-		jobs, err := p.tx.JobsOfStep(ctx, s.ID)
-		if err != nil {
-			return err
-		}
-		for _, j := range jobs {
-			if j.State.Terminal() {
-				continue
-			}
-			if _, err := p.cancelJob(j, by); err != nil {
-				return err
-			}
-		}
-		return nil
+		return p.cancelOpenJobs(by, func(j store.Job) (bool, error) {
+			of, err := p.step(j.StepID)
+			return j.StepID == s.ID || err == nil && of.GroupID == s.ID, err
+		})
 	})
 }
 

@@ -424,3 +424,17 @@ func TestConfigurationWarnsOfVariablesThatOnlyAJobKnows(t *testing.T) {
 		}
 	})
 }
+
+func TestCancelingAGroupCancelsItsMembers(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		b := w.build(t, "steps:\n- {command: a, key: a}\n- group: G\n  key: g\n  steps:\n  - {command: x, key: x}\n  - {command: y, key: y}\n")
+		w.run(t, w.job(t, b, "x"), 0)
+		if err := w.CancelStep(t.Context(), b.ID, "g", "ana"); err != nil {
+			t.Fatal(err)
+		}
+		w.wantJob(t, b, "x", ci.JobFinished)
+		w.wantJob(t, b, "y", ci.JobCanceled)
+		w.wantJob(t, b, "a", ci.JobScheduled)
+		w.check(t, b)
+	})
+}

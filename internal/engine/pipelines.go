@@ -125,7 +125,7 @@ func checkPipeline(pl store.Pipeline) error {
 func (e *Engine) UpdatePipeline(ctx context.Context, id string, change func(store.Pipeline) store.Pipeline) (store.Pipeline, error) {
 	var out store.Pipeline
 	err := e.Store.Update(ctx, func(tx *store.Tx) error {
-		pl, err := tx.PipelineByID(ctx, id)
+		pl, err := tx.LockPipeline(ctx, id)
 		if err != nil {
 			return missing(err, "No pipeline found")
 		}

@@ -57,6 +57,11 @@ func (r Reader) Pipelines(ctx context.Context, organizationID, afterSlug string,
 	return list(ctx, r.q, scanPipeline, sqlPipelines, organizationID, afterSlug, limit)
 }
 
+// LockPipeline returns a pipeline and keeps others from changing it until the transaction ends.
+func (tx *Tx) LockPipeline(ctx context.Context, id string) (Pipeline, error) {
+	return one(ctx, tx.q, scanPipeline, sqlPipelineByID+tx.forUpdate, id)
+}
+
 // InsertPipeline adds a pipeline.
 func (tx *Tx) InsertPipeline(ctx context.Context, p Pipeline) error {
 	return exec(ctx, tx.q, sqlInsertPipeline, p.ID, p.OrganizationID, p.ClusterID, p.Slug, p.Name, p.Description,
