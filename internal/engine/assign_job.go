@@ -1,8 +1,10 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/live"
@@ -14,24 +16,73 @@ import (
 func (e *Engine) AssignJob(ctx context.Context, jobID, agentID string) (bool, error) {
 	assigned := false
 	err := e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
-		assigned = false
-		a, err := p.tx.LockAgent(ctx, agentID)
-		if err != nil {
-			return err
-		}
-		if j.State != ci.JobScheduled || j.Kind != ci.JobScript || !a.TakesJobs() || a.IgnoreInDispatches || a.JobID != "" {
-			return nil
-		}
-		if err := requireAllow(p.build); err != nil {
-			return err
-		}
-		assigned = true
-		return p.offer(j, a)
+		var err error
+		assigned, err = p.assign(j, agentID)
+		return err
 	})
 	if errors.Is(err, store.ErrConflict) {
 		return false, nil // the agent's other job came first
 	}
 	return assigned, err
+}
+
+// Offer pairs a job with the agent that it is to be offered to.
+type Offer struct{ JobID, AgentID string }
+
+// AssignJobs does what AssignJob does with several jobs of one build, in one transaction as long as no agent was given another job
+// meanwhile. It returns the offers that were made.
+func (e *Engine) AssignJobs(ctx context.Context, buildID string, offers []Offer) ([]Offer, error) {
+	offers = slices.SortedFunc(slices.Values(offers), func(a, b Offer) int { return cmp.Compare(a.AgentID, b.AgentID) })
+	var made []Offer
+	err := e.onBuild(ctx, buildID, func(p *progress) error {
+		made = nil
+		for _, o := range offers {
+			j, err := p.tx.Job(ctx, o.JobID)
+			if err != nil {
+				return err
+			}
+			assigned, err := p.assign(j, o.AgentID)
+			if err != nil {
+				return err
+			}
+			if assigned {
+				made = append(made, o)
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, store.ErrConflict) {
+		return e.assignEach(ctx, offers)
+	}
+	return made, err
+}
+
+func (e *Engine) assignEach(ctx context.Context, offers []Offer) (made []Offer, err error) {
+	for _, o := range offers {
+		assigned, err := e.AssignJob(ctx, o.JobID, o.AgentID)
+		if err != nil {
+			return made, err
+		}
+		if assigned {
+			made = append(made, o)
+		}
+	}
+	return made, nil
+}
+
+// assign offers a job to an agent if both are free.
+func (p *progress) assign(j store.Job, agentID string) (bool, error) {
+	a, err := p.tx.LockAgent(p.ctx, agentID)
+	if err != nil {
+		return false, err
+	}
+	if j.State != ci.JobScheduled || j.Kind != ci.JobScript || !a.TakesJobs() || a.IgnoreInDispatches || a.JobID != "" {
+		return false, nil
+	}
+	if err := requireAllow(p.build); err != nil {
+		return false, err
+	}
+	return true, p.offer(j, a)
 }
 
 func (p *progress) offer(j store.Job, a store.Agent) error {

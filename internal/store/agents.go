@@ -61,7 +61,8 @@ const (
 	sqlNameTaken  = `SELECT COUNT(*) FROM agents WHERE cluster_id = $1 AND name = $2 AND ` + liveAgents
 	sqlIdleAgents = `SELECT id, queue_id, tags, priority, last_pipeline_id, last_repository, last_success_at FROM agents
 		WHERE queue_id = $1 AND ` + idleAgents + ` ORDER BY last_success_at DESC LIMIT $2`
-	sqlIdleQueues  = `SELECT DISTINCT queue_id FROM agents WHERE ` + idleAgents
+	sqlIdleQueues = `SELECT id FROM queues WHERE EXISTS (SELECT 1 FROM agents WHERE queue_id = queues.id AND ` + idleAgents + `)
+		AND EXISTS (SELECT 1 FROM jobs WHERE queue_id = queues.id AND state = 'scheduled' AND kind = 'script')`
 	sqlQuietAgents = `SELECT ` + agentColumns + ` FROM agents WHERE ` + liveAgents + ` AND last_seen_at < $1
 		ORDER BY last_seen_at LIMIT $2`
 	sqlRestedAgents = `SELECT ` + agentColumns + ` FROM agents WHERE paused AND pause_until > 0 AND pause_until <= $1
@@ -137,7 +138,7 @@ func (r Reader) IdleAgents(ctx context.Context, queueID string, limit int) ([]Id
 	return list(ctx, r.q, scanIdleAgent, sqlIdleAgents, queueID, limit)
 }
 
-// IdleQueues returns the queues that have an idle agent.
+// IdleQueues returns the queues that have an idle agent and a job that waits for one. It looks at one of each, however many there are.
 func (r Reader) IdleQueues(ctx context.Context) ([]string, error) {
 	return list(ctx, r.q, scanString, sqlIdleQueues)
 }

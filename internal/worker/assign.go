@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -28,7 +29,8 @@ const (
 	pageJobs    = 200    // jobs looked at together
 	sampleSlack = 16     // idle agents looked at beyond one a job
 	allAgents   = 20_000 // when the sample did not have the tags
-	parallel    = 16     // assignments under way at once: they share commits
+	together    = 16     // assignments of one build in a transaction: it keeps others waiting for about 2 ms
+	parallel    = 16     // transactions under way at once: they share commits
 )
 
 // Pass gives every queue that has an idle agent what it can run.
@@ -79,7 +81,7 @@ func (a *Assign) page(ctx context.Context, q store.Queue, jobs []store.WaitingJo
 			return false, err
 		}
 		matched := dispatch.Match(s)
-		if err := a.assign(ctx, matched); err != nil {
+		if err := a.assign(ctx, jobs, matched); err != nil {
 			return false, err
 		}
 		whole := len(agents) < limit || limit >= allAgents
@@ -104,19 +106,33 @@ func unmatched(jobs []store.WaitingJob, matched []dispatch.Assignment) []store.W
 	return left
 }
 
-func (a *Assign) assign(ctx context.Context, matched []dispatch.Assignment) error {
+func (a *Assign) assign(ctx context.Context, jobs []store.WaitingJob, matched []dispatch.Assignment) error {
+	builds := make(map[string]string, len(jobs)) // of jobs
+	for _, j := range jobs {
+		builds[j.ID] = j.BuildID
+	}
+	byBuild := map[string][]engine.Offer{}
+	for _, m := range matched {
+		b := builds[m.JobID]
+		byBuild[b] = append(byBuild[b], engine.Offer{JobID: m.JobID, AgentID: m.AgentID})
+		a.Log.DebugContext(ctx, "matched", "job", m.JobID, "agent", m.AgentID, "reason", string(m.Reason))
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
-	for _, m := range matched {
-		g.Go(func() error {
-			ok, err := a.Engine.AssignJob(ctx, m.JobID, m.AgentID)
-			if err == nil && ok {
-				a.Log.DebugContext(ctx, "assigned", "job", m.JobID, "agent", m.AgentID, "reason", string(m.Reason))
-			}
-			return err
-		})
+	for build, offers := range byBuild {
+		for some := range slices.Chunk(offers, together) {
+			g.Go(func() error { return a.offer(ctx, build, some) })
+		}
 	}
 	return g.Wait()
+}
+
+func (a *Assign) offer(ctx context.Context, buildID string, offers []engine.Offer) error {
+	made, err := a.Engine.AssignJobs(ctx, buildID, offers)
+	if err == nil && len(made) > 0 {
+		a.Log.DebugContext(ctx, "assigned", "build", buildID, "offers", made)
+	}
+	return err
 }
 
 // snapshot gathers what dispatch decides by.
