@@ -156,17 +156,7 @@ func throughput(ctx context.Context, b *bench) ([]row, error) {
 		return nil, err
 	}
 	begin := time.Now()
-	group, groupCtx := errgroup.WithContext(f.ctx)
-	for range builds {
-		group.Go(func() error {
-			number, err := s.trigger(groupCtx, "throughput")
-			if err != nil {
-				return err
-			}
-			return s.finished(groupCtx, "throughput", number, 100*time.Millisecond)
-		})
-	}
-	if err := group.Wait(); err != nil {
+	if err := s.sideBySide(f.ctx, "throughput", builds); err != nil {
 		return nil, errors.Join(err, f.stop())
 	}
 	rate := builds * jobs / time.Since(begin).Seconds()
@@ -178,6 +168,27 @@ func throughput(ctx context.Context, b *bench) ([]row, error) {
 		{"complete jobs a second, 64 simulated agents", rate, 500, "jobs/s"},
 		{"  server's processor time a job", ms(after-before) / (builds * jobs), 0, "ms"},
 	}, f.stop()
+}
+
+// sideBySide creates builds of a pipeline at once and waits until all have passed.
+func (s *server) sideBySide(ctx context.Context, slug string, builds int) error {
+	numbers := make([]int, builds)
+	group, groupCtx := errgroup.WithContext(ctx)
+	for i := range numbers {
+		group.Go(func() (err error) {
+			numbers[i], err = s.trigger(groupCtx, slug)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for _, n := range numbers {
+		if err := s.finished(ctx, slug, n, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // dispatch is the time from runnable to accepted while many agents stream.
