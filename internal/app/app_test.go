@@ -3,6 +3,7 @@ package app_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/slipway-ci/slipway/internal/app"
+	"github.com/slipway-ci/slipway/internal/secret"
 )
 
 func config(t *testing.T, dir string) app.Config {
@@ -140,5 +142,32 @@ func TestMetricsCountAgentsAndJobs(t *testing.T) {
 	status, body := get(t, a.URL+"/metrics")
 	if status != http.StatusOK || !strings.Contains(body, "slipway_agents 0") || !strings.Contains(body, "slipway_jobs_scheduled 0") {
 		t.Errorf("%d %s", status, body)
+	}
+}
+
+func TestAStartThatBreaksOffLosesNoToken(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	inTheWay := filepath.Join(dir, "bootstrap.json.new")
+	if err := os.Mkdir(inTheWay, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c := config(t, dir)
+	if a, err := app.Start(t.Context(), c); err == nil {
+		t.Fatal(errors.Join(errors.New("the server started without its bootstrap file"), a.Close()))
+	}
+	if err := os.Remove(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	a, err := app.Start(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	if _, err := a.Store.APIToken(t.Context(), secret.HashToken(a.Bootstrap.APIToken)); err != nil {
+		t.Errorf("API token: %v", err)
+	}
+	if _, err := a.Store.AgentToken(t.Context(), secret.HashToken(a.Bootstrap.AgentToken)); err != nil {
+		t.Errorf("agent token: %v", err)
 	}
 }

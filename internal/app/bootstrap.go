@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/engine"
+	"github.com/slipway-ci/slipway/internal/store"
 )
 
 // BootstrapFile is DIR/bootstrap.json: how to reach a server that was just started. The tokens are
@@ -28,23 +29,38 @@ const linkTerm = 24 * time.Hour
 // bootstrap sets an empty database up and writes the bootstrap file.
 func (a *App) bootstrap(ctx context.Context) error {
 	path := filepath.Join(a.Data, "bootstrap.json")
-	made, err := a.Engine.Bootstrap(ctx, engine.Bootstrap{
-		Organization: a.Organization, APIToken: a.Config.APIToken, AgentToken: a.Config.AgentToken,
-	})
+	_, err := a.Store.FirstUser(ctx)
 	switch {
+	case errors.Is(err, store.ErrNotFound):
+		err = a.firstStart(ctx, path)
 	case err == nil:
-		a.Bootstrap.APIToken, a.Bootstrap.AgentToken = made.APIToken, made.AgentToken
-	case errors.Is(err, engine.ErrBootstrapped):
-		if err := a.readBootstrap(path); err != nil {
-			return err
-		}
-	default:
+		err = a.readBootstrap(path)
+	}
+	if err != nil {
 		return err
 	}
 	a.Bootstrap.URL = a.URL
 	if a.Bootstrap.SignInURL, err = a.signInURL(ctx); err != nil {
 		return err
 	}
+	return a.writeBootstrap(path)
+}
+
+// firstStart makes the first tokens. They are in the file before the database, which knows only
+// their hashes, has them: a start that ends in between is a first start again.
+func (a *App) firstStart(ctx context.Context, path string) error {
+	op := engine.Bootstrap{
+		Organization: a.Organization, APIToken: a.Config.APIToken, AgentToken: a.Config.AgentToken,
+	}.WithTokens()
+	a.Bootstrap.APIToken, a.Bootstrap.AgentToken = op.APIToken, op.AgentToken
+	if err := a.writeBootstrap(path); err != nil {
+		return err
+	}
+	_, err := a.Engine.Bootstrap(ctx, op)
+	return err
+}
+
+func (a *App) writeBootstrap(path string) error {
 	b, err := json.MarshalIndent(a.Bootstrap, "", "  ")
 	if err != nil {
 		return err

@@ -18,6 +18,13 @@ type Bootstrap struct {
 	AgentToken   string // "": made
 }
 
+// WithTokens makes the tokens that are not given.
+func (b Bootstrap) WithTokens() Bootstrap {
+	b.APIToken = firstNonEmpty(b.APIToken, secret.NewToken("bkua_"))
+	b.AgentToken = firstNonEmpty(b.AgentToken, secret.NewToken("bkct_"))
+	return b
+}
+
 // Scopes are what an API token may be allowed
 // (https://buildkite.com/docs/apis/managing-api-tokens#token-scopes).
 var Scopes = []string{
@@ -35,8 +42,7 @@ func (e *Engine) Bootstrap(ctx context.Context, op Bootstrap) (Bootstrap, error)
 	if !slugPattern.MatchString(op.Organization) || slices.Contains(Reserved, op.Organization) {
 		return op, refuse(Invalid, "%q cannot be an organization's slug: use lower-case letters, digits and dashes, and not the first part of a route.", op.Organization)
 	}
-	op.APIToken = firstNonEmpty(op.APIToken, secret.NewToken("bkua_"))
-	op.AgentToken = firstNonEmpty(op.AgentToken, secret.NewToken("bkct_"))
+	op = op.WithTokens()
 	err := e.Store.Update(ctx, func(tx *store.Tx) error {
 		orgs, err := tx.Organizations(ctx)
 		if err != nil {
