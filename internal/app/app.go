@@ -155,21 +155,33 @@ func (a *App) openResources(ctx context.Context) error {
 	return nil
 }
 
+// keyLength is that of the signing key, in bytes. With an empty key anybody could sign.
+const keyLength = 32
+
 // signingKey reads the key, or makes it at the first start.
 func signingKey(path string) ([]byte, error) {
 	key, err := os.ReadFile(path)
+	if err == nil && len(key) != keyLength {
+		return nil, fmt.Errorf("the key in %s has %d bytes, not %d: restore the file, or remove it to have another made", path, len(key), keyLength)
+	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, err
 	}
-	key = make([]byte, 32)
+	key = make([]byte, keyLength)
 	rand.Read(key) // never fails (crypto/rand)
 	return key, writeFile(path, key)
 }
 
-// writeFile writes a file that only its owner may read, whole or not at all.
+// writeFile writes a file that only its owner may read, whole or not at all, also where the power
+// fails.
 func writeFile(path string, b []byte) error {
 	tmp := path + ".new"
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(tmp, path)
