@@ -93,3 +93,40 @@ func TestABuildWithoutStepsSaysWhy(t *testing.T) {
 		t.Errorf("notes %+v", notes)
 	}
 }
+
+// Who manages the organization pauses, resumes and stops agents; other members
+// only see them.
+func TestAgentsPage(t *testing.T) {
+	t.Parallel()
+	s, _ := seeded(t)
+	a := s.agent("queue=mac", "os=macos")
+	page := "/main/agents"
+	s.shows(page, a.Name, "os=macos", "test #1", "Busy", "Idle", page+"/stop/"+a.ID)
+	if body := s.post(page+"/pause/"+a.ID, nil, 200); !strings.Contains(body, "Paused") {
+		t.Error("the agent is not shown as paused")
+	}
+	if body := s.post(page+"/resume/"+a.ID, nil, 200); strings.Contains(body, "Paused") {
+		t.Error("the agent is shown as paused")
+	}
+	s.shows(page+"/stop/"+a.ID, "Stop agent "+a.Name+"?")
+	if body := s.post(page+"/stop/"+a.ID, nil, 200); !strings.Contains(body, "Stopping") {
+		t.Error("the agent is not shown as stopping")
+	}
+	s.post(page+"/stop/nobody", nil, http.StatusNotFound)
+	err := s.Store.Update(t.Context(), func(tx *store.Tx) error {
+		u := store.User{ID: s.NewID(), Name: "kit", Email: "kit@example.com", CreatedAt: s.Now()}
+		if err := tx.InsertUser(t.Context(), u); err != nil {
+			return err
+		}
+		s.owner = u
+		return tx.InsertMember(t.Context(), s.org.ID, u.ID, "member")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.signIn()
+	if strings.Contains(s.get(page, 200), "/stop/") {
+		t.Error("a member is offered to stop agents")
+	}
+	s.post(page+"/stop/"+a.ID, nil, http.StatusForbidden)
+}

@@ -323,6 +323,27 @@ func idleFixture() BuildPage {
 	return p
 }
 
+func unplannedFixture() BuildPage {
+	p := buildFixture()
+	p.Job, p.Notes, p.Steps, p.Head.State, p.Head.Jobs = nil, nil, nil, Failed, nil
+	p.Idle = &IdlePane{State: Failed, Title: "The pipeline could not be planned", Text: "No step was made, so nothing has run.", Code: ".buildkite/pipeline.yml:3:5: a step has no command\n<script>"}
+	return p
+}
+
+func agentsFixture() AgentsPage {
+	base := "/agents/"
+	return AgentsPage{
+		Frame: frame("Agents", "agents", "agents"), Total: 11, MayManage: true, More: "/agents?after=x",
+		Queues: []QueueRow{{Name: "builder", Busy: 2, Agents: 2, Waiting: 1}, {Name: "default", Busy: 6, Agents: 8}, {Name: "mca", Waiting: 1}},
+		Agents: []AgentRow{
+			{ID: "1", Name: "builder-1", State: Running, Word: "Busy", Queue: "builder", Tags: []string{"os=linux", "cores=32"}, Version: "3.138.1", Host: "linux amd64", Build: "test #4833", Job: "build", Href: "/build", Up: running(5 * time.Hour), Pause: base, Stop: base},
+			{ID: "2", Name: "builder-2", State: Created, Word: "Idle", Queue: "builder", Version: "3.138.1", Host: "linux amd64", Up: running(139 * time.Second), Pause: base, Stop: base},
+			{ID: "3", Name: "mac-mini-1", State: Blocked, Word: "Paused", Note: "by ana until 14:30", Queue: "mac", Version: "0.1.0", Host: "darwin arm64", Up: running(19 * 24 * time.Hour), Resume: base, Stop: base},
+			{ID: "4", Name: "default-6c1", State: Canceled, Word: "Stopping", Queue: "default", Version: "3.138.1", Up: running(100 * time.Minute)},
+		},
+	}
+}
+
 func artifactsFixture() BuildPage {
 	p := failedFixture()
 	p.Files = &ArtifactsPane{ByJob: true, Files: []Artifact{
@@ -353,6 +374,9 @@ func fixtures() []fixture {
 		{"build-ask", "build", askFixture()},
 		{"build-idle", "build", idleFixture()},
 		{"build-artifacts", "build", artifactsFixture()},
+		{"build-unplanned", "build", unplannedFixture()},
+		{"agents", "agents", agentsFixture()},
+		{"agents-none", "agents", AgentsPage{Frame: frame("Agents", "agents"), Queues: []QueueRow{{Name: "default", Waiting: 3}}}},
 		{"confirm", "confirmpage", ConfirmPage{Frame: page, Crumbs: headFixture().Crumbs, Form: confirmFixture()}},
 		{"sign-in", "signin", SignInPage{Frame: bare, Next: "/main/test"}},
 		{"sign-in-link", "signin", SignInPage{Frame: bare, Code: "abc"}},

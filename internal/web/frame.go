@@ -70,6 +70,7 @@ type Entry struct {
 var entries = []Entry{
 	{Key: "pipelines", Text: "Pipelines", Href: ""},
 	{Key: "builds", Text: "Builds", Href: "/builds"},
+	{Key: "agents", Text: "Agents", Href: "/agents"},
 }
 
 // Nav is the main navigation as this page shows it.
@@ -126,6 +127,7 @@ var keyTable = []keyHelp{
 	{[]string{"/"}, "Search here"},
 	{[]string{"g", "p"}, "Pipelines"},
 	{[]string{"g", "b"}, "Builds"},
+	{[]string{"g", "a"}, "Agents"},
 	{[]string{"n"}, "New build, in lists"},
 	{[]string{"j", "k"}, "Next, previous step or row"},
 	{[]string{"Enter"}, "Open it"},

@@ -25,7 +25,7 @@ const (
 // topic is one thing a page wants to hear of. Seen is how much of it the page
 // shows already: a build's version, a log's lines, a list's newest build.
 type topic struct {
-	kind string // org, builds, pipe, build, job, log
+	kind string // org, builds, agents, pipe, build, job, log
 	id   string
 	seen int64
 }
@@ -43,7 +43,7 @@ func parseTopic(s string) (topic, error) {
 		t.seen = n
 	}
 	switch kind {
-	case "org", "builds":
+	case "org", "builds", "agents":
 		return t, nil
 	case "pipe", "build", "job", "log":
 		if id != "" {
@@ -96,7 +96,7 @@ func (w *watcher) permit() error {
 	for _, t := range w.topics {
 		pipelineID := t.id
 		switch t.kind {
-		case "org", "builds":
+		case "org", "builds", "agents":
 			continue
 		case "build":
 			b, err := w.Store.Build(w.ctx, t.id)
@@ -194,13 +194,15 @@ func (w *watcher) watchLog() (<-chan struct{}, func()) {
 // look reads what the page shows and sends what differs from what was sent.
 func (w *watcher) look() error {
 	w.now = w.Now().In(w.Zone)
-	err := w.fragment("fleet", "fleet", Frame{Fleet: w.fleetCounts(), Now: w.now, Still: true})
+	err := w.fragment("fleet", "fleet", Frame{Org: Org{Slug: w.org.Slug}, Fleet: w.fleetCounts(), Now: w.now, Still: true})
 	for _, t := range w.topics {
 		switch t.kind {
 		case "org":
 			err = errors.Join(err, w.lookHome())
 		case "builds", "pipe":
 			err = errors.Join(err, w.lookBuilds(t))
+		case "agents":
+			err = errors.Join(err, w.lookAgents())
 		case "build":
 			err = errors.Join(err, w.lookBuild(t))
 		case "log":
@@ -277,6 +279,16 @@ func (w *watcher) lookHome() error {
 		w.fragment("needs", "needs", page), w.fragment("pipelines", "pipelines", page),
 		w.fragment("mine", "mine", page), w.fragment("queues", "queues", page),
 	)
+}
+
+// lookAgents sends the queues and the first page of agents.
+func (w *watcher) lookAgents() error {
+	page, err := w.loadAgents("")
+	if err != nil {
+		return err
+	}
+	page.Still = true
+	return errors.Join(w.fragment("fleetqueues", "fleetqueues", page), w.fragment("agentlist", "agentlist", page))
 }
 
 // lookBuilds sends the rows that changed and how many builds are newer than

@@ -44,6 +44,7 @@ const (
 	public   access = iota // anybody
 	signedIn               // anybody with an account
 	member                 // members of the organization in the path
+	admin                  // of those, who may manage it
 )
 
 // route is one address of the interface.
@@ -70,6 +71,7 @@ type request struct {
 	now  time.Time
 	user store.User
 	org  store.Organization
+	role string // in the organization
 }
 
 // New returns the interface's handler. It owns every path that no other door
@@ -122,6 +124,11 @@ func (s *server) routes() []route {
 		{"GET /{org}", member, home},
 		{"GET /{org}/builds", member, allBuilds},
 		{"GET /{org}/live", member, stream},
+		{"GET /{org}/agents", member, agentsPage},
+		{"GET /{org}/agents/stop/{agent}", admin, confirmStopAgent},
+		{"POST /{org}/agents/stop/{agent}", admin, onAgent(stopAgent)},
+		{"POST /{org}/agents/pause/{agent}", admin, onAgent(pauseAgent)},
+		{"POST /{org}/agents/resume/{agent}", admin, onAgent(resumeAgent)},
 		{"GET /{org}/{pipe}", member, pipelinePage},
 		{"GET /{org}/{pipe}/builds", member, toPipeline},
 		{"POST /{org}/{pipe}/builds", member, createBuild},
@@ -178,12 +185,15 @@ func (q *request) admit(rt route) error {
 	}
 	org, err := q.Store.Organization(q.ctx, q.r.PathValue("org"))
 	if err == nil {
-		_, err = q.Store.Role(q.ctx, org.ID, u.ID)
+		q.role, err = q.Store.Role(q.ctx, org.ID, u.ID)
 	}
 	if errors.Is(err, store.ErrNotFound) {
 		return missing("There is nothing at this address")
 	}
 	q.org = org
+	if err == nil && rt.access == admin && q.role != "admin" {
+		return &problem{status: http.StatusForbidden, title: "Only an administrator may do this", text: "Nothing was changed."}
+	}
 	return err
 }
 
