@@ -174,7 +174,7 @@ func (JobOfferExpired) apply(j Job, _ time.Time) (Job, bool) {
 }
 
 func (e JobAccept) apply(j Job, now time.Time) (Job, bool) {
-	lease, err := j.Lease.Apply(LeaseAccepted{Agent: e.Agent}, now)
+	lease, err := j.Lease.Apply(LeaseAccepted(e), now)
 	if err != nil || j.State != JobAssigned && j.State != JobAccepted {
 		return j, false
 	}
