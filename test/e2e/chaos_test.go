@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -234,10 +235,14 @@ func (c *chaos) builds(query string) ([]chaosBuild, error) {
 	return builds, world.rest("GET", "pipelines/p/builds?"+query, nil, &builds)
 }
 
+// log returns a job's log, "" for a job that was lost before it printed.
 func (c *chaos) log(b chaosBuild, j jobView) (string, error) {
 	var log struct{ Content string }
 	world := &world{tokens: c.client}
 	err := world.rest("GET", fmt.Sprintf("pipelines/p/builds/%d/jobs/%s/log", b.Number, j.ID), nil, &log)
+	if status(err) == http.StatusNotFound {
+		return "", nil
+	}
 	return log.Content, err
 }
 
