@@ -19,7 +19,7 @@ type CreateBuild struct {
 	PipelineID    string
 	Source        trust.Source
 	Commit        string // full hash, or a name such as HEAD
-	Branch        string // "": the pipeline's default branch
+	Branch        string // "": the tag, or the pipeline's default branch
 	Tag           string
 	Message       string
 	Author        store.Person
@@ -105,7 +105,7 @@ func (e *Engine) newBuild(ctx context.Context, tx *store.Tx, pl store.Pipeline, 
 		Number:         number,
 		Version:        1,
 		Commit:         firstNonEmpty(strings.TrimSpace(op.Commit), "HEAD"),
-		Branch:         firstNonEmpty(op.Branch, pl.DefaultBranch),
+		Branch:         firstNonEmpty(op.Branch, op.Tag, pl.DefaultBranch),
 		Tag:            op.Tag,
 		Message:        op.Message,
 		Source:         string(op.Source),
