@@ -81,7 +81,7 @@ func pipelineEnv(a Accepted, env map[string]string) {
 	p := a.Pipeline
 	env["BUILDKITE_PIPELINE_ID"], env["BUILDKITE_PIPELINE_NAME"], env["BUILDKITE_PIPELINE_SLUG"] = p.ID, p.Name, p.Slug
 	env["BUILDKITE_PIPELINE_DEFAULT_BRANCH"] = p.DefaultBranch
-	env["BUILDKITE_PIPELINE_PROVIDER"] = Provider(p.Repository)
+	env["BUILDKITE_PIPELINE_PROVIDER"], env["BUILDKITE_PIPELINE_TEAMS"] = Provider(p.Repository), ""
 	env["BUILDKITE_REPO"] = p.Repository
 	env["BUILDKITE_PROJECT_SLUG"] = a.Organization.Slug + "/" + p.Slug
 	env["BUILDKITE_PROJECT_PROVIDER"] = env["BUILDKITE_PIPELINE_PROVIDER"]
