@@ -45,7 +45,7 @@ func (f *feed) assign(job string) {
 	})
 }
 
-// release makes a job that could not be accepted welcome again.
+// release makes a job that could not be accepted, or not be started, welcome again.
 func (f *feed) release(job string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -214,3 +214,24 @@ func TestARefusedHeartbeatEndsTheWorkerAndItsJob(t *testing.T) {
 		t.Errorf("finished as %+v", j.finish)
 	}
 }
+
+func TestAJobWhoseStartWasNotTakenMayBeOfferedAgain(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	const start = "PUT /v3/jobs/job-1/start"
+	j := s.add("true", nil)
+	s.status[start] = http.StatusGone
+	inner := s.Config.Handler
+	s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		inner.ServeHTTP(w, r)
+		if r.Method+" "+r.URL.Path == start {
+			s.mu.Lock()
+			s.status[start], s.offered = 0, 0
+			s.mu.Unlock()
+		}
+	})
+	s.runAll(t, s.config(t))
+	if j.finish.ExitStatus != "0" {
+		t.Errorf("the job ended with %+v", j.finish)
+	}
+}

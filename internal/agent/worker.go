@@ -415,6 +415,9 @@ func (w *worker) take(ctx context.Context, id string) (done bool, err error) {
 		return false, nil
 	}
 	status, ran := w.runJob(j)
+	if !ran {
+		w.feed.release(id)
+	}
 	if !ran || !w.set.DisconnectAfterJob {
 		return false, nil
 	}
