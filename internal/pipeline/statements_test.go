@@ -78,10 +78,17 @@ func TestP004_UnknownTopLevelKeysTolerated(t *testing.T) {
 	mustPlan(t, "retry_policy: {automatic: true}\nx: [1]\nsteps: [wait]")
 }
 
-func TestP005_P006_UnknownStepKeyRefused(t *testing.T) {
+func TestP005_UnknownStepKeyRefused(t *testing.T) {
 	t.Parallel()
 	refused(t, "- {command: a, wibble: 1}", "`wibble` is not a valid property on the `command` step. "+
 		"Please check the documentation to get a full list of supported properties.")
+	for _, step := range []string{"{wait: ~, command: a}", "{block: b, agents: {}}", "{trigger: t, env: {}}", "{input: i, wibble: 1}"} {
+		refused(t, "- "+step, "is not a valid property")
+	}
+}
+
+func TestP006_AlmostKnownStepKeyIsSuggested(t *testing.T) {
+	t.Parallel()
 	refused(t, "- {command: a, agent: 1}", "`agent` is not a valid property on the `command` step", "perhaps you meant `agents`?")
 }
 
@@ -154,7 +161,7 @@ func TestP013_WaitWithSiblings(t *testing.T) {
 	}
 }
 
-func TestP014_P015_CommandsAreJoined(t *testing.T) {
+func TestP015_CommandAndCommandsAreJoined(t *testing.T) {
 	t.Parallel()
 	for src, want := range map[string]string{
 		"{commands: [a, b]}":                          "a\nb",
@@ -171,15 +178,26 @@ func TestP014_P015_CommandsAreJoined(t *testing.T) {
 	}
 }
 
-func TestP016_P017_Aliases(t *testing.T) {
+func TestP016_KeyAndLabelHaveOtherNames(t *testing.T) {
 	t.Parallel()
 	p := mustPlan(t, `
-- {command: a, id: one, name: n, artifacts: x, timeout: 5, agent_query_rules: ["queue=q"]}
+- {command: a, id: one, name: n}
 - {wait: ~, identifier: two}
-- {trigger: t, name: m, key: three}`)
-	s := p.Steps[0]
-	got := []any{s.Key, s.Label, s.Command.ArtifactPaths, s.Command.TimeoutMinutes, s.Command.Agents, p.Steps[1].Key, p.Steps[2].Label}
-	if diff := cmp.Diff([]any{"one", "n", []string{"x"}, 5, []string{"queue=q"}, "two", "m"}, got); diff != "" {
+- {trigger: t, name: m, key: three}
+- {group: ~, name: g, id: four, steps: [{command: b, identifier: five, label: l}]}`)
+	var got []string
+	for _, s := range p.Steps {
+		got = append(got, s.Key+" "+s.Label)
+	}
+	if diff := cmp.Diff([]string{"one n", "two ", "three m", "four g", "five l"}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestP017_OtherNamesOfCommandAttributes(t *testing.T) {
+	t.Parallel()
+	s := mustPlan(t, `[{command: a, artifacts: x, timeout: 5, agent_query_rules: ["queue=q"]}]`).Steps[0].Command
+	if diff := cmp.Diff([]any{[]string{"x"}, 5, []string{"queue=q"}}, []any{s.ArtifactPaths, s.TimeoutMinutes, s.Agents}); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -216,21 +234,40 @@ func TestP022_BooleanStrings(t *testing.T) {
 	}
 }
 
-func TestP023_P024_P025_P026_Keys(t *testing.T) {
+func TestP023_KeyTwiceRefused(t *testing.T) {
 	t.Parallel()
 	refused(t, "[{command: a, key: x}, {command: b, key: x}]", `The key "x" has already been used by another step in this build`)
-	refused(t, "[{command: a, key: taken}]", `The key "taken" has already been used by another step in this build`)
 	refused(t, "[{command: a, key: x}, {group: g, key: x, steps: [wait]}]", `The key "x" has already`)
-	refused(t, "[{command: a, key: 6f1ae2d4-0000-4000-8000-0123456789ab}]", "Step keys can't have the same pattern as a UUID")
-	refused(t, `[{command: a, key: "a b"}]`, "`key` may only contain alphanumeric characters, slashes, dashes or underscores")
+	refused(t, "[{command: a, key: x}, {group: g, steps: [{command: b, id: x}]}]", `The key "x" has already`)
+	refused(t, "[{command: a, key: taken}]", `The key "taken" has already been used by another step in this build`)
 }
 
-func TestP027_P028_Skip(t *testing.T) {
+func TestP025_KeyThatLooksLikeAUUIDRefused(t *testing.T) {
+	t.Parallel()
+	refused(t, "[{command: a, key: 6f1ae2d4-0000-4000-8000-0123456789ab}]",
+		"Step keys can't have the same pattern as a UUID (6f1ae2d4-0000-4000-8000-0123456789ab)")
+	mustPlan(t, "[{command: a, key: 6f1ae2d4-0000-4000-8000-0123456789abc}]")
+}
+
+func TestP026_CharactersOfAKey(t *testing.T) {
+	t.Parallel()
+	for _, key := range []string{"a b", "é", "a.b", "a$b"} {
+		refused(t, `[{command: a, key: "`+key+`"}]`, "`key` may only contain alphanumeric characters, slashes, dashes or underscores")
+	}
+	mustPlan(t, `[{command: a, key: "aZ09_-:/"}]`)
+}
+
+func TestP027_ReasonToSkipIsShort(t *testing.T) {
 	t.Parallel()
 	refused(t, "- {command: a, skip: "+strings.Repeat("é", 71)+"}", "The reason provided to `skip` is too long. The maximum length is 70 characters")
-	for src, want := range map[string]string{
-		`""`: "", "false": "", "true": SkipFlag, "why": "why", "~": "", strings.Repeat("é", 70): strings.Repeat("é", 70),
-	} {
+	if got := mustPlan(t, "- {command: a, skip: "+strings.Repeat("é", 70)+"}").Steps[0].Skip; got != strings.Repeat("é", 70) {
+		t.Errorf("the reason is %q", got)
+	}
+}
+
+func TestP028_WhatSkips(t *testing.T) {
+	t.Parallel()
+	for src, want := range map[string]string{`""`: "", "false": "", "true": SkipFlag, "why": "why", "~": ""} {
 		s := mustPlan(t, "- {command: a, skip: "+src+"}").Steps[0]
 		if s.Skip != want || s.Jobs[0].Skip != want {
 			t.Errorf("skip: %s gives step %q and job %q, want %q", src, s.Skip, s.Jobs[0].Skip, want)
@@ -243,7 +280,7 @@ func TestP029_IfWithBranchesRefused(t *testing.T) {
 	refused(t, `- {command: a, if: "true", branches: main}`, "`if` and `branches` cannot both be set")
 }
 
-func TestP031_UploadsAreNotInterpolated(t *testing.T) {
+func TestUploadsKeepTheirText(t *testing.T) {
 	t.Parallel()
 	src := `{"steps": [ {"command" : "echo $FOO ${BAR} $$X"} ]}`
 	d, err := ParseJSON([]byte(src))
@@ -285,7 +322,7 @@ func TestP032_P033_EditorVariables(t *testing.T) {
 	}
 }
 
-func TestP067_P068_DependsOnForms(t *testing.T) {
+func TestP068_DependsOnForms(t *testing.T) {
 	t.Parallel()
 	for form, want := range map[string]struct {
 		implicit bool
@@ -319,23 +356,43 @@ func TestP079_UnknownDependencyRefused(t *testing.T) {
 	}
 }
 
-func TestP095_P096_P097_P098_Groups(t *testing.T) {
+func TestP095_GroupInAGroupRefused(t *testing.T) {
 	t.Parallel()
 	refused(t, "- {group: g, steps: [{group: h, steps: [wait]}]}", "Group steps can't be nested within groups")
-	refused(t, "- {group: g, steps: []}", "at least one step")
+}
+
+func TestP096_EmptyGroupRefused(t *testing.T) {
+	t.Parallel()
+	for _, src := range []string{"{group: g, steps: []}", "{group: g}", "{group: g, steps: ~}"} {
+		refused(t, "- "+src, "at least one step")
+	}
+}
+
+func TestP097_ConcurrencyOnAGroupRefused(t *testing.T) {
+	t.Parallel()
 	refused(t, "- {group: g, concurrency: 1, steps: [wait]}", `"concurrency" is not a valid property on a group step`)
+	refused(t, "- {group: g, concurrency_group: x, steps: [wait]}", `"concurrency_group" is not a valid property on a group step`)
+}
+
+func TestP098_NameOfAGroup(t *testing.T) {
+	t.Parallel()
 	p := mustPlan(t, "[{group: ~, label: X, steps: [wait]}, {group: A, label: B, steps: [wait]}, {group: ~, steps: [wait]}]")
 	if got := []string{p.Steps[0].Label, p.Steps[2].Label, p.Steps[4].Label}; !slices.Equal(got, []string{"X", "A", ""}) {
 		t.Errorf("labels are %q", got)
 	}
 }
 
-func TestP052_P053_JobLimit(t *testing.T) {
+func TestP053_WhatCountsAsAJob(t *testing.T) {
 	t.Parallel()
-	mustPlan(t, "- {command: a, parallelism: 500}")
-	refused(t, "- {command: a, parallelism: 501}", "The number of jobs in this upload exceeds your organization limit of 500")
+	const limit = "organization limit of 500"
 	mustPlan(t, "[{command: a, parallelism: 498}, {group: g, steps: [{command: b}]}]")
-	refused(t, "[{command: a, parallelism: 499}, {group: g, steps: [{command: b}]}]", "organization limit of 500")
+	refused(t, "[{command: a, parallelism: 499}, {group: g, steps: [{command: b}]}]", limit)
+	mustPlan(t, "[{command: a, parallelism: 498}, {command: '{{matrix}}', matrix: [x, y]}]")
+	refused(t, "[{command: a, parallelism: 499}, {command: '{{matrix}}', matrix: [x, y]}]", limit)
+}
+
+func TestPlansAreBoundedWithoutLimits(t *testing.T) {
+	t.Parallel()
 	d, err := Parse([]byte("- {command: a, parallelism: 2000000000}"), "")
 	if err != nil {
 		t.Fatal(err)
