@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 )
 
 // Run runs the workers until each has ended: because ctx ended, the server asked
@@ -21,6 +23,7 @@ func Run(ctx context.Context, c Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	hearHangups()
 	var wg sync.WaitGroup
 	failed := make([]error, set.Spawn)
 	rest := newRest(set.DisconnectAfterIdle)
@@ -36,4 +39,12 @@ func Run(ctx context.Context, c Config, log *slog.Logger) error {
 		failed = append(failed, fmt.Errorf("commands for jobs: %w", err))
 	}
 	return errors.Join(failed...)
+}
+
+// hearHangups makes an agent that ignores hangups, as nohup starts it, drop them instead. What is
+// ignored is inherited, and the hangup of its terminal is what ends a job whose agent was killed.
+func hearHangups() {
+	if signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
 }

@@ -24,17 +24,26 @@ func runAsAgent(endpoint, build string) error {
 // for the job's own end of a pipe to close.
 func TestAKilledAgentLeavesNoProcess(t *testing.T) {
 	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range [][]string{{self}, {"nohup", self}} {
+		t.Run(filepath.Base(command[0]), func(t *testing.T) {
+			t.Parallel()
+			killAgent(t, exec.Command(command[0], command[1:]...))
+		})
+	}
+}
+
+func killAgent(t *testing.T, agent *exec.Cmd) {
+	t.Helper()
 	s := newServer(t)
 	fifo := filepath.Join(t.TempDir(), "alive")
 	j := s.add("exec 9<>"+fifo+"; (sleep 300) & echo ready; sleep 300", nil)
 	if out, err := exec.Command("mkfifo", fifo).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	agent := exec.Command(self)
 	agent.Env = append(os.Environ(), "SLIPWAY_TEST_AGENT="+s.URL+"/v3", "SLIPWAY_TEST_BUILD="+t.TempDir())
 	if err := agent.Start(); err != nil {
 		t.Fatal(err)
