@@ -299,8 +299,10 @@ func TestP216_TheAgentOfHighestPriorityComesFirst(t *testing.T) {
 	t.Parallel()
 	one, nine, below := 1, 9, -5
 	agents := []dispatch.Agent{
-		{ID: "none", Queue: "q", Idle: true}, {ID: "one", Queue: "q", Idle: true, Priority: &one},
-		{ID: "nine", Queue: "q", Idle: true, Priority: &nine}, {ID: "below", Queue: "q", Idle: true, Priority: &below},
+		{ID: "none", Queue: "q", Idle: true},
+		{ID: "one", Queue: "q", Idle: true, Priority: &one},
+		{ID: "nine", Queue: "q", Idle: true, Priority: &nine},
+		{ID: "below", Queue: "q", Idle: true, Priority: &below},
 	}
 	var order []string
 	for len(agents) > 0 {
