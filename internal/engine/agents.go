@@ -99,52 +99,58 @@ func (e *Engine) LoseAgent(ctx context.Context, id, reason string) error {
 	return e.endAgent(ctx, id, ci.AgentLose{}, reason)
 }
 
-// endAgent ends a session and the job it holds. The job goes first, with its build locked; if the
-// process dies between the two, the pass that loses agents does the rest.
+// endAgent ends a session and the job it holds, together: between the two the agent would be free,
+// and be given the job again.
 func (e *Engine) endAgent(ctx context.Context, id string, ev ci.AgentEvent, reason string) error {
 	job, err := e.Store.JobOfAgent(ctx, id)
-	if err == nil {
-		err = e.LoseJob(ctx, job.ID, id, reason)
+	if errors.Is(err, store.ErrNotFound) {
+		return e.update(ctx, func(tx *store.Tx, hint func(...string)) error { return e.endSession(ctx, tx, hint, id, ev) })
 	}
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
+	if err != nil {
 		return err
 	}
-	return e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
-		a, err := tx.LockAgent(ctx, id)
-		if err != nil {
-			return missing(err, "No agent found")
-		}
-		if !a.Live() {
-			return nil
-		}
-		if a.JobID != "" {
-			return refuse(Conflict, "The agent was given a job meanwhile.")
-		}
-		if a.Agent, err = a.Apply(ev, e.Now()); err != nil {
+	return e.onJob(ctx, job.ID, func(p *progress, j store.Job) error {
+		if err := p.lose(j, id, reason); err != nil {
 			return err
 		}
-		hint(live.Agent(id), live.Fleet)
-		return tx.UpdateAgent(ctx, a)
+		return e.endSession(ctx, p.tx, p.hint, id, ev)
 	})
 }
 
-// LoseJob ends a job whose agent is gone, or returns it to the queue if the agent had not accepted
-// it. It is retried only by rule.
-func (e *Engine) LoseJob(ctx context.Context, jobID, agentID, reason string) error {
-	return e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
-		if !j.State.Held() || j.AgentID != agentID {
-			return nil
-		}
-		spec, err := j.Spec()
-		if err != nil {
-			return err
-		}
-		if j, err = p.apply(j, ci.JobLose{Reason: reason, Soft: spec.SoftFail.Matches(-1)}); err != nil {
-			return err
-		}
-		if err := p.freeAgent(j, false); err != nil {
-			return err
-		}
-		return p.retryByRule(j)
-	})
+// endSession ends the session of an agent that holds no job.
+func (e *Engine) endSession(ctx context.Context, tx *store.Tx, hint func(...string), id string, ev ci.AgentEvent) error {
+	a, err := tx.LockAgent(ctx, id)
+	if err != nil {
+		return missing(err, "No agent found")
+	}
+	if !a.Live() {
+		return nil
+	}
+	if a.JobID != "" {
+		return refuse(Conflict, "The agent was given a job meanwhile.")
+	}
+	if a.Agent, err = a.Apply(ev, e.Now()); err != nil {
+		return err
+	}
+	hint(live.Agent(id), live.Fleet)
+	return tx.UpdateAgent(ctx, a)
+}
+
+// lose ends a job whose agent is gone, or returns it to the queue if the agent had not accepted it.
+// It is retried only by rule. A job that the agent does not hold is left alone.
+func (p *progress) lose(j store.Job, agentID, reason string) error {
+	if !j.State.Held() || j.AgentID != agentID {
+		return nil
+	}
+	spec, err := j.Spec()
+	if err != nil {
+		return err
+	}
+	if j, err = p.apply(j, ci.JobLose{Reason: reason, Soft: spec.SoftFail.Matches(-1)}); err != nil {
+		return err
+	}
+	if err := p.freeAgent(j, false); err != nil {
+		return err
+	}
+	return p.retryByRule(j)
 }
