@@ -11,19 +11,8 @@ import (
 	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/dispatch"
 	"github.com/slipway-ci/slipway/internal/engine"
-	"github.com/slipway-ci/slipway/internal/pipeline"
 	"github.com/slipway-ci/slipway/internal/store"
 )
-
-// specs are what the jobs of a step were planned as.
-func (w *world) specs(t testing.TB, b store.Build, key string) []pipeline.Job {
-	t.Helper()
-	var list []pipeline.Job
-	for _, j := range must(w.Store.JobsOfStep(t.Context(), w.step(t, b, key).ID))(t) {
-		list = append(list, must(j.Spec())(t))
-	}
-	return list
-}
 
 func TestP187_AParallelStepIsSeveralJobs(t *testing.T) {
 	w := stated(t)
