@@ -119,11 +119,18 @@ func (m *Mirrors) check(r Request) error {
 	return nil
 }
 
-var scpLike = regexp.MustCompile(`^([A-Za-z0-9_.-]+@)?[A-Za-z0-9.-]+:`)
+var (
+	scheme  = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*)://`)
+	scpLike = regexp.MustCompile(`^([A-Za-z0-9_.-]+@)?[A-Za-z0-9.-]+:`)
+)
 
-// Local says whether a repository is a path on this machine.
+// Local says whether a repository is a path on this machine. It reads URLs as git does: what follows
+// no scheme is a path, also where it has "://" in it (git-fetch(1), "GIT URLS").
 func Local(repository string) bool {
-	return strings.HasPrefix(repository, "file:") || !strings.Contains(repository, "://") && !scpLike.MatchString(repository)
+	if m := scheme.FindStringSubmatch(repository); m != nil {
+		return strings.EqualFold(m[1], "file")
+	}
+	return strings.HasPrefix(strings.ToLower(repository), "file:") || !scpLike.MatchString(repository)
 }
 
 // name is a mirror's directory: readable, and different for different repositories.

@@ -108,3 +108,18 @@ func TestHostileNamesAreRefused(t *testing.T) {
 		t.Errorf("a local path: %v, want ErrLocal", err)
 	}
 }
+
+func TestWhatIsOnThisMachine(t *testing.T) {
+	t.Parallel()
+	for repository, want := range map[string]bool{
+		"https://example.test/r.git": false, "ssh://git@example.test/r": false, "git@example.test:r.git": false,
+		"example.test:r.git": false, "git://example.test/r": false,
+		"/srv/r.git": true, "../r": true, "r": true, "file:///srv/r.git": true, "FILE:///srv/r.git": true,
+		// To git this is a path, whatever is in it.
+		"/tmp/a://../../srv/r.git": true, "./a://b": true,
+	} {
+		if got := gitrepo.Local(repository); got != want {
+			t.Errorf("Local(%q) = %t, want %t", repository, got, want)
+		}
+	}
+}
