@@ -2,7 +2,6 @@ package engine
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -18,8 +17,9 @@ type planInput struct {
 	build    store.Build
 	source   []byte
 	file     string
-	// lenient expands a variable that the server does not know to nothing, with a warning, as the
-	// service does for documents in its editor; otherwise it is a *pipeline.UnknownVariable.
+	// lenient treats the document as the service does those in its editor: it may refer to few
+	// variables, and any other expands to nothing, with a warning. Otherwise a variable that the
+	// server does not know is a *pipeline.UnknownVariable.
 	lenient bool
 }
 
@@ -29,16 +29,7 @@ func (e *Engine) plan(in planInput) (pipeline.Plan, error) {
 	if err != nil {
 		return pipeline.Plan{}, err
 	}
-	vars := serverVariables(in)
-	var unknown []string
-	err = doc.Interpolate(func(name string) (string, bool) {
-		v, ok := vars[name]
-		if !ok && in.lenient {
-			unknown = append(unknown, name)
-			return "", true
-		}
-		return v, ok
-	})
+	unset, err := interpolate(doc, in)
 	if err != nil {
 		return pipeline.Plan{}, err
 	}
@@ -46,20 +37,21 @@ func (e *Engine) plan(in planInput) (pipeline.Plan, error) {
 		Condition: conditionEnv(in.org, in.pipeline, in.build),
 		Branch:    in.build.Branch,
 	}, e.Limits.Plan)
-	// The names of the document's own env are asked for too, to see whether they are set already.
-	unknown = slices.DeleteFunc(unknown, func(name string) bool { _, own := plan.Env[name]; return own })
-	plan.Warnings = append(plan.Warnings, unknownWarnings(unknown)...)
+	for _, name := range unset {
+		plan.Warnings = append(plan.Warnings, pipeline.Problem{Message: fmt.Sprintf(
+			"$%s is not known before a job runs and was expanded to nothing; write $$%s to leave it to the job's shell", name, name)})
+	}
 	return plan, err
 }
 
-func unknownWarnings(names []string) []pipeline.Problem {
-	slices.Sort(names)
-	var out []pipeline.Problem
-	for _, n := range slices.Compact(names) {
-		out = append(out, pipeline.Problem{Message: fmt.Sprintf(
-			"$%s is not known before a job runs and was expanded to nothing; write $$%s to leave it to the job's shell", n, n)})
+// interpolate expands the document's variables and returns those that expanded to nothing.
+func interpolate(doc *pipeline.Document, in planInput) ([]string, error) {
+	vars := serverVariables(in)
+	lookup := func(name string) (string, bool) { v, ok := vars[name]; return v, ok }
+	if in.lenient {
+		return doc.InterpolateEditor(lookup)
 	}
-	return out
+	return nil, doc.Interpolate(lookup)
 }
 
 // serverVariables are the variables that a pipeline's own document may refer to

@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/buildkite/go-pipeline/ordered"
@@ -22,10 +24,37 @@ func (d *Document) Interpolate(lookup func(name string) (string, bool)) error {
 	if err := d.agentAttribute(); err != nil {
 		return err
 	}
-	env := &environment{lookup: lookup, set: map[string]string{}}
-	if unknown := d.unknownVariable(env); unknown != nil {
+	if unknown := d.unknownVariable(&environment{lookup: lookup, set: map[string]string{}}); unknown != nil {
 		return unknown
 	}
+	return d.expand(lookup)
+}
+
+// InterpolateEditor is Interpolate for a document that is kept with its pipeline. It looks up
+// nothing but what EditorVariable allows. Any other variable is unset, unless the document sets it:
+// it expands to its default or to nothing, and `${X?why}` is an *Error. The names of those that
+// expanded to nothing are returned, sorted.
+func (d *Document) InterpolateEditor(lookup func(name string) (string, bool)) ([]string, error) {
+	if d.source == nil {
+		return nil, nil
+	}
+	if err := d.agentAttribute(); err != nil {
+		return nil, err
+	}
+	allowed := func(name string) (string, bool) {
+		if !EditorVariable(name) {
+			return "", false
+		}
+		return lookup(name)
+	}
+	unset := map[string]bool{}
+	if err := d.unknownVariable(&environment{lookup: allowed, set: map[string]string{}, unset: unset}); err != nil {
+		return nil, err
+	}
+	return slices.Sorted(maps.Keys(unset)), d.expand(allowed)
+}
+
+func (d *Document) expand(lookup func(name string) (string, bool)) error {
 	found := &problems{file: d.file}
 	if err := d.source.Interpolate(&environment{lookup: lookup, set: map[string]string{}}, false); err != nil {
 		d.malformed(err, found)
@@ -50,6 +79,8 @@ func EditorVariable(name string) bool {
 type environment struct {
 	lookup func(string) (string, bool)
 	set    map[string]string
+	// unset, if not nil, gathers the variables that a text needs and the environment lacks.
+	unset map[string]bool
 }
 
 func (e *environment) Get(name string) (string, bool) {
@@ -127,7 +158,7 @@ func appendTexts(list []placedText, o any) []placedText {
 }
 
 // unresolved is the first variable that a text needs and the environment lacks, or "".
-func unresolved(text string, env interpolate.Env) string {
+func unresolved(text string, env *environment) string {
 	expr, err := interpolate.NewParser(text).Parse()
 	if err != nil {
 		return ""
@@ -135,7 +166,7 @@ func unresolved(text string, env interpolate.Env) string {
 	return unresolvedIn(expr, env)
 }
 
-func unresolvedIn(expr interpolate.Expression, env interpolate.Env) string {
+func unresolvedIn(expr interpolate.Expression, env *environment) string {
 	for _, item := range expr {
 		name := ""
 		switch e := item.Expansion.(type) {
@@ -150,7 +181,7 @@ func unresolvedIn(expr interpolate.Expression, env interpolate.Env) string {
 				name = unresolvedIn(e.Content, env)
 			}
 		case interpolate.UnsetValueExpansion:
-			if missing(e.Identifier, env) != "" {
+			if _, ok := env.Get(e.Identifier); !ok {
 				name = unresolvedIn(e.Content, env)
 			}
 		}
@@ -161,8 +192,12 @@ func unresolvedIn(expr interpolate.Expression, env interpolate.Env) string {
 	return ""
 }
 
-func missing(name string, env interpolate.Env) string {
+func missing(name string, env *environment) string {
 	if _, ok := env.Get(name); ok {
+		return ""
+	}
+	if env.unset != nil {
+		env.unset[name] = true
 		return ""
 	}
 	return name

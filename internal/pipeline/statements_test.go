@@ -302,15 +302,81 @@ func TestUploadsKeepTheirText(t *testing.T) {
 	}
 }
 
-func TestP032_P033_EditorVariables(t *testing.T) {
-	t.Parallel()
-	for name, want := range map[string]bool{
-		"BUILDKITE_BRANCH": true, "BUILDKITE_MERGE_QUEUE_BASE_COMMIT": true, "BUILDKITE_BUILD_NUMBER": false, "BRANCH": false,
-	} {
-		if EditorVariable(name) != want {
-			t.Errorf("EditorVariable(%s) is %v", name, !want)
+// editorCommand is the command of a pipeline's own document after interpolation on the branch main,
+// with variables that an editor's document may not use known all the same.
+func editorCommand(t *testing.T, command string) (string, []string) {
+	t.Helper()
+	raw, err := json.Marshal([]any{map[string]any{"command": command}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := Parse(raw, "configuration")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]string{"BUILDKITE_BRANCH": "main", "BUILDKITE_TAG": "", "BUILDKITE_BUILD_NUMBER": "7", "OTHER": "no"}
+	unset, err := d.InterpolateEditor(func(name string) (string, bool) { v, ok := known[name]; return v, ok })
+	if err != nil {
+		return err.Error(), unset
+	}
+	p, err := d.Plan(Facts{}, Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.Steps[0].Jobs[0].Command, unset
+}
+
+// editorExpands asserts what commands of a pipeline's own document become.
+func editorExpands(t *testing.T, want map[string]string) {
+	t.Helper()
+	for command, w := range want {
+		if got, _ := editorCommand(t, command); got != w {
+			t.Errorf("%s becomes %q, want %q", command, got, w)
 		}
 	}
+}
+
+func TestP032_VariablesOfAnEditorsDocument(t *testing.T) {
+	t.Parallel()
+	for _, name := range strings.Fields("BRANCH TAG MESSAGE COMMIT PIPELINE_SLUG PIPELINE_NAME PIPELINE_ID ORGANIZATION_SLUG " +
+		"TRIGGERED_FROM_BUILD_PIPELINE_SLUG REPO PULL_REQUEST PULL_REQUEST_BASE_BRANCH PULL_REQUEST_REPO " +
+		"MERGE_QUEUE_BASE_BRANCH MERGE_QUEUE_BASE_COMMIT") {
+		if !EditorVariable("BUILDKITE_" + name) {
+			t.Errorf("BUILDKITE_%s is not known", name)
+		}
+	}
+	editorExpands(t, map[string]string{"<$BUILDKITE_BRANCH> <$BUILDKITE_TAG>": "<main> <>", "<$OTHER> <$BUILDKITE_JOB_ID>": "<> <>"})
+	if _, unset := editorCommand(t, "$OTHER ${OTHER:-d} ${THIRD-d} $BUILDKITE_BRANCH $BUILDKITE_JOB_ID"); !slices.Equal(unset, []string{"BUILDKITE_JOB_ID", "OTHER"}) {
+		t.Errorf("%v expanded to nothing", unset)
+	}
+}
+
+func TestP033_ABuildsNumberIsNotKnownToAnEditorsDocument(t *testing.T) {
+	t.Parallel()
+	editorExpands(t, map[string]string{"<${BUILDKITE_BUILD_NUMBER}>": "<>", "<${BUILDKITE_BUILD_NUMBER:-none}>": "<none>"})
+}
+
+func TestP034_EscapedDollarSigns(t *testing.T) {
+	t.Parallel()
+	editorExpands(t, map[string]string{
+		"$$BUILDKITE_BRANCH": "$BUILDKITE_BRANCH", `\$BUILDKITE_BRANCH`: "$BUILDKITE_BRANCH", "$${BUILDKITE_BRANCH:-x}": "${BUILDKITE_BRANCH:-x}",
+	})
+}
+
+func TestP035_FormsOfAReference(t *testing.T) {
+	t.Parallel()
+	editorExpands(t, map[string]string{
+		"${BUILDKITE_TAG:-d}": "d", "${BUILDKITE_TAG-d}": "", "${NONE:-d}": "d", "${NONE-d}": "d", "${NONE-${BUILDKITE_BRANCH}}": "main",
+		"${BUILDKITE_BRANCH:0:2}": "ma", "${BUILDKITE_BRANCH:1}": "ain", "${BUILDKITE_BRANCH: -2}": "in", "${BUILDKITE_BRANCH:2:99}": "in",
+		"${BUILDKITE_BRANCH?gone}": "main", "${BUILDKITE_TAG?gone}": "", "$(pwd) $1 $": "$(pwd) $1 $",
+	})
+	if got, _ := editorCommand(t, "${NONE?say it}"); !strings.Contains(got, "say it") {
+		t.Errorf("a required variable that is unset gives %q", got)
+	}
+}
+
+func TestVariablesThatOnlyAJobKnowsAreNamed(t *testing.T) {
+	t.Parallel()
 	d, err := Parse([]byte("steps:\n- wait\n- command: echo ${BUILDKITE_BUILD_NUMBER}"), "ci/p.yml")
 	if err != nil {
 		t.Fatal(err)
