@@ -119,7 +119,7 @@ func (q *request) agentRows(agents []store.Agent, manage bool) ([]AgentRow, erro
 func (q *request) agentRow(a store.Agent, queue string, manage bool) AgentRow {
 	row := AgentRow{
 		ID: a.ID, Name: a.Name, Queue: queue, Version: a.Version, Up: Span{Start: a.ConnectedAt, Now: q.now},
-		Host: strings.Trim(a.OS+" "+a.Arch, " "),
+		Host: strings.Trim(osName(a.OS)+" "+a.Arch, " "),
 	}
 	row.Tags = slices.DeleteFunc(slices.Clone(a.Tags), func(t string) bool { return strings.HasPrefix(t, "queue=") })
 	row.State, row.Word = agentLook(a)
@@ -141,6 +141,17 @@ func (q *request) agentRow(a store.Agent, queue string, manage bool) AgentRow {
 		row.Pause, row.Stop = base+"pause/"+a.ID, base+"stop/"+a.ID
 	}
 	return row
+}
+
+// osName is what an agent says its system is, which on Linux is the text of
+// os-release(5).
+func osName(s string) string {
+	for line := range strings.Lines(s) {
+		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "PRETTY_NAME="); ok {
+			return strings.Trim(name, `"'`)
+		}
+	}
+	return firstLine(s)
 }
 
 // agentLook is how an agent appears: what it does comes before what it was

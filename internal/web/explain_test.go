@@ -62,7 +62,7 @@ func TestWaitingJobsNameWhatTheyWaitFor(t *testing.T) {
 	s.shows("/main/test/builds/2", "the slot of lock is in use by #1", "queued 3rd on mac, 1 of 1 busy")
 	jobs := "/main/test/builds/2/jobs/"
 	s.shows(jobs+s.job(next, "docs").ID, `if: build.branch == &#34;docs&#34;`)
-	s.shows(jobs+s.job(next, "two").ID, "No agent in queue mac matches os=linux", "Agents serve mac.")
+	s.shows(jobs+s.job(next, "two").ID, "No agent in queue mac matches os=linux")
 	s.shows(jobs+s.job(next, "last").ID, "Waits for one and 2 more", jobs+s.job(next, "one").ID)
 	if _, err := s.CancelBuild(t.Context(), next.ID, "kit"); err != nil {
 		t.Fatal(err)

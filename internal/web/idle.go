@@ -17,7 +17,7 @@ func (q *request) idle(b *buildView, j store.JobLine, s State) (*IdlePane, error
 	switch s {
 	case Stuck:
 		p.Title, p.Text = sentence(f.Why()), "The job waits until an agent that matches connects."
-		if keys := b.served(); len(keys) > 0 {
+		if keys := b.served(); len(keys) > 0 && !slices.Contains(keys, f.Queue) {
 			p.Text += " Agents serve " + strings.Join(keys, ", ") + "."
 		}
 		p.Links = []Link{{Text: "Agents", Href: b.org.Path() + "/agents"}}
