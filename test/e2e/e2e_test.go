@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -82,7 +83,7 @@ func TestScripts(t *testing.T) {
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
-			testscript.Run(t, params("scripts", v))
+			testscript.Run(t, params(t, "scripts", v))
 		})
 	}
 }
@@ -97,13 +98,36 @@ type variant struct {
 
 func TestCommandLine(t *testing.T) {
 	t.Parallel()
-	testscript.Run(t, params("run", variant{database: func(testing.TB) string { return "" }}))
+	testscript.Run(t, params(t, "run", variant{database: func(testing.TB) string { return "" }}))
+}
+
+// slow are the scripts that wait for real time to pass. They begin first, so that
+// the others run meanwhile.
+var slow = []string{"lost-agent.txtar", "timeout.txtar"}
+
+// files returns the scripts of a folder in the order in which they begin.
+func files(t *testing.T, dir string) []string {
+	t.Helper()
+	list, err := filepath.Glob(filepath.Join(dir, "*.txtar"))
+	if err != nil || len(list) == 0 {
+		t.Fatalf("scripts in %s: %d, %v", dir, len(list), err)
+	}
+	slices.SortStableFunc(list, func(a, b string) int { return place(a) - place(b) })
+	return list
+}
+
+func place(file string) int {
+	if slices.Contains(slow, filepath.Base(file)) {
+		return 0
+	}
+	return 1
 }
 
 // params describes the scripts of a folder.
-func params(dir string, v variant) testscript.Params {
+func params(t *testing.T, dir string, v variant) testscript.Params {
+	t.Helper()
 	return testscript.Params{
-		Dir:                 dir,
+		Files:               files(t, dir),
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			t := env.T().(testing.TB)
