@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/ci"
@@ -80,8 +82,8 @@ func agentRefusal(ev ci.AgentEvent, err error) error {
 // in batches: losing the newest is harmless, an agent is only thought silent for longer.
 func (e *Engine) AgentsSeen(ctx context.Context, seen map[string]time.Time) error {
 	return e.Store.Update(ctx, func(tx *store.Tx) error {
-		for id, at := range seen {
-			if err := tx.AgentSeen(ctx, id, at); err != nil {
+		for _, id := range slices.Sorted(maps.Keys(seen)) { // the order in which jobs are assigned, too
+			if err := tx.AgentSeen(ctx, id, seen[id]); err != nil {
 				return err
 			}
 		}

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -30,8 +31,8 @@ func (e *Engine) SetMetaData(ctx context.Context, buildID string, values map[str
 		}
 	}
 	return e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
-		for key, value := range values {
-			if err := tx.SetMetaData(ctx, buildID, key, value); err != nil {
+		for _, key := range slices.Sorted(maps.Keys(values)) { // one order for all: each key is a lock
+			if err := tx.SetMetaData(ctx, buildID, key, values[key]); err != nil {
 				return err
 			}
 		}

@@ -51,8 +51,8 @@ func (p *progress) unblock(j store.Job, op UnblockJob) (store.Job, error) {
 	if err != nil {
 		return j, err
 	}
-	for key, value := range values {
-		if err := p.tx.SetMetaData(p.ctx, p.build.ID, key, value); err != nil {
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		if err := p.tx.SetMetaData(p.ctx, p.build.ID, key, values[key]); err != nil {
 			return j, err
 		}
 	}
