@@ -22,7 +22,8 @@ type Effect struct {
 const (
 	effectColumns = `id, kind, target, payload, attempts, last_error, created_at, next_at`
 	sqlPutEffect  = `INSERT INTO outbox (` + effectColumns + `) VALUES ($1, $2, $3, $4, 0, '', $5, $6)
-		ON CONFLICT (kind, target) DO UPDATE SET id = excluded.id, payload = excluded.payload, next_at = excluded.next_at`
+		ON CONFLICT (kind, target) DO UPDATE SET id = excluded.id, payload = excluded.payload, attempts = 0, last_error = '',
+		next_at = excluded.next_at`
 	sqlDueEffects = `SELECT ` + effectColumns + ` FROM outbox WHERE next_at <= $1 ORDER BY next_at LIMIT $2`
 	sqlDelay      = `UPDATE outbox SET attempts = attempts + 1, last_error = $2, next_at = $3 WHERE id = $1`
 	sqlDone       = `DELETE FROM outbox WHERE id = $1`
@@ -43,7 +44,8 @@ func (r Reader) DueEffects(ctx context.Context, now time.Time, limit int) ([]Eff
 }
 
 // PutEffect adds an effect, or replaces the one of its kind and target that is not done yet. It
-// takes the new effect's id, so that a relay at work on the old one does not delete it.
+// takes the new effect's id, so that a relay at work on the old one does not delete it. What was
+// tried in vain before does not count against it.
 func (tx *Tx) PutEffect(ctx context.Context, e Effect) error {
 	return exec(ctx, tx.q, sqlPutEffect, e.ID, e.Kind, e.Target, string(e.Payload), micros(e.CreatedAt), micros(e.NextAt))
 }
