@@ -3,7 +3,6 @@ package web
 import (
 	"bytes"
 	"flag"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -16,11 +15,7 @@ import (
 	"golang.org/x/net/html"
 )
 
-var (
-	update = flag.Bool("update", false, "rewrite golden files")
-	listen = flag.String("serve", "", "serve the fixture pages on this address until interrupted")
-	whole  = flag.String("serve-site", "", "serve a whole site with a job that prints, on this address, until interrupted")
-)
+var update = flag.Bool("update", false, "rewrite golden files")
 
 func newPages(t testing.TB) *Pages {
 	t.Helper()
@@ -86,20 +81,6 @@ func TestPagesGolden(t *testing.T) {
 		f := fixtures()[k]
 		golden(t, p, name+".html", render(t, p, f.Template, f.Data))
 	}
-}
-
-// TestServeFixtures is how a person looks at the fixtures:
-// go test ./internal/web -run ServeFixtures -serve 127.0.0.1:8765
-func TestServeFixtures(t *testing.T) {
-	// Not parallel: it serves until interrupted.
-	if *listen == "" {
-		return
-	}
-	ln, err := net.Listen("tcp", *listen)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Log(http.Serve(ln, fixtureServer(newPages(t))))
 }
 
 func fixtureServer(p *Pages) http.Handler {

@@ -4,13 +4,9 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/slipway-ci/slipway/internal/store"
 )
 
 // sseEvent is one event as a browser gets it.
@@ -127,36 +123,4 @@ func TestStreamRefuses(t *testing.T) {
 	s.get("/main/live?t=build:nope", http.StatusNotFound)
 	s.get("/main/live?t=weather", http.StatusBadRequest)
 	s.get("/main/live?t=build:x@-1", http.StatusBadRequest)
-}
-
-// TestServeSite is how a person looks at a living site:
-// go test ./internal/web -run ServeSite -serve-site 127.0.0.1:8766 -timeout 0
-func TestServeSite(t *testing.T) {
-	// Not parallel: it serves until interrupted.
-	if *whole == "" {
-		return
-	}
-	s, b := seeded(t)
-	ln, err := net.Listen("tcp", *whole)
-	if err != nil {
-		t.Fatal(err)
-	}
-	code := must(s.NewSignInLink(t.Context(), s.owner.ID, time.Now().Add(time.Hour)))(t)
-	fmt.Printf("http://%s/sign-in?code=%s\n", ln.Addr(), code)
-	go s.chatter(s.job(b, "lint"))
-	t.Log(http.Serve(ln, s.handler))
-}
-
-// chatter prints two lines a second, in groups of twenty.
-func (s *site) chatter(j store.Job) {
-	offset := int64(0)
-	for n := int64(1); ; n++ {
-		text := fmt.Sprintf("\x1b[32mPASS\x1b[0m [0.0%ds] case %d\nstill \x1b[35mgoing\x1b[0m\n", n%10, n)
-		if n%10 == 1 {
-			text = fmt.Sprintf("--- Part %d\n", n/10+1) + text
-		}
-		s.print(j, n, offset, text)
-		offset += int64(len(text))
-		<-time.After(time.Second)
-	}
 }
