@@ -4,7 +4,8 @@
 // It starts the services that tests share, a PostgreSQL server and a Docker
 // engine where none answers, and stops them before it returns. Stages run one
 // after another; a stage that fails does not keep the later ones from running.
-// The output of failed tests is held back and shown once, above the summary.
+// The output of failed tests is held back and shown once, above the summary;
+// their names are shown when their stage ends.
 //
 // It exits 0 if everything passed, 1 if anything failed, 2 for an unknown
 // stage or a service that does not start.
@@ -54,6 +55,9 @@ func run(ctx context.Context, names []string, out io.Writer) (int, error) {
 		r := s.run(ctx, env)
 		results = append(results, r)
 		fmt.Fprintf(out, "   %s\n", r.line())
+		for _, f := range r.failures {
+			fmt.Fprintf(out, "   failed: %s\n", f.name)
+		}
 		if len(r.slowest) > 0 {
 			fmt.Fprintf(out, "   slowest: %s\n", strings.Join(r.slowest, ", "))
 		}
