@@ -47,8 +47,8 @@ func (a *Server) DownloadURL(base string, f store.Artifact) string {
 
 // OpenArtifact reads an artifact of the server's own storage; blob.ErrNotFound if it never arrived.
 func (a *Server) OpenArtifact(ctx context.Context, f store.Artifact) (io.ReadCloser, error) {
-	if f.UploadDestination != "" {
-		return nil, fmt.Errorf("artifact %s in %s: %w", f.ID, f.UploadDestination, blob.ErrNotFound)
+	if f.UploadDestination != "" || !f.Arrived {
+		return nil, fmt.Errorf("artifact %s in %q: %w", f.ID, f.UploadDestination, blob.ErrNotFound)
 	}
 	return a.Blobs.Get(ctx, blobKey(f), 0, -1)
 }
@@ -163,6 +163,9 @@ func (a *Server) keep(w http.ResponseWriter, r *http.Request, f store.Artifact, 
 	case errors.Is(err, blob.ErrNotFound):
 		_, err = a.Blobs.Put(r.Context(), blobKey(f), checked)
 	}
+	if err == nil {
+		err = a.Engine.ArtifactArrived(r.Context(), f.ID)
+	}
 	if err != nil {
 		return fmt.Errorf("storing artifact %s: %w", f.ID, err)
 	}
@@ -198,7 +201,7 @@ func (c *checkedReader) Read(p []byte) (int, error) {
 func (a *Server) sendArtifact(w http.ResponseWriter, r *http.Request, c caller) error {
 	f := c.artifact
 	info, err := a.Blobs.Stat(r.Context(), blobKey(f))
-	if errors.Is(err, blob.ErrNotFound) || f.State == "deleted" {
+	if errors.Is(err, blob.ErrNotFound) || !f.Arrived || f.State == "deleted" {
 		return httperr.New(http.StatusNotFound, "The artifact has not been uploaded, or was deleted.")
 	}
 	if err != nil {

@@ -94,7 +94,11 @@ func filesOf(in artifactBatch) ([]store.Artifact, error) {
 		}
 		files[i] = store.Artifact{
 			Path: f.Path, AbsolutePath: f.AbsolutePath, GlobPath: f.GlobPath, Size: f.FileSize, SHA1: f.SHA1,
-			SHA256: strings.ToLower(f.SHA256), ContentType: f.ContentType, UploadDestination: in.UploadDestination, URL: f.URL,
+			SHA256: strings.ToLower(f.SHA256), ContentType: f.ContentType, UploadDestination: in.UploadDestination,
+		}
+		// Where a file of the server's own storage is found is not for a job to say.
+		if in.UploadDestination != "" {
+			files[i].URL = f.URL
 		}
 	}
 	return files, nil

@@ -144,6 +144,31 @@ func TestKnowingASumIsNotHavingTheFile(t *testing.T) {
 	}
 }
 
+// A job that announces the sum of a file which the server has, and says that it arrived, does not get
+// that file; nor does it send readers elsewhere.
+func TestAnnouncingAFileIsNotHavingIt(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	w := newWorld(t)
+	w.running().upload(t, "theirs", "their secret")
+	h := w.running()
+	announced := file("mine", "their secret")
+	announced.URL = "https://elsewhere.example.test/mine"
+	id := h.create(t, "batch", announced).ArtifactIDs[0]
+	if err := h.UpdateArtifacts(ctx, h.job.ID, []wire.ArtifactState{{ID: id, State: wire.ArtifactFinished}}); err != nil {
+		t.Fatal(err)
+	}
+	found := must(h.SearchArtifacts(ctx, h.build.ID, wire.Search{Query: "mine"}))(t)
+	if len(found) != 1 || strings.Contains(found[0].URL, "elsewhere") {
+		t.Fatalf("search found %+v", found)
+	}
+	res := must(http.Get(found[0].URL))(t)
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusNotFound {
+		t.Errorf("the file that was only announced answers %d, want 404", res.StatusCode)
+	}
+}
+
 func TestStorageLinksAreBoundToWhatTheyWereMadeFor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

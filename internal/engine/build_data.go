@@ -150,6 +150,12 @@ func (e *Engine) CreateArtifacts(ctx context.Context, job store.Job, batchID str
 	return out, err
 }
 
+// ArtifactArrived records that the server received and checked an artifact's bytes. Only then are
+// they given out: a job that knows the sum of another's file must not get the file by announcing it.
+func (e *Engine) ArtifactArrived(ctx context.Context, id string) error {
+	return e.Store.Update(ctx, func(tx *store.Tx) error { return tx.ArtifactArrived(ctx, id) })
+}
+
 // SetArtifactStates records which of a job's artifacts arrived. States are finished or error.
 func (e *Engine) SetArtifactStates(ctx context.Context, job store.Job, states map[string]string) error {
 	for id, s := range states {

@@ -22,24 +22,26 @@ type Artifact struct {
 	UploadDestination string // "": the server's own storage
 	URL               string // of custom destinations
 	State             string // new, finished, error, deleted
+	Arrived           bool   // its bytes were received and checked by the server itself
 	CreatedAt         time.Time
 }
 
 const (
 	artifactColumns = `id, build_id, job_id, batch_id, number, path, absolute_path, glob_path, size, sha1, sha256,
-		content_type, upload_destination, url, state, created_at`
+		content_type, upload_destination, url, state, arrived, created_at`
 	sqlArtifact       = `SELECT ` + artifactColumns + ` FROM artifacts WHERE id = $1`
 	sqlArtifactBatch  = `SELECT ` + artifactColumns + ` FROM artifacts WHERE job_id = $1 AND batch_id = $2 ORDER BY number`
 	sqlArtifacts      = `SELECT ` + artifactColumns + ` FROM artifacts WHERE build_id = $1 ORDER BY created_at, id`
 	sqlArtifactsOfJob = `SELECT ` + artifactColumns + ` FROM artifacts WHERE job_id = $1 ORDER BY created_at, id`
 	sqlInsertArtifact = `INSERT INTO artifacts (` + artifactColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
-		$11, $12, $13, $14, $15, $16)`
-	sqlArtifactState = `UPDATE artifacts SET state = $3 WHERE id = $1 AND job_id = $2`
+		$11, $12, $13, $14, $15, $16, $17)`
+	sqlArtifactArrived = `UPDATE artifacts SET arrived = TRUE WHERE id = $1`
+	sqlArtifactState   = `UPDATE artifacts SET state = $3 WHERE id = $1 AND job_id = $2`
 )
 
 func scanArtifact(s scanner) (a Artifact, err error) {
 	return a, s.Scan(&a.ID, &a.BuildID, &a.JobID, &a.BatchID, &a.Number, &a.Path, &a.AbsolutePath, &a.GlobPath, &a.Size,
-		&a.SHA1, &a.SHA256, &a.ContentType, &a.UploadDestination, &a.URL, &a.State, instant{&a.CreatedAt})
+		&a.SHA1, &a.SHA256, &a.ContentType, &a.UploadDestination, &a.URL, &a.State, &a.Arrived, instant{&a.CreatedAt})
 }
 
 // Artifact returns the artifact with an id.
@@ -65,7 +67,12 @@ func (r Reader) ArtifactsOfJob(ctx context.Context, jobID string) ([]Artifact, e
 // InsertArtifact adds an artifact.
 func (tx *Tx) InsertArtifact(ctx context.Context, a Artifact) error {
 	return exec(ctx, tx.q, sqlInsertArtifact, a.ID, a.BuildID, a.JobID, a.BatchID, a.Number, a.Path, a.AbsolutePath,
-		a.GlobPath, a.Size, a.SHA1, a.SHA256, a.ContentType, a.UploadDestination, a.URL, a.State, micros(a.CreatedAt))
+		a.GlobPath, a.Size, a.SHA1, a.SHA256, a.ContentType, a.UploadDestination, a.URL, a.State, a.Arrived, micros(a.CreatedAt))
+}
+
+// ArtifactArrived records that the server has the artifact's bytes.
+func (tx *Tx) ArtifactArrived(ctx context.Context, id string) error {
+	return exec(ctx, tx.q, sqlArtifactArrived, id)
 }
 
 // SetArtifactState records whether an artifact of a job arrived.

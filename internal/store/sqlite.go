@@ -150,9 +150,19 @@ func (w *writer) gather(first *request) []*request {
 	return group
 }
 
+// begin begins a transaction. If the last one could not be rolled back it is still there, and
+// every later one would fail with it.
+func (w *writer) begin(ctx context.Context) error {
+	err := w.exec(ctx, "BEGIN IMMEDIATE")
+	if err == nil || w.exec(ctx, "ROLLBACK") != nil {
+		return err
+	}
+	return w.exec(ctx, "BEGIN IMMEDIATE")
+}
+
 func (w *writer) commit(group []*request) error {
 	ctx := context.Background()
-	if err := w.exec(ctx, "BEGIN IMMEDIATE"); err != nil {
+	if err := w.begin(ctx); err != nil {
 		return fmt.Errorf("beginning: %w", err)
 	}
 	if len(group) == 1 {

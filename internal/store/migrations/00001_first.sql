@@ -314,6 +314,7 @@ CREATE TABLE artifacts (
     upload_destination TEXT NOT NULL,
     url                TEXT NOT NULL, -- of custom destinations
     state              TEXT NOT NULL CHECK (state IN ('new', 'finished', 'error', 'deleted')),
+    arrived            BOOLEAN NOT NULL DEFAULT FALSE, -- its bytes were received and checked by the server
     created_at         BIGINT NOT NULL,
     UNIQUE (job_id, batch_id, number)
 );
