@@ -117,7 +117,8 @@ func (a *Assign) assign(ctx context.Context, jobs []store.WaitingJob, matched []
 		byBuild[b] = append(byBuild[b], engine.Offer{JobID: m.JobID, AgentID: m.AgentID})
 		a.Log.DebugContext(ctx, "matched", "job", m.JobID, "agent", m.AgentID, "reason", string(m.Reason))
 	}
-	g, ctx := errgroup.WithContext(ctx)
+	// One failure cancels no other offer: it may be for ever, and they are not.
+	var g errgroup.Group
 	g.SetLimit(parallel)
 	for build, offers := range byBuild {
 		for some := range slices.Chunk(offers, together) {

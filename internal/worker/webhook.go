@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"syscall"
 	"time"
 
@@ -116,20 +117,23 @@ func eventOf(s ci.BuildState) string {
 	return "build.running"
 }
 
-func (w *Webhooks) post(ctx context.Context, url string, event webhookEvent) error {
+func (w *Webhooks) post(ctx context.Context, to string, event webhookEvent) error {
 	body, err := json.Marshal(event)
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(body))
 	if err != nil {
-		return fmt.Errorf("webhook: %w", err)
+		return errors.New("webhook: the address is not a URL")
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("X-Buildkite-Event", event.Event)
 	res, err := w.Client.Do(req)
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err // the error around it names the whole address, which often is a secret
+	}
 	if err != nil {
-		return fmt.Errorf("webhook: %w", err)
+		return fmt.Errorf("webhook to %s: %w", req.URL.Host, err)
 	}
 	defer res.Body.Close()
 	// What is answered is of no use, but reading it lets the connection be used again.
