@@ -30,7 +30,11 @@ func (p *progress) addPlan(plan pipeline.Plan, at placement) error {
 	if err != nil {
 		return err
 	}
-	if err := p.checkSize(); err != nil {
+	jobs := 0
+	for _, id := range ids {
+		jobs += len(p.fresh[id].jobs)
+	}
+	if err := p.checkSize(jobs); err != nil {
 		return err
 	}
 	if err := p.linkSteps(plan, ids, at); err != nil {
@@ -116,8 +120,8 @@ func (p *progress) makeSteps(plan pipeline.Plan, at placement) ([]string, error)
 	return ids, nil
 }
 
-// checkSize holds the build against the organization's limit.
-func (p *progress) checkSize() error {
+// checkSize refuses more jobs, retries included, than the organization lets a build have.
+func (p *progress) checkSize(more int) error {
 	limit := p.e.Limits.BuildJobs
 	if limit == 0 {
 		return nil
@@ -126,11 +130,8 @@ func (p *progress) checkSize() error {
 	if err != nil {
 		return err
 	}
-	for _, f := range p.fresh {
-		n += len(f.jobs)
-	}
-	if n > limit {
-		return refuse(Invalid, "The build would have %d jobs; your organization's limit is %d.", n, limit)
+	if n+more > limit {
+		return refuse(Invalid, "The build would have %d jobs; your organization's limit is %d.", n+more, limit)
 	}
 	return nil
 }

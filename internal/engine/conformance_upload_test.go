@@ -248,18 +248,34 @@ func TestP052_AnUploadIsBounded(t *testing.T) {
 	w.sent(t, up, parallel(500))
 }
 
+func TestP054_TheUploadsOfABuildAreBounded(t *testing.T) {
+	w := stated(t)
+	b := w.build(t, steps("{command: up, key: up}"))
+	up := w.begin(t, b, "up")
+	for range 500 {
+		w.sent(t, up, `{"steps":[{"command":"x"}]}`)
+	}
+	w.wantRejected(t, up, `{"steps":[{"command":"x"}]}`, "The build has 500 pipeline uploads; your organization's limit is 500.")
+}
+
 // TestP055_ABuildIsBounded has the service's value set; ours is larger.
 func TestP055_ABuildIsBounded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, store.Options{Path: filepath.Join(t.TempDir(), "slipway.db")})
 	w.Limits = &engine.Limits{BuildJobs: 4000}
 	b := w.build(t, document(map[string]any{"command": "up", "key": "up"}, map[string]any{"command": "a", "key": "a"},
-		map[string]any{"command": "x", "parallelism": 3996}))
+		map[string]any{"command": "x", "key": "x", "parallelism": 3996, "retry": map[string]any{"automatic": true}}))
 	up := w.begin(t, b, "up")
 	w.end(t, b, "a", 1)
 	must(w.RetryJob(t.Context(), w.job(t, b, "a").ID, "ana"))(t)
 	w.wantRejected(t, up, parallel(2), "limit is 4000")
 	w.sent(t, up, parallel(1))
+	w.end(t, b, "x", 1)
+	if j := w.job(t, b, "x"); j.State != ci.JobFinished || j.Retries != 0 {
+		t.Errorf("in a full build the job is %s after %d retries", j.State, j.Retries)
+	}
+	_, err := w.RetryJob(t.Context(), w.job(t, b, "x").ID, "ana")
+	wantRefusal(t, err, "The build would have 4001 jobs; your organization's limit is 4000.")
 }
 
 func TestP056_UploadedJobsInheritTheirRank(t *testing.T) {

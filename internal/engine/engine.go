@@ -47,7 +47,7 @@ type Config struct {
 	OfferTerm time.Duration
 	// LossTerm is how long an agent may be silent before it is lost; 0: 3 min.
 	LossTerm time.Duration
-	// Limits bound plans; nil: ours (500 jobs an upload, none for a plan, 20,000 jobs a build).
+	// Limits bound plans; nil: ours (500 jobs an upload, none for a plan, 20,000 jobs and 500 uploads a build).
 	Limits *Limits
 }
 
@@ -56,13 +56,14 @@ type Limits struct {
 	Plan      pipeline.Limits // of a pipeline's own document
 	Upload    pipeline.Limits // of one upload
 	BuildJobs int             // of a build, retries included
+	Uploads   int             // of a build
 }
 
 // DefaultLimits are the limits of a new server.
 func DefaultLimits() Limits {
 	plan, upload := pipeline.DefaultLimits(), pipeline.DefaultLimits()
 	plan.Jobs = 0
-	return Limits{Plan: plan, Upload: upload, BuildJobs: 20_000}
+	return Limits{Plan: plan, Upload: upload, BuildJobs: 20_000, Uploads: 500}
 }
 
 // Engine performs operations. It is safe for concurrent use and holds no state of its own.

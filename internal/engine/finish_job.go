@@ -120,6 +120,13 @@ func (p *progress) retryByRule(j store.Job) error {
 	if err != nil || used >= rules[n].Limit {
 		return err
 	}
+	err = p.checkSize(1)
+	if _, full := errors.AsType[*Refused](err); full {
+		return nil // the failure stands
+	}
+	if err != nil {
+		return err
+	}
 	_, err = p.retry(j, "automatic", "", n)
 	return err
 }

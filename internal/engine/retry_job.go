@@ -49,7 +49,7 @@ func (p *progress) mayRetry(j store.Job) error {
 	if !manual.Allowed {
 		return refuse(Forbidden, "%s", firstNonEmpty(manual.Reason, "The step does not allow its jobs to be retried."))
 	}
-	return nil
+	return p.checkSize(1)
 }
 
 // retry makes the next attempt of an ended job. It has what its predecessor had: the same

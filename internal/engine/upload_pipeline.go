@@ -71,6 +71,9 @@ func (p *progress) upload(op UploadPipeline, job store.Job) (int, error) {
 	if err := requireAllow(p.build); err != nil {
 		return 0, err
 	}
+	if most := int64(p.e.Limits.Uploads); most > 0 && p.build.NextPosition >= most {
+		return 0, refuse(Invalid, "The build has %d pipeline uploads; your organization's limit is %d.", p.build.NextPosition, most)
+	}
 	uploader, err := p.step(job.StepID)
 	if err != nil {
 		return 0, err
