@@ -250,12 +250,18 @@ func TestP052_AnUploadIsBounded(t *testing.T) {
 
 func TestP054_TheUploadsOfABuildAreBounded(t *testing.T) {
 	w := stated(t)
+	limits := engine.DefaultLimits()
+	if limits.Uploads != 500 {
+		t.Errorf("a new server takes %d uploads of a build, want 500", limits.Uploads)
+	}
+	limits.Uploads = 10
+	w.Limits = &limits
 	b := w.build(t, steps("{command: up, key: up}"))
 	up := w.begin(t, b, "up")
-	for range 500 {
+	for range limits.Uploads {
 		w.sent(t, up, `{"steps":[{"command":"x"}]}`)
 	}
-	w.wantRejected(t, up, `{"steps":[{"command":"x"}]}`, "The build has 500 pipeline uploads; your organization's limit is 500.")
+	w.wantRejected(t, up, `{"steps":[{"command":"x"}]}`, "The build has 10 pipeline uploads; your organization's limit is 10.")
 }
 
 // TestP055_ABuildIsBounded has the service's value set; ours is larger.
