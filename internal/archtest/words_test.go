@@ -14,7 +14,7 @@ var phrases = map[string]*regexp.Regexp{
 	"say what it does, with a number":  regexp.MustCompile(`(?i)\b(robust(ly|ness)?|comprehensive(ly)?|enhanced?|seamless(ly)?|production-ready|blazing(ly)?|cutting-edge|state-of-the-art|effortless(ly)?|world-class|battle-tested|powerful|leverag(e|es|ing)|best-in-class)\b`),
 	"say what is, not what was":        regexp.MustCompile(`(?i)(\w,? now (uses|supports|returns|also)\b|\bpreviously\b|\brefactored\b|\brenamed from\b|\bNEW:|\bbackwards? compatib)`),
 	"do it, or open an issue":          regexp.MustCompile(`\b(TODO|FIXME|XXX|HACK)\b`),
-	"name nothing outside the project": regexp.MustCompile(`/work/|\b(language model|AI-generated|as an AI)\b`),
+	"name nothing outside the project": regexp.MustCompile(`(^|[\s"(])/(home|Users)/\w`),
 	"write it in words":                regexp.MustCompile(`[\x{1F300}-\x{1FAFF}\x{2600}-\x{26FF}\x{2705}\x{274C}\x{2728}]`),
 }
 
