@@ -9,6 +9,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -377,13 +378,16 @@ func TestUploadAnswers(t *testing.T) {
 func TestAnySegmentReachesTheServerWhole(t *testing.T) {
 	t.Parallel()
 	got := make(chan string, 1)
-	mux := http.NewServeMux()
-	mux.HandleFunc("PUT /v3/steps/{step}", func(_ http.ResponseWriter, r *http.Request) { got <- r.PathValue("step") })
-	c := serveFunc(t, mux.ServeHTTP)
+	// Not a ServeMux: it takes a segment that is one slash for a trailing slash and matches no pattern.
+	c := serveFunc(t, func(_ http.ResponseWriter, r *http.Request) {
+		segment, err := url.PathUnescape(strings.TrimPrefix(r.URL.EscapedPath(), "/v3/steps/"))
+		if err != nil {
+			t.Errorf("path %q: %v", r.URL.EscapedPath(), err)
+		}
+		got <- segment
+	})
 	rapid.Check(t, func(t *rapid.T) {
-		// A lone slash is sent right, but net/http's ServeMux takes such a segment for a trailing slash
-		// and matches no pattern.
-		step := rapid.StringN(1, 20, 60).Filter(func(s string) bool { return s != "/" }).Draw(t, "step")
+		step := rapid.StringN(1, 20, 60).Draw(t, "step")
 		if err := c.UpdateStep(context.Background(), step, wire.StepUpdate{}); err != nil {
 			t.Fatalf("step %q: %v", step, err)
 		}
