@@ -94,12 +94,16 @@ func (r runCommand) build(c *console, repo checkout, doc document, data string) 
 func (r runCommand) watch(c *console, l *local, id string, d *display) error {
 	ctx, stop := context.WithCancel(context.WithoutCancel(c.ctx))
 	defer stop()
-	var cancelErr error
-	unhook := context.AfterFunc(c.ctx, func() {
-		d.say("canceling the build; interrupt again to end at once")
-		_, cancelErr = l.Engine.CancelBuild(ctx, id, "interrupt")
+	l.agents.Go(func() {
+		select {
+		case <-c.ctx.Done():
+			d.say("canceling the build; interrupt again to end at once")
+			if _, err := l.Engine.CancelBuild(ctx, id, "interrupt"); err != nil && ctx.Err() == nil {
+				d.say("canceling: " + err.Error())
+			}
+		case <-ctx.Done():
+		}
 	})
-	defer unhook()
 	l.agents.Go(func() {
 		select {
 		case <-c.kill:
@@ -113,7 +117,7 @@ func (r runCommand) watch(c *console, l *local, id string, d *display) error {
 	case errors.Is(err, context.Canceled):
 		return silent(1)
 	case err != nil:
-		return errors.Join(err, cancelErr)
+		return err
 	}
 	return d.summary(b)
 }
