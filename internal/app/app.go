@@ -47,6 +47,8 @@ type Config struct {
 	LocalRepositories bool
 	APIToken          string // first tokens of an empty database; "": made
 	AgentToken        string
+	SealingKeys       string // keys that seal secrets, as secret.ParseKeys reads them; "": those of the file
+	SealingKeyFile    string // "": sealing.key in Data, made for an empty database
 	Version           string
 	Log               *slog.Logger
 	// Slow makes every timer this long, and Deaf drops all wake-ups: what is left must still be
@@ -152,7 +154,7 @@ func (a *App) openResources(ctx context.Context) error {
 	a.Engine = engine.New(engine.Config{
 		Store: a.Store, Hub: a.Hub, Log: a.Log, Now: time.Now, OpenQueues: a.OpenQueues,
 	})
-	return nil
+	return a.sealing(ctx)
 }
 
 // keyLength is that of the signing key, in bytes. With an empty key anybody could sign.

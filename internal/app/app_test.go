@@ -172,6 +172,62 @@ func TestAStartThatBreaksOffLosesNoToken(t *testing.T) {
 	}
 }
 
+func TestADatabaseIsNotServedWithAnotherSealingKey(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	key := filepath.Join(dir, "sealing.key")
+	start := func(change func(*app.Config)) error {
+		c := config(t, dir)
+		change(&c)
+		a, err := app.Start(t.Context(), c)
+		if err == nil {
+			err = a.Close()
+		}
+		return err
+	}
+	if err := start(func(*app.Config) {}); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(key)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("sealing.key: %v, %v", info, err)
+	}
+	first, err := os.ReadFile(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(key); err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(dir, "other.key")
+	if err := os.WriteFile(other, []byte(secret.NewKey()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		change func(*app.Config)
+		want   string
+	}{
+		"missing file": {func(*app.Config) {}, key + " is missing; restore it, or give the first server's sealing.key"},
+		"other file":   {func(c *app.Config) { c.SealingKeyFile = other }, other + " does not hold it"},
+		"other text":   {func(c *app.Config) { c.SealingKeys = secret.NewKey() }, "SLIPWAY_SEALING_KEY does not hold it"},
+		"no file":      {func(c *app.Config) { c.SealingKeyFile = other + "x" }, "cannot be read"},
+		"no key":       {func(c *app.Config) { c.SealingKeys = "x" }, "SLIPWAY_SEALING_KEY: sealing key 1 is not 32 bytes in base64"},
+	} {
+		if err := start(tt.change); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: got %v, want %q", name, err, tt.want)
+		}
+	}
+	if _, err := os.Stat(key); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a start that was refused left a key: %v", err)
+	}
+	if err := start(func(c *app.Config) { c.SealingKeys = secret.NewKey() + string(first) }); err != nil {
+		t.Fatalf("with a new key before the first: %v", err)
+	}
+	if err := start(func(c *app.Config) { c.SealingKeys = string(first) }); err == nil {
+		t.Error("the first key opens what the second sealed")
+	}
+}
+
 func TestAKeyThatWasCutShortIsNotSignedWith(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

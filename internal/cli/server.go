@@ -18,6 +18,7 @@ type serverCommand struct {
 	Database string       `name:"database" env:"SLIPWAY_DATABASE" help:"postgres:// URL; SQLite in the data directory by default." placeholder:"URL"`
 	URL      string       `name:"url" env:"SLIPWAY_URL" help:"Public base URL; the listen address by default."`
 	Org      string       `name:"org" env:"SLIPWAY_ORG" default:"main" help:"Slug of the first organization."`
+	SealKey  string       `name:"sealing-key-file" env:"SLIPWAY_SEALING_KEY_FILE" help:"File with the keys that seal secrets in the database, the one that seals first; sealing.key in the data directory by default. Servers of one database need the same. SLIPWAY_SEALING_KEY may hold the keys themselves." placeholder:"FILE"`
 	Slow     durationFlag `name:"slow-timers" hidden:"" help:"Make every timer this long."`
 	Deaf     bool         `name:"drop-wakeups" hidden:"" help:"Drop every wake-up."`
 }
@@ -33,6 +34,7 @@ func (s serverCommand) Run(c *console) error {
 	a, err := app.Start(c.ctx, app.Config{
 		Listen: s.Listen, Data: dir, Database: s.Database, URL: s.URL, Organization: s.Org,
 		APIToken: os.Getenv("SLIPWAY_BOOTSTRAP_API_TOKEN"), AgentToken: os.Getenv("SLIPWAY_BOOTSTRAP_AGENT_TOKEN"),
+		SealingKeys: os.Getenv("SLIPWAY_SEALING_KEY"), SealingKeyFile: s.SealKey,
 		Version: Version(), Log: c.log, Slow: s.Slow.Duration, Deaf: s.Deaf,
 	})
 	if err != nil {

@@ -29,6 +29,7 @@ import (
 
 	"github.com/slipway-ci/slipway/internal/live"
 	"github.com/slipway-ci/slipway/internal/pipeline"
+	"github.com/slipway-ci/slipway/internal/secret"
 	"github.com/slipway-ci/slipway/internal/store"
 	"github.com/slipway-ci/slipway/internal/trust"
 )
@@ -39,6 +40,9 @@ type Config struct {
 	Hub   *live.Hub
 	Log   *slog.Logger
 	Now   func() time.Time
+	// Sealer seals what must not be read from the database. It may be set until the first operation
+	// that seals or opens a value; nil where there is none.
+	Sealer *secret.Sealer
 	// OpenQueues lets a registering agent make the queue that it names.
 	OpenQueues bool
 	// Policy is the organization's trust policy; the zero value trusts members alone.

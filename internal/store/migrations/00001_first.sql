@@ -345,6 +345,15 @@ CREATE TABLE outbox (
 );
 CREATE INDEX outbox_due ON outbox (next_at);
 
+-- What the database alone cannot tell: values sealed with a key that is kept elsewhere. place is the
+-- kind and the id of what a value belongs to, and bound to it.
+CREATE TABLE sealed_values (
+    place      TEXT PRIMARY KEY,
+    key_id     TEXT NOT NULL,
+    value      TEXT NOT NULL,
+    updated_at BIGINT NOT NULL
+);
+
 -- One holder a background loop where several servers share a database.
 CREATE TABLE loop_leases (
     name       TEXT PRIMARY KEY,
