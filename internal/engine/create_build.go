@@ -27,11 +27,18 @@ type CreateBuild struct {
 	Env           map[string]string
 	MetaData      map[string]string
 	PullRequest   *store.PullRequest
+	MergeQueue    *store.MergeQueue
 	CleanCheckout bool
 	RebuiltFrom   *store.BuildRef
 	TriggeredFrom *store.BuildRef
 	// Configuration takes the place of the pipeline's own document, "" for none.
 	Configuration string
+	// IgnoreBranchFilter lets a branch through that the pipeline's filter does not; steps have theirs.
+	IgnoreBranchFilter bool
+	// Origin says where a webhook's code comes from; nil where there is no webhook.
+	Origin *Origin
+	// Event is what a webhook told of itself, nil where there is none.
+	Event *store.SourceEvent
 }
 
 // CreateBuild makes a build. A pipeline with a configuration is planned in the same transaction; any
@@ -112,13 +119,16 @@ func (e *Engine) newBuild(ctx context.Context, tx *store.Tx, pl store.Pipeline, 
 		CreatorID:      op.CreatorID,
 		Detail: store.BuildDetail{
 			Author: op.Author, Env: op.Env, PullRequest: op.PullRequest, CleanCheckout: op.CleanCheckout,
-			RebuiltFrom: op.RebuiltFrom, TriggeredFrom: op.TriggeredFrom,
+			RebuiltFrom: op.RebuiltFrom, TriggeredFrom: op.TriggeredFrom, MergeQueue: op.MergeQueue, Event: op.Event,
 		},
 	}
 	if err := checkRef(b.Commit); err != nil {
 		return b, err
 	}
-	facts, err := e.facts(ctx, tx, pl, b)
+	if err := checkBranch(pl, op, b.Branch); err != nil {
+		return b, err
+	}
+	facts, err := e.facts(ctx, tx, pl, b, op.Origin)
 	if err != nil {
 		return b, err
 	}

@@ -13,15 +13,25 @@ func (e *Engine) decide(f trust.Facts) store.Verdict {
 	return store.Verdict{Decision: string(v.Decision), Rule: string(v.Rule), Reason: v.Reason, Commit: v.Commit}
 }
 
+// Origin says whose code a webhook asks to build, as the forge told: never concluded from names.
+type Origin struct {
+	Code      trust.Code
+	ForkOwner trust.Account // if Code is trust.CodeFork
+	Pusher    trust.Account
+}
+
 // facts are what is known about a new build. A build that a trigger step made stands on the
 // verdict of the build at the start of the chain.
-func (e *Engine) facts(ctx context.Context, tx *store.Tx, pl store.Pipeline, b store.Build) (trust.Facts, error) {
+func (e *Engine) facts(ctx context.Context, tx *store.Tx, pl store.Pipeline, b store.Build, from *Origin) (trust.Facts, error) {
 	f := trust.Facts{
 		Source: trust.Source(b.Source), Commit: b.Commit, Code: trust.CodeOrigin,
 		DefaultBranch: b.Branch == pl.DefaultBranch,
 	}
 	if f.Source == trust.SourceWebhook {
-		f.Code = trust.CodeUnknown // a webhook door states it from the signed payload
+		f.Code = trust.CodeUnknown
+	}
+	if from != nil {
+		f.Code, f.ForkOwner, f.Pusher = from.Code, from.ForkOwner, from.Pusher
 	}
 	if b.Detail.TriggeredFrom == nil {
 		return f, nil

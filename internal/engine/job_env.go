@@ -26,7 +26,7 @@ func JobEnv(a Accepted, url string) (map[string]string, error) {
 		maps.Copy(env, layer)
 	}
 	given := maps.Clone(env)
-	for _, standard := range []func(Accepted, map[string]string){constantEnv, agentEnv, pipelineEnv, buildEnv, pullRequestEnv, stepEnv, unblockerEnv} {
+	for _, standard := range []func(Accepted, map[string]string){constantEnv, agentEnv, pipelineEnv, buildEnv, pullRequestEnv, eventEnv, stepEnv, unblockerEnv} {
 		standard(a, env)
 	}
 	env["BUILDKITE_BUILD_URL"] = url
@@ -139,6 +139,30 @@ func pullRequestEnv(a Accepted, env map[string]string) {
 	env["BUILDKITE_PULL_REQUEST_BASE_BRANCH"], env["BUILDKITE_PULL_REQUEST_REPO"] = pr.BaseBranch, pr.Repository
 	env["BUILDKITE_PULL_REQUEST_LABELS"] = strings.Join(pr.Labels, ",")
 	env["BUILDKITE_PULL_REQUEST_DRAFT"] = strconv.FormatBool(pr.Draft)
+	if pr.MergeRef {
+		env["BUILDKITE_PULL_REQUEST_USING_MERGE_REFSPEC"] = "true"
+	}
+}
+
+// eventEnv tells of what came from a forge; where nothing did, the variables are not there.
+func eventEnv(a Accepted, env map[string]string) {
+	if mq := a.Build.Detail.MergeQueue; mq != nil {
+		env["BUILDKITE_MERGE_QUEUE_BASE_BRANCH"], env["BUILDKITE_MERGE_QUEUE_BASE_COMMIT"] = mq.BaseBranch, mq.BaseCommit
+		if mq.DiffBase {
+			env["BUILDKITE_GIT_DIFF_BASE"] = mq.BaseCommit
+		}
+	}
+	ev := a.Build.Detail.Event
+	if ev == nil {
+		return
+	}
+	for name, value := range map[string]string{
+		"EVENT": ev.Name, "ACTION": ev.Action, "COMMENT_ID": ev.CommentID, "REVIEW_ID": ev.ReviewID,
+	} {
+		if value != "" {
+			env["BUILDKITE_GITHUB_"+name] = value
+		}
+	}
 }
 
 func stepEnv(a Accepted, env map[string]string) {

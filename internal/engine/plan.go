@@ -75,6 +75,12 @@ func serverVariables(in planInput) map[string]string {
 		v["BUILDKITE_PULL_REQUEST"], v["BUILDKITE_PULL_REQUEST_BASE_BRANCH"] = pr.Number, pr.BaseBranch
 		v["BUILDKITE_PULL_REQUEST_REPO"] = pr.Repository
 	}
+	if mq := b.Detail.MergeQueue; mq != nil {
+		v["BUILDKITE_MERGE_QUEUE_BASE_BRANCH"], v["BUILDKITE_MERGE_QUEUE_BASE_COMMIT"] = mq.BaseBranch, mq.BaseCommit
+	}
+	if ev := b.Detail.Event; ev != nil {
+		v["BUILDKITE_GITHUB_EVENT"], v["BUILDKITE_GITHUB_ACTION"] = ev.Name, ev.Action
+	}
 	if t := b.Detail.TriggeredFrom; t != nil {
 		v["BUILDKITE_TRIGGERED_FROM_BUILD_PIPELINE_SLUG"] = t.Pipeline
 	}
@@ -110,9 +116,18 @@ func conditionEnv(org store.Organization, pl store.Pipeline, b store.Build) cond
 		vars["build.pull_request.id"] = condition.Optional(pr.Number)
 		vars["build.pull_request.base_branch"] = condition.Optional(pr.BaseBranch)
 		vars["build.pull_request.repository"] = condition.Optional(pr.Repository)
-		vars["build.pull_request.repository.fork"] = condition.Bool(pr.Repository != "" && pr.Repository != pl.Repository)
+		vars["build.pull_request.repository.fork"] = condition.Bool(pr.Fork || pr.Repository != "" && pr.Repository != pl.Repository)
 		vars["build.pull_request.draft"] = condition.Bool(pr.Draft)
 		vars["build.pull_request.labels"] = condition.Strings(pr.Labels)
+		vars["build.pull_request.label"] = condition.Optional(pr.Label)
+	}
+	if mq := b.Detail.MergeQueue; mq != nil {
+		vars["build.merge_queue.base_branch"] = condition.Optional(mq.BaseBranch)
+		vars["build.merge_queue.base_commit"] = condition.Optional(mq.BaseCommit)
+	}
+	if ev := b.Detail.Event; ev != nil {
+		vars["build.source_event"] = condition.Optional(ev.Name)
+		vars["build.source_action"] = condition.Optional(ev.Action)
 	}
 	builtIn := serverVariables(planInput{org: org, pipeline: pl, build: b})
 	return condition.Env{Vars: vars, Lookup: func(name string) (string, bool) {

@@ -21,7 +21,7 @@ func (e *Engine) Rebuild(ctx context.Context, buildID string, source trust.Sourc
 	return e.CreateBuild(ctx, CreateBuild{
 		PipelineID: old.PipelineID, Source: source, Commit: old.Commit, Branch: old.Branch, Tag: old.Tag,
 		Message: old.Message, Author: by, CreatorID: by.ID, Env: old.Detail.Env, PullRequest: old.Detail.PullRequest,
-		CleanCheckout: old.Detail.CleanCheckout,
-		RebuiltFrom:   &store.BuildRef{ID: old.ID, Number: old.Number, Pipeline: pl.Slug},
+		CleanCheckout: old.Detail.CleanCheckout, MergeQueue: old.Detail.MergeQueue, IgnoreBranchFilter: true,
+		RebuiltFrom: &store.BuildRef{ID: old.ID, Number: old.Number, Pipeline: pl.Slug},
 	})
 }

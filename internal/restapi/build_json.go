@@ -33,7 +33,7 @@ type buildJSON struct {
 	FinishedAt     stamp              `json:"finished_at"`
 	MetaData       map[string]string  `json:"meta_data"`
 	PullRequest    *pullRequestJSON   `json:"pull_request"`
-	MergeQueue     *struct{}          `json:"merge_queue"`
+	MergeQueue     *mergeQueueJSON    `json:"merge_queue"`
 	RebuiltFrom    *rebuiltFromJSON   `json:"rebuilt_from"`
 	TriggeredFrom  *triggeredFromJSON `json:"triggered_from"`
 	Jobs           *[]jobJSON         `json:"jobs,omitempty"`
@@ -57,6 +57,11 @@ type pullRequestJSON struct {
 	Base       string   `json:"base"`
 	Repository string   `json:"repository"`
 	Labels     []string `json:"labels"`
+}
+
+type mergeQueueJSON struct {
+	BaseBranch string `json:"base_branch"`
+	BaseCommit string `json:"base_commit"`
 }
 
 type rebuiltFromJSON struct {
@@ -196,6 +201,9 @@ func (s scene) addOrigin(out *buildJSON, b store.Build) {
 	out.Author = &authorJSON{d.Author.Name, d.Author.Email}
 	if u, ok := s.users[b.CreatorID]; ok {
 		out.Creator = toUser(u)
+	}
+	if mq := d.MergeQueue; mq != nil {
+		out.MergeQueue = &mergeQueueJSON{mq.BaseBranch, mq.BaseCommit}
 	}
 	if pr := d.PullRequest; pr != nil {
 		out.PullRequest = &pullRequestJSON{pr.Number, pr.BaseBranch, pr.Repository, list(pr.Labels)}

@@ -105,6 +105,7 @@ type createBuildBody struct {
 	BaseBranch     string   `json:"pull_request_base_branch"`
 	PullRepository string   `json:"pull_request_repository"`
 	PullLabels     []string `json:"pull_request_labels"`
+	IgnoreFilter   bool     `json:"ignore_pipeline_branch_filters"`
 }
 
 func createBuild(q *request) error {
@@ -150,6 +151,7 @@ func (body createBuildBody) operation(pl store.Pipeline, by store.Person) engine
 		PipelineID: pl.ID, Source: trust.SourceAPI, Commit: body.Commit, Branch: body.Branch, Tag: body.Tag,
 		Message: body.Message, Author: store.Person{Name: body.Author.Name, Email: body.Author.Email}, CreatorID: by.ID,
 		Env: body.Env.texts(), MetaData: body.MetaData.texts(), CleanCheckout: body.CleanCheckout,
+		IgnoreBranchFilter: body.IgnoreFilter,
 	}
 	if op.Author == (store.Person{}) {
 		op.Author = by

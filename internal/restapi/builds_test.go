@@ -323,3 +323,15 @@ func TestUnblockerIsAMember(t *testing.T) {
 		t.Errorf("%+v", got.MetaData)
 	}
 }
+
+func TestABuildMayIgnoreTheBranchFilter(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ask(t, "POST", main+"/pipelines", `{"name": "f", "repository": "https://example.test/f.git", "branch_configuration": "main",
+		"configuration": "steps: [{command: x}]"}`, http.StatusCreated)
+	got := w.ask(t, "POST", main+"/pipelines/f/builds", `{"commit": "HEAD", "branch": "topic"}`, http.StatusUnprocessableEntity)
+	if !strings.Contains(got.text, "does not pass the branch filter") {
+		t.Error(got.text)
+	}
+	w.ask(t, "POST", main+"/pipelines/f/builds", `{"commit": "HEAD", "branch": "topic", "ignore_pipeline_branch_filters": true}`, http.StatusCreated)
+}

@@ -21,7 +21,7 @@ type Build struct {
 	Branch         string
 	Tag            string
 	Message        string
-	Source         string // ui, api, cli, webhook, schedule, trigger_job
+	Source         string // ui, api, cli, webhook, schedule, trigger_job, pipeline_trigger
 	Detail         BuildDetail
 	CreatorID      string // user id, or ""
 	Verdict        Verdict
@@ -54,6 +54,23 @@ type BuildDetail struct {
 	PlannedFrom   string            `json:"planned_from,omitempty"`
 	Unblocker     *Person           `json:"unblocker,omitempty"` // of the latest unblocked step
 	CommitSubject string            `json:"commit_subject,omitempty"`
+	MergeQueue    *MergeQueue       `json:"merge_queue,omitempty"`
+	Event         *SourceEvent      `json:"event,omitempty"`
+}
+
+// MergeQueue is what a build of a merge queue would be merged into.
+type MergeQueue struct {
+	BaseBranch string `json:"base_branch"`
+	BaseCommit string `json:"base_commit"`
+	DiffBase   bool   `json:"diff_base,omitempty"` // changed files are those since BaseCommit
+}
+
+// SourceEvent is the event of a forge that a build was made for.
+type SourceEvent struct {
+	Name      string `json:"name"` // as the forge names it, e.g. pull_request
+	Action    string `json:"action,omitempty"`
+	CommentID string `json:"comment_id,omitempty"`
+	ReviewID  string `json:"review_id,omitempty"`
 }
 
 // Person is a name and an e-mail address; either may be empty.
@@ -70,6 +87,9 @@ type PullRequest struct {
 	Repository string   `json:"repository,omitempty"`
 	Labels     []string `json:"labels,omitempty"`
 	Draft      bool     `json:"draft,omitempty"`
+	Label      string   `json:"label,omitempty"`     // the one that was added or removed, where that made the build
+	Fork       bool     `json:"fork,omitempty"`      // the forge said that it comes from another repository
+	MergeRef   bool     `json:"merge_ref,omitempty"` // build what merging it would give
 }
 
 // BuildRef names another build.

@@ -26,6 +26,8 @@ func decide(f Facts, p Policy) Verdict {
 		return schedule(f, p)
 	case SourceTrigger:
 		return inherit(f)
+	case SourceAddress:
+		return address(f)
 	case "":
 		return undecided(RuleNone, "it is not known how the build came to be")
 	default:
@@ -76,7 +78,7 @@ func fork(f Facts, p Policy) Verdict {
 	case Member:
 		return pushed(f, p)
 	case NotMember:
-		return stranger(f, "The commit comes from a fork owned by %s, who is not trusted; a member must approve it.", f.ForkOwner)
+		return stranger(f, "The commit comes from a fork owned by %s, who is not trusted%s; a member must approve it.", f.ForkOwner, known(f.ForkOwner))
 	default:
 		return undecided(RuleLookupFailed, "whether %s, who owns the fork, is trusted is not known%s", f.ForkOwner, cause(f.ForkOwner))
 	}
@@ -133,6 +135,18 @@ func listed(a Account, ids []string) bool {
 	return a.ID != "" && slices.Contains(ids, a.ID)
 }
 
+// known is what the forge says of a stranger.
+func known(a Account) string {
+	word := map[string]string{
+		"FIRST_TIMER": "has never contributed to anything", "FIRST_TIME_CONTRIBUTOR": "has not contributed to this repository before",
+		"CONTRIBUTOR": "has contributed to this repository before",
+	}[a.Association]
+	if word == "" {
+		return ""
+	}
+	return " and " + word
+}
+
 func cause(a Account) string {
 	if a.LookupFail == "" {
 		return ""
@@ -173,6 +187,14 @@ func schedule(f Facts, p Policy) Verdict {
 	default:
 		return hold(RuleSchedule, "The policy does not say that scheduled builds may run.")
 	}
+}
+
+// address decides about a build of the branch and commit that a member gave a trigger address.
+func address(f Facts) Verdict {
+	if f.Code != CodeOrigin {
+		return undecided(RuleTriggerAddress, "it is not known which repository the trigger address takes its commit from")
+	}
+	return allow(RuleTriggerAddress, "A member set what the pipeline's trigger address builds, from the pipeline's own repository.")
 }
 
 // inherit never looks at the trigger step's own build: its source would be

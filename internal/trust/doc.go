@@ -3,7 +3,7 @@
 // A build's pipeline, images, hooks and tests are all written by whoever wrote
 // the commit. The question is therefore never what a build does but whether
 // somebody who is trusted put its code forward. Decide answers it from Facts,
-// which others have gathered, and from a Policy, by nine rules:
+// which others have gathered, and from a Policy, by ten rules:
 //
 //	rule               source        code            fork's owner   verdict
 //	person             ui, api, cli  anything        -              allow
@@ -15,6 +15,9 @@
 //	retry              retry of one job of an untrusted fork's build: hold, as before
 //	organization-fork  webhook       fork            organization   hold unless listed
 //	lookup-failed      webhook       fork            not known      hold, to be asked again
+//	trigger-address    pipeline_trigger  origin      -              allow
+//
+// Whoever has a pipeline's trigger address can start what a member set, and name no other commit.
 //
 // A person's approval of exactly this commit turns the hold of a fork's build
 // into allow, a person's refusal into deny.

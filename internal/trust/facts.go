@@ -12,6 +12,7 @@ const (
 	SourceWebhook  Source = "webhook"
 	SourceSchedule Source = "schedule"
 	SourceTrigger  Source = "trigger_job"
+	SourceAddress  Source = "pipeline_trigger" // a trigger address of the pipeline, with a branch and commit of its own
 )
 
 // Code says whose repository a commit was taken from. It follows from the
@@ -53,6 +54,9 @@ type Account struct {
 	Kind       AccountKind
 	Membership Membership
 	LookupFail string // why Membership is unknown
+	// Association is what the forge says that the user is to the repository, in its own word; "" if it
+	// says nothing. It is shown to whoever reviews, and trusts nobody.
+	Association string
 }
 
 func (a Account) String() string {

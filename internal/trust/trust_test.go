@@ -103,7 +103,12 @@ func TestBeyondTheTable(t *testing.T) {
 		{"a fork's branch name", with(forkBuild(member), func(f *Facts) { f.Commit = "main" }), Policy{}, unknown(RuleNone), "full commit hash"},
 		{"a fork's default branch", with(forkBuild(stranger), func(f *Facts) { f.DefaultBranch = true }), Policy{}, held(RuleUntrustedFork), ""},
 		{"origin or fork unknown", Facts{Source: SourceWebhook, Commit: sha1}, Policy{}, unknown(RuleNone), "comes from a fork"},
-		{"a source without a rule", Facts{Source: "pipeline_trigger", Code: CodeOrigin}, Policy{}, unknown(RuleNone), "pipeline_trigger"},
+		{"a source without a rule", Facts{Source: "post", Code: CodeOrigin}, Policy{}, unknown(RuleNone), "post"},
+		{"a trigger address", Facts{Source: SourceAddress, Code: CodeOrigin, Commit: "HEAD"}, Policy{}, allowed(RuleTriggerAddress), "A member set"},
+		{"a trigger address of who knows what", Facts{Source: SourceAddress, Commit: "HEAD"}, Policy{}, unknown(RuleTriggerAddress), "which repository"},
+		{"a trigger address of a fork", Facts{Source: SourceAddress, Code: CodeFork, Commit: sha1, ForkOwner: member}, Policy{}, unknown(RuleTriggerAddress), ""},
+		{"a stranger's first change", forkBuild(Account{ID: "eve", Name: "@eve", Kind: AccountUser, Membership: NotMember, Association: "FIRST_TIME_CONTRIBUTOR"}), Policy{}, held(RuleUntrustedFork), "has not contributed to this repository before"},
+		{"an association alone", forkBuild(Account{ID: "eve", Kind: AccountUser, Association: "OWNER"}), Policy{}, unknown(RuleLookupFailed), ""},
 		{"no facts", Facts{}, Policy{}, unknown(RuleNone), "Could not decide"},
 		{"schedule of another branch", schedule, Policy{Schedules: SchedulesDefaultBranch}, held(RuleSchedule), "default branch only"},
 		{"schedule of another branch, allowed", schedule, Policy{Schedules: SchedulesOrigin}, allowed(RuleSchedule), "own repository"},
@@ -154,7 +159,7 @@ var anyCommit = rapid.SampledFrom([]string{"", "HEAD", sha1, sha2})
 
 func anyFacts(t *rapid.T) Facts {
 	f := Facts{
-		Source:        rapid.SampledFrom([]Source{"", SourceUI, SourceWebhook, SourceSchedule, SourceTrigger, "other"}).Draw(t, "source"),
+		Source:        rapid.SampledFrom([]Source{"", SourceUI, SourceWebhook, SourceSchedule, SourceTrigger, SourceAddress, "other"}).Draw(t, "source"),
 		Retry:         rapid.Bool().Draw(t, "retry"),
 		Commit:        anyCommit.Draw(t, "commit"),
 		Code:          Code(rapid.IntRange(0, 3).Draw(t, "code")),

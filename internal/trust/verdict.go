@@ -27,6 +27,7 @@ const (
 	RuleRetry            Rule = "retry"
 	RuleOrganizationFork Rule = "organization-fork"
 	RuleLookupFailed     Rule = "lookup-failed"
+	RuleTriggerAddress   Rule = "trigger-address"
 	RuleNone             Rule = "none"
 )
 

@@ -45,7 +45,7 @@ func author(b store.Build) string {
 
 // sources puts what started a build into words.
 var sources = map[string]string{
-	"ui": "New build", "api": "API", "cli": "command line", "webhook": "push", "schedule": "schedule", "trigger_job": "another pipeline",
+	"ui": "New build", "api": "API", "cli": "command line", "webhook": "push", "schedule": "schedule", "trigger_job": "another pipeline", "pipeline_trigger": "trigger address",
 }
 
 func why(b store.Build) string {

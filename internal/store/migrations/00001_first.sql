@@ -155,7 +155,7 @@ CREATE TABLE builds (
     branch          TEXT NOT NULL,
     tag             TEXT NOT NULL DEFAULT '',
     message         TEXT NOT NULL,
-    source          TEXT NOT NULL CHECK (source IN ('ui', 'api', 'cli', 'webhook', 'schedule', 'trigger_job')),
+    source          TEXT NOT NULL CHECK (source IN ('ui', 'api', 'cli', 'webhook', 'schedule', 'trigger_job', 'pipeline_trigger')),
     detail          TEXT NOT NULL, -- JSON: author, env, pull request, trigger, rebuild, agents, notify, warnings
     creator_id      TEXT NOT NULL DEFAULT '',
     verdict         TEXT NOT NULL CHECK (verdict IN ('allow', 'hold', 'deny')),
