@@ -10,7 +10,9 @@ import (
 // decide is the only caller of trust.Decide: every verdict of a build is made here.
 func (e *Engine) decide(f trust.Facts) store.Verdict {
 	v := trust.Decide(f, e.Policy)
-	return store.Verdict{Decision: string(v.Decision), Rule: string(v.Rule), Reason: v.Reason, Commit: v.Commit}
+	return store.Verdict{
+		Decision: string(v.Decision), Rule: string(v.Rule), Reason: v.Reason, Commit: v.Commit, Profile: string(v.Profile),
+	}
 }
 
 // Origin says whose code a webhook asks to build, as the forge told: never concluded from names.
@@ -49,7 +51,7 @@ func (e *Engine) facts(ctx context.Context, tx *store.Tx, pl store.Pipeline, b s
 func verdictOf(b store.Build) trust.Verdict {
 	return trust.Verdict{
 		Decision: trust.Decision(b.Verdict.Decision), Rule: trust.Rule(b.Verdict.Rule),
-		Reason: b.Verdict.Reason, Commit: b.Verdict.Commit,
+		Reason: b.Verdict.Reason, Commit: b.Verdict.Commit, Profile: trust.Profile(b.Verdict.Profile),
 	}
 }
 

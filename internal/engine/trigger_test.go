@@ -46,6 +46,9 @@ func TestATriggerWaitsForItsBuildUnlessItIsAsynchronous(t *testing.T) {
 		if from := child.Detail.TriggeredFrom; from == nil || from.ID != b.ID || from.JobID != job.ID {
 			t.Errorf("the child was triggered from %+v", from)
 		}
+		if b.Verdict.Profile != "member" || child.Verdict.Profile != "member" {
+			t.Errorf("a member's build has profile %q, what it triggered %q", b.Verdict.Profile, child.Verdict.Profile)
+		}
 		if err := w.SettleTrigger(t.Context(), job.ID); err != nil {
 			t.Fatal(err)
 		}

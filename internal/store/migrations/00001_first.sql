@@ -162,6 +162,7 @@ CREATE TABLE builds (
     verdict_rule    TEXT NOT NULL,
     verdict_reason  TEXT NOT NULL,
     verdict_commit  TEXT NOT NULL,
+    verdict_profile TEXT NOT NULL DEFAULT '' CHECK (verdict_profile IN ('', 'member', 'approved')),
     plan_error      TEXT NOT NULL DEFAULT '',
     canceled_by     TEXT NOT NULL DEFAULT '',
     next_position   BIGINT NOT NULL DEFAULT 0,
