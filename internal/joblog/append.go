@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"time"
 )
 
 // gzipOverhead is how much longer than its text the gzip of an incompressible chunk may be, in bytes: RFC 1952 headers with a
@@ -76,8 +77,8 @@ func (s *Store) validate(c Chunk) error {
 // vet is check, but lets the log say that its limit was met.
 func (l *jobLog) vet(c Chunk) (duplicate bool, err error) {
 	duplicate, err = l.check(c)
-	if _, over := errors.AsType[*LimitError](err); over {
-		err = errors.Join(err, l.refuse(c.Offset))
+	if over, ok := errors.AsType[*LimitError](err); ok {
+		err = errors.Join(err, l.refuse(c.Offset, *over))
 		l.store.queue(l)
 		l.store.watchers.notify(l.id)
 	}
@@ -96,6 +97,9 @@ func (l *jobLog) append(c Chunk, text []byte) (Progress, error) {
 	}
 	before := l.text
 	err = l.add(c, text)
+	if err == nil && len(l.early) > 0 && time.Since(l.grown) >= l.store.options.GapAfter {
+		err = l.giveUp()
+	}
 	l.store.queue(l)
 	if l.text > before {
 		l.store.watchers.notify(l.id)

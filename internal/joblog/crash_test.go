@@ -191,6 +191,28 @@ func TestALogReadsTheSameAfterARestart(t *testing.T) {
 	}
 }
 
+// TestARefusalOutlivesTheServer kills it between the refused chunk and the one before.
+func TestARefusalOutlivesTheServer(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := open(t, dir, joblog.Options{MaxBytes: 12})
+	chunks := joblogtest.Split("aaaa\nbbbb\ncccc\n", 5)
+	add(t, s, chunks[0])
+	if _, err := s.Append(t.Context(), "j", chunks[2]); err == nil {
+		t.Error("a chunk beyond the limit was taken")
+	}
+	name, _ := files(t, dir)
+	killed := crashed(t, name, read(t, name))
+	closeStore(t, s)
+	s = open(t, killed, joblog.Options{MaxBytes: 12})
+	defer closeStore(t, s)
+	add(t, s, chunks[1])
+	want := "aaaa\nbbbb\n\r\n[slipway: the log has reached its limit of 12 bytes; what follows was not kept]\r\n"
+	if got := joblogtest.Read(t, s, "j", 0); got != want {
+		t.Errorf("text %q, want %q", got, want)
+	}
+}
+
 // TestIdleLogsAreClosedAndComeBack writes to more logs than may be open.
 func TestIdleLogsAreClosedAndComeBack(t *testing.T) {
 	t.Parallel()

@@ -39,6 +39,7 @@ type indexRest struct {
 	Next    int64
 	Early   []extent
 	LimitAt int64
+	Limit   LimitError
 	Limited bool
 }
 
@@ -73,7 +74,7 @@ func (h sealedIndex) restBase() int64       { return h.checkpointBase() + h.chec
 
 // encodeIndex returns the index file's content.
 func (l *jobLog) encodeIndex(finished bool) ([]byte, error) {
-	rest := indexRest{Settled: l.index.Settled(), Next: l.next, LimitAt: l.limitAt, Limited: l.limited}
+	rest := indexRest{Settled: l.index.Settled(), Next: l.next, LimitAt: l.limitAt, Limit: l.limit, Limited: l.limited}
 	checkpoints := rest.Settled.Checkpoints
 	rest.Settled.Checkpoints = nil
 	for _, e := range l.early {
@@ -212,7 +213,8 @@ func (l *jobLog) loadIndex() error {
 	for _, e := range rest.Early {
 		l.early = append(l.early, early{extent: e})
 	}
-	l.end, l.text, l.next, l.limitAt, l.limited = h.pos, h.text, rest.Next, rest.LimitAt, rest.Limited
+	l.end, l.text, l.next = h.pos, h.text, rest.Next
+	l.limitAt, l.limit, l.limited = rest.LimitAt, rest.Limit, rest.Limited
 	l.snapshot, l.stored = l.text, l.end
 	l.index = lines.NewIndex(rest.Settled)
 	return nil

@@ -4,8 +4,9 @@
 // bytes exactly as the agent sent them. Beside a large one lies an index (where each chunk is, where lines begin, groups, errors)
 // that holds nothing that cannot be rebuilt from the log; a small log is read again instead.
 //
-// Order: chunks may come in any order, twice, late or never. What can be read is the text up to the first missing byte. Finish
-// closes a log: a line of text takes the place of each missing range, and offsets after it count that line.
+// Order: chunks may come in any order, twice, late or never. What can be read is the text up to the first missing byte. A range
+// that is still missing GapAfter after text beyond it came, or when Finish closes the log, is given up: a line of text takes its
+// place, and offsets after it count that line. What comes for it later is refused.
 //
 // Durability: Append and Finish return after write(2), so an acknowledged chunk or end survives the death of the process; the
 // files written to are synced together at most every SyncEvery, so a loss of power may take that much of acknowledged logs, and a
@@ -30,8 +31,11 @@ import (
 const (
 	DefaultMaxBytes  = 1 << 30
 	DefaultMaxChunk  = 1 << 20
+	DefaultMaxChunks = 1_000_000
 	DefaultMaxOpen   = 1024
 	DefaultSyncEvery = 100 * time.Millisecond
+	// DefaultGapAfter is longer than the ten minutes for which an agent repeats a chunk (agent/log_streamer.go of v3.138.1).
+	DefaultGapAfter = 12 * time.Minute
 )
 
 // Errors that say what is wrong with a call. They may be wrapped.
@@ -46,8 +50,10 @@ var (
 type Options struct {
 	MaxBytes  int64         // of a log's text; chunks beyond are refused and the log says so
 	MaxChunk  int           // of a chunk's text in bytes, at most 64 MiB
+	MaxChunks int           // of a log; more are refused as if beyond MaxBytes: each takes about 50 bytes of memory while the job runs
 	MaxOpen   int           // logs held open; idle ones beyond are closed, least recently used first
 	SyncEvery time.Duration // least time between two syncs of the files written to
+	GapAfter  time.Duration // how long a missing range may hold back the text after it
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -57,13 +63,19 @@ func (o Options) withDefaults() (Options, error) {
 	if o.MaxChunk == 0 {
 		o.MaxChunk = DefaultMaxChunk
 	}
+	if o.MaxChunks == 0 {
+		o.MaxChunks = DefaultMaxChunks
+	}
 	if o.MaxOpen == 0 {
 		o.MaxOpen = DefaultMaxOpen
 	}
 	if o.SyncEvery == 0 {
 		o.SyncEvery = DefaultSyncEvery
 	}
-	if o.MaxBytes < 1 || o.MaxChunk < 1 || o.MaxChunk > 64<<20 || o.MaxOpen < 1 || o.SyncEvery < 0 {
+	if o.GapAfter == 0 {
+		o.GapAfter = DefaultGapAfter
+	}
+	if min(o.MaxBytes, int64(o.MaxChunk), int64(o.MaxChunks), int64(o.MaxOpen), int64(o.SyncEvery), int64(o.GapAfter)) < 1 || o.MaxChunk > 64<<20 {
 		return o, fmt.Errorf("log store options out of range: %+v", o)
 	}
 	return o, nil
@@ -75,6 +87,7 @@ type Chunk struct {
 	Offset   int64  // of its first byte in the log, uncompressed
 	Size     int64  // uncompressed bytes
 	Gzip     []byte // not kept after the call
+	Most     int64  // bytes of text that the log may have; 0: the store's limit
 }
 
 // Progress describes a log after an Append.
@@ -104,11 +117,27 @@ func (e *ConflictError) Error() string {
 		e.Sequence, e.Size, e.Offset, e.OtherSequence, e.OtherSize, e.OtherOffset)
 }
 
-// LimitError refuses a chunk that reaches past the limit of a log's size.
-type LimitError struct{ End, Limit int64 }
+// LimitError refuses a chunk that reaches past the limit of a log's size, or that would be one too many.
+type LimitError struct {
+	End    int64 // bytes the log would have
+	Chunks bool  // the limit is a number of chunks
+	Limit  int64
+}
 
 func (e *LimitError) Error() string {
+	if e.Chunks {
+		return fmt.Sprintf("the log has %d pieces, which is the limit; print in larger ones", e.Limit)
+	}
 	return fmt.Sprintf("the log would have %d bytes, the limit is %d", e.End, e.Limit)
+}
+
+// line is what the log says where it was cut.
+func (e *LimitError) line() string {
+	unit := "bytes"
+	if e.Chunks {
+		unit = "pieces"
+	}
+	return fmt.Sprintf("the log has reached its limit of %d %s; what follows was not kept", e.Limit, unit)
 }
 
 // Size describes a log. Text counts what Reader returns.

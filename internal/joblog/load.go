@@ -163,8 +163,12 @@ func (l *jobLog) replay(r record, e extent) error {
 	if sound, err := l.sound(r, e); err != nil || !sound {
 		return err
 	}
-	if r.kind == limitRecord {
-		l.limited, l.limitAt = true, l.next
+	switch r.kind {
+	case refusedRecord:
+		l.limitAt, l.limit = r.offset, LimitError{Chunks: r.sequence == 1, Limit: r.size}
+		return nil
+	case limitRecord:
+		l.limited = true
 	}
 	if e.Offset != l.next {
 		l.keepEarly(e, nil)

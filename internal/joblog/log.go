@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 
@@ -53,8 +54,10 @@ type jobLog struct {
 	extents     []extent // up to next, in order; only ever appended to
 	early       []early  // after next, in order
 	earlyText   int
-	limitAt     int64 // the lowest offset of a refused chunk, or MaxInt64
-	limited     bool  // the text says so
+	grown       time.Time  // when text was last added, or what came early began to wait
+	limitAt     int64      // the lowest offset of a refused chunk, or MaxInt64
+	limit       LimitError // why it was refused
+	limited     bool       // the text says so
 	index       *lines.Index
 	snapshot    int64 // text bytes in the stored index
 	stored      int64 // end when the index was stored
@@ -85,10 +88,27 @@ func (l *jobLog) check(c Chunk) (duplicate bool, err error) {
 		return duplicate, err
 	case l.sealed != nil:
 		return false, ErrFinished
-	case c.Offset+c.Size > l.store.options.MaxBytes || c.Offset >= l.limitAt:
-		return false, &LimitError{c.Offset + c.Size, l.store.options.MaxBytes}
+	case c.Offset < l.next:
+		return false, &ChunkError{c.Sequence, "came too late: the log goes on without it"}
 	}
-	return false, nil
+	return false, l.overLimit(c)
+}
+
+func (l *jobLog) overLimit(c Chunk) error {
+	most := l.store.options.MaxBytes
+	if c.Most > 0 {
+		most = c.Most
+	}
+	end := c.Offset + c.Size
+	switch {
+	case c.Offset >= l.limitAt:
+		return &LimitError{end, l.limit.Chunks, l.limit.Limit}
+	case end > most:
+		return &LimitError{End: end, Limit: most}
+	case len(l.extents)+len(l.early) >= l.store.options.MaxChunks:
+		return &LimitError{end, true, int64(l.store.options.MaxChunks)}
+	}
+	return nil
 }
 
 // neighbours compares c with the chunks just before and after its offset.
@@ -182,6 +202,9 @@ func (l *jobLog) keepEarly(e extent, text []byte) {
 		kept.text = bytes.Clone(text)
 		l.earlyText += len(text)
 	}
+	if len(l.early) == 0 {
+		l.grown = time.Now()
+	}
 	i, _ := slices.BinarySearchFunc(l.early, e.Offset, earlyAt)
 	l.early = slices.Insert(l.early, i, kept)
 }
@@ -192,6 +215,7 @@ func (l *jobLog) take(e extent, text []byte) {
 	l.extents = append(l.extents, e)
 	l.next = e.Offset + e.Size
 	l.text += int64(e.Bytes)
+	l.grown = time.Now()
 	_, _ = l.index.Write(text) // never fails
 }
 
@@ -201,7 +225,7 @@ func (l *jobLog) advance() error {
 		return err
 	}
 	if l.next == l.limitAt && !l.limited {
-		return l.limit()
+		return l.sayLimit()
 	}
 	return nil
 }
@@ -260,31 +284,47 @@ func (l *jobLog) say(kind recordKind, size int64, format string, args ...any) er
 	return nil
 }
 
-func (l *jobLog) limit() error {
-	err := l.say(limitRecord, 0, "the log has reached its limit of %d bytes; what follows was not kept", l.store.options.MaxBytes)
+func (l *jobLog) sayLimit() error {
+	err := l.say(limitRecord, 0, "%s", l.limit.line())
 	l.limited = err == nil
 	return err
 }
 
 // refuse remembers where the limit was met.
-func (l *jobLog) refuse(offset int64) error {
-	l.limitAt = min(l.limitAt, max(offset, l.next))
+func (l *jobLog) refuse(offset int64, why LimitError) error {
+	offset = max(offset, l.next)
+	if l.limited || offset >= l.limitAt {
+		return nil
+	}
+	r := record{kind: refusedRecord, offset: offset, size: why.Limit}
+	if why.Chunks {
+		r.sequence = 1
+	}
+	if _, err := l.write(r, nil); err != nil {
+		return err
+	}
+	l.limitAt, l.limit = offset, why
+	return l.advance()
+}
+
+// giveUp lets a line of the server's own stand for the first missing range.
+func (l *jobLog) giveUp() error {
+	missing := l.early[0].Offset - l.next
+	if err := l.say(gapRecord, missing, "%d bytes of the log are missing here; they never arrived", missing); err != nil {
+		return err
+	}
 	return l.advance()
 }
 
 // seal closes the log: gaps are filled and an end is written.
 func (l *jobLog) seal() error {
 	for len(l.early) > 0 {
-		missing := l.early[0].Offset - l.next
-		if err := l.say(gapRecord, missing, "%d bytes of the log are missing here; they never arrived", missing); err != nil {
-			return err
-		}
-		if err := l.advance(); err != nil {
+		if err := l.giveUp(); err != nil {
 			return err
 		}
 	}
 	if l.limitAt != math.MaxInt64 && !l.limited {
-		if err := l.limit(); err != nil {
+		if err := l.sayLimit(); err != nil {
 			return err
 		}
 	}

@@ -9,10 +9,11 @@ import (
 type recordKind uint8
 
 const (
-	chunkRecord recordKind = iota + 1
-	gapRecord              // text that stands for bytes that never came
-	limitRecord            // text that says that the rest was refused
-	endRecord              // the log is finished
+	chunkRecord   recordKind = iota + 1
+	gapRecord                // text that stands for bytes that never came
+	limitRecord              // text that says that the rest was refused
+	endRecord                // the log is finished
+	refusedRecord            // no text: from its offset on nothing is kept, because of a limit
 )
 
 // record is the head of a record. Little endian: magic, kind, 3 zero bytes, then the fields in order as 8, 8, 8, 4, 4, 4
@@ -61,7 +62,7 @@ func parseRecord(b []byte) (record, error) {
 		kind: recordKind(b[4]), sequence: int64(le.Uint64(b[8:])), offset: int64(le.Uint64(b[16:])), size: int64(le.Uint64(b[24:])),
 		text: le.Uint32(b[32:]), gzip: le.Uint32(b[36:]), sum: le.Uint32(b[40:]),
 	}
-	if r.kind < chunkRecord || r.kind > endRecord || r.offset < 0 || r.size < 0 {
+	if r.kind < chunkRecord || r.kind > refusedRecord || r.offset < 0 || r.size < 0 {
 		return record{}, errTorn
 	}
 	return r, nil

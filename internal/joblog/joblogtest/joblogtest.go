@@ -48,6 +48,9 @@ func Run(t *testing.T, open Open) {
 		"malformed chunks are refused":                  malformed,
 		"contradicting chunks are refused":              contradictions,
 		"the size limit is said in the log":             limited,
+		"a job may have a limit of its own":             ownLimit,
+		"too many chunks are refused":                   tooMany,
+		"a gap that does not fill is given up":          givenUp,
 		"a finished log takes duplicates only":          finished,
 		"a job without a chunk has no log":              noLog,
 		"a deleted log is gone and can be begun again":  deleted,
@@ -323,6 +326,63 @@ func limited(t *testing.T, open Open) {
 	for range 2 {
 		if diff := cmp.Diff(want, texts(t, l, "j", 0, 10)); diff != "" {
 			t.Error(diff)
+		}
+		finish(t, l, "j")
+	}
+}
+
+func ownLimit(t *testing.T, open Open) {
+	l := open(t, joblog.Options{MaxBytes: 1000})
+	c := Split("aaaa\nbbbb\ncccc\n", 5)
+	for i := range c {
+		c[i].Most = 10
+	}
+	appendAll(t, l, "j", c[0], c[1])
+	_, err := l.Append(t.Context(), "j", c[2])
+	if over, ok := errors.AsType[*joblog.LimitError](err); !ok || over.Limit != 10 {
+		t.Errorf("chunk over the job's limit: %v", err)
+	}
+	want := []string{"aaaa", "bbbb", "", "[slipway: the log has reached its limit of 10 bytes; what follows was not kept]"}
+	if diff := cmp.Diff(want, texts(t, l, "j", 0, 10)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func tooMany(t *testing.T, open Open) {
+	l := open(t, joblog.Options{MaxChunks: 3})
+	c := Split("aaaabbbbccccdddd", 4)
+	appendAll(t, l, "j", c[0], c[2], c[1])
+	for range 2 {
+		_, err := l.Append(t.Context(), "j", c[3])
+		if over, ok := errors.AsType[*joblog.LimitError](err); !ok || !over.Chunks {
+			t.Errorf("fourth chunk: %v", err)
+		}
+	}
+	if p := appendAll(t, l, "j", c[1]); !p.Duplicate {
+		t.Errorf("repetition of the second: %+v", p)
+	}
+	finish(t, l, "j")
+	want := []string{"aaaabbbbcccc", "[slipway: the log has reached its limit of 3 pieces; what follows was not kept]"}
+	if diff := cmp.Diff(want, texts(t, l, "j", 0, 10)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func givenUp(t *testing.T, open Open) {
+	l := open(t, joblog.Options{GapAfter: 1})
+	c := Split("aaaa\nbbbb\ncccc\ndddd\n", 5)
+	appendAll(t, l, "j", c[0], c[2], c[3])
+	want := []string{"aaaa", "", "[slipway: 5 bytes of the log are missing here; they never arrived]", "cccc", "dddd"}
+	for range 2 {
+		if diff := cmp.Diff(want, texts(t, l, "j", 0, 10)); diff != "" {
+			t.Error(diff)
+		}
+		_, err := l.Append(t.Context(), "j", c[1])
+		if _, ok := errors.AsType[*joblog.ChunkError](err); !ok && !errors.Is(err, joblog.ErrFinished) {
+			t.Errorf("late chunk: %v", err)
+		}
+		if p := appendAll(t, l, "j", c[2]); !p.Duplicate {
+			t.Errorf("repetition: %+v", p)
 		}
 		finish(t, l, "j")
 	}
