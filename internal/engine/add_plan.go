@@ -122,16 +122,16 @@ func (p *progress) makeSteps(plan pipeline.Plan, at placement) ([]string, error)
 
 // checkSize refuses more jobs, retries included, than the organization lets a build have.
 func (p *progress) checkSize(more int) error {
-	limit := p.e.Limits.BuildJobs
-	if limit == 0 {
-		return nil
+	s, err := p.settings()
+	if err != nil || s.MaxJobsPerBuild == 0 {
+		return err
 	}
 	n, err := p.tx.CountJobs(p.ctx, p.build.ID)
 	if err != nil {
 		return err
 	}
-	if n+more > limit {
-		return refuse(Invalid, "The build would have %d jobs; your organization's limit is %d.", n+more, limit)
+	if n+more > s.MaxJobsPerBuild {
+		return refuse(Invalid, "The build would have %d jobs; your organization's limit is %d.", n+more, s.MaxJobsPerBuild)
 	}
 	return nil
 }
@@ -176,7 +176,11 @@ func (m *jobMaker) jobs(s *store.Step, ps pipeline.Step) error {
 
 func (m *jobMaker) command(j *store.Job, ps pipeline.Step, pj pipeline.Job) error {
 	c := ps.Command
-	j.Priority, j.TimeoutMinutes = c.Priority, effectiveTimeout(c.TimeoutMinutes, m.at.pipeline)
+	decided, err := m.p.settings()
+	if err != nil {
+		return err
+	}
+	j.Priority, j.TimeoutMinutes = c.Priority, effectiveTimeout(c.TimeoutMinutes, m.at.pipeline, decided)
 	j.Concurrency, j.ConcurrencyGroup, j.ConcurrencyMethod = c.Concurrency, c.ConcurrencyGroup, c.ConcurrencyMethod
 	rules := firstOf(pj.Agents, c.Agents, m.p.build.Detail.Agents)
 	key := ""
@@ -191,7 +195,6 @@ func (m *jobMaker) command(j *store.Job, ps pipeline.Step, pj pipeline.Job) erro
 	if j.Rules == nil {
 		j.Rules = []string{}
 	}
-	var err error
 	j.QueueID, err = m.queue(key, ps)
 	return err
 }

@@ -231,7 +231,7 @@ const month = 30 * 24 * time.Hour
 func (w *world) expire(t testing.TB) {
 	t.Helper()
 	before := w.Now().Add(-month)
-	for _, j := range must(w.Store.OldJobs(t.Context(), before, 100))(t) {
+	for _, j := range must(w.Store.OldJobs(t.Context(), w.org.ID, before, 100))(t) {
 		if err := w.ExpireJob(t.Context(), j.ID, before); err != nil {
 			t.Fatal(err)
 		}

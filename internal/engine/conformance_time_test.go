@@ -39,6 +39,30 @@ func (w *world) minutes(t testing.TB, attributes, settings string) int {
 	return w.job(t, b, "a").TimeoutMinutes
 }
 
+func TestP151_AStepsTimeLimitComesBeforeItsPipelinesAndItsOrganizations(t *testing.T) {
+	w := stated(t)
+	w.decide(t, `{"default_command_step_timeout": 50, "maximum_command_step_timeout": 80}`)
+	for _, c := range []struct {
+		attributes, settings string
+		want                 int
+	}{
+		{", timeout_in_minutes: 10", `{"default_command_step_timeout": 30}`, 10},
+		{"", `{"default_command_step_timeout": 30}`, 30},
+		{"", `{}`, 50},
+		{", timeout_in_minutes: 90", `{}`, 80},
+		{", timeout_in_minutes: 90", `{"maximum_command_step_timeout": 60}`, 60},
+		{", timeout_in_minutes: 95", `{"maximum_command_step_timeout": 90}`, 80},
+	} {
+		if got := w.minutes(t, c.attributes, c.settings); got != c.want {
+			t.Errorf("%q with %s: %d minutes, want %d", c.attributes, c.settings, got, c.want)
+		}
+	}
+	w.decide(t, `{"default_command_step_timeout": null}`)
+	if got := w.minutes(t, "", `{}`); got != 80 {
+		t.Errorf("without a default there is the maximum: %d minutes, want 80", got)
+	}
+}
+
 func TestP152_AMaximumCapsTheTimeLimit(t *testing.T) {
 	w := stated(t)
 	for _, c := range []struct {

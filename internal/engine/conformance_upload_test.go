@@ -243,6 +243,7 @@ func TestP051_ARefusedReplaceLeavesTheOldSteps(t *testing.T) {
 
 func TestP052_AnUploadIsBounded(t *testing.T) {
 	w := stated(t)
+	w.decide(t, `{"max_jobs_per_upload": 500}`)
 	_, up := w.uploading(t)
 	w.wantRejected(t, up, parallel(501), "The number of jobs in this upload exceeds your organization limit of 500")
 	w.sent(t, up, parallel(500))
@@ -250,15 +251,13 @@ func TestP052_AnUploadIsBounded(t *testing.T) {
 
 func TestP054_TheUploadsOfABuildAreBounded(t *testing.T) {
 	w := stated(t)
-	limits := engine.DefaultLimits()
-	if limits.Uploads != 500 {
-		t.Errorf("a new server takes %d uploads of a build, want 500", limits.Uploads)
+	if most := engine.DefaultSettings().MaxUploadsPerBuild; most != 500 {
+		t.Errorf("a new organization takes %d uploads of a build, want 500", most)
 	}
-	limits.Uploads = 10
-	w.Limits = &limits
+	w.decide(t, `{"max_uploads_per_build": 10}`)
 	b := w.build(t, steps("{command: up, key: up}"))
 	up := w.begin(t, b, "up")
-	for range limits.Uploads {
+	for range 10 {
 		w.sent(t, up, `{"steps":[{"command":"x"}]}`)
 	}
 	w.wantRejected(t, up, `{"steps":[{"command":"x"}]}`, "The build has 10 pipeline uploads; your organization's limit is 10.")
@@ -268,7 +267,7 @@ func TestP054_TheUploadsOfABuildAreBounded(t *testing.T) {
 func TestP055_ABuildIsBounded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, store.Options{Path: filepath.Join(t.TempDir(), "slipway.db")})
-	w.Limits = &engine.Limits{BuildJobs: 4000}
+	w.decide(t, `{"max_jobs_per_build": 4000}`)
 	b := w.build(t, document(map[string]any{"command": "up", "key": "up"}, map[string]any{"command": "a", "key": "a"},
 		map[string]any{"command": "x", "key": "x", "parallelism": 3996, "retry": map[string]any{"automatic": true}}))
 	up := w.begin(t, b, "up")

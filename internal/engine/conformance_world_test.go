@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"encoding/json"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -189,6 +190,16 @@ func (w *world) settle(t testing.TB) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// decide sets settings of the organization, given as a JSON object.
+func (w *world) decide(t testing.TB, settings string) {
+	t.Helper()
+	var change map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(settings), &change); err != nil {
+		t.Fatal(err)
+	}
+	must(w.ChangeSettings(t.Context(), w.org.ID, change))(t)
 }
 
 // admit lets the jobs of a concurrency group go that it has room for, in the order of its line, each

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -178,21 +179,21 @@ func planRefusal(err error) error {
 	return err
 }
 
-// effectiveTimeout is a step's time limit in minutes under its pipeline's settings; 0 is none
-// (https://buildkite.com/docs/pipelines/configure/build-timeouts).
-func effectiveTimeout(step int, pl store.Pipeline) int {
+// effectiveTimeout is a step's time limit in minutes under the settings of its pipeline and
+// organization; 0 is none (https://buildkite.com/docs/pipelines/configure/build-timeouts).
+func effectiveTimeout(step int, pl store.Pipeline, decided Settings) int {
 	var s struct {
-		Default *int `json:"default_command_step_timeout"`
-		Maximum *int `json:"maximum_command_step_timeout"`
+		Default int `json:"default_command_step_timeout"`
+		Maximum int `json:"maximum_command_step_timeout"`
 	}
 	if json.Unmarshal(pl.Settings, &s) != nil {
-		return step
+		s.Default, s.Maximum = 0, 0
 	}
-	if step == 0 && s.Default != nil {
-		step = *s.Default
-	}
-	if s.Maximum != nil && *s.Maximum > 0 && (step == 0 || step > *s.Maximum) {
-		step = *s.Maximum
+	step = cmp.Or(step, s.Default, decided.DefaultStepTimeout)
+	for _, most := range []int{s.Maximum, decided.MaximumStepTimeout} {
+		if most > 0 && (step == 0 || step > most) {
+			step = most
+		}
 	}
 	return step
 }

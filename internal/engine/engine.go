@@ -28,7 +28,6 @@ import (
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/live"
-	"github.com/slipway-ci/slipway/internal/pipeline"
 	"github.com/slipway-ci/slipway/internal/secret"
 	"github.com/slipway-ci/slipway/internal/store"
 	"github.com/slipway-ci/slipway/internal/trust"
@@ -43,7 +42,7 @@ type Config struct {
 	// Sealer seals what must not be read from the database. It may be set until the first operation
 	// that seals or opens a value; nil where there is none.
 	Sealer *secret.Sealer
-	// OpenQueues lets a registering agent make the queue that it names.
+	// OpenQueues lets a registering agent make the queue that it names, whatever its organization decided.
 	OpenQueues bool
 	// Policy is the organization's trust policy; the zero value trusts members alone.
 	Policy trust.Policy
@@ -51,23 +50,6 @@ type Config struct {
 	OfferTerm time.Duration
 	// LossTerm is how long an agent may be silent before it is lost; 0: 3 min.
 	LossTerm time.Duration
-	// Limits bound plans; nil: ours (500 jobs an upload, none for a plan, 20,000 jobs and 500 uploads a build).
-	Limits *Limits
-}
-
-// Limits bound what a build may grow to. Zero means no limit.
-type Limits struct {
-	Plan      pipeline.Limits // of a pipeline's own document
-	Upload    pipeline.Limits // of one upload
-	BuildJobs int             // of a build, retries included
-	Uploads   int             // of a build
-}
-
-// DefaultLimits are the limits of a new server.
-func DefaultLimits() Limits {
-	plan, upload := pipeline.DefaultLimits(), pipeline.DefaultLimits()
-	plan.Jobs = 0
-	return Limits{Plan: plan, Upload: upload, BuildJobs: 20_000, Uploads: 500}
 }
 
 // Engine performs operations. It is safe for concurrent use and holds no state of its own.
@@ -83,10 +65,6 @@ func New(c Config) *Engine {
 	}
 	if c.LossTerm == 0 {
 		c.LossTerm = 3 * time.Minute
-	}
-	if c.Limits == nil {
-		l := DefaultLimits()
-		c.Limits = &l
 	}
 	return &Engine{Config: c}
 }

@@ -29,6 +29,10 @@ func (e *Engine) plan(in planInput) (pipeline.Plan, error) {
 	if err != nil {
 		return pipeline.Plan{}, err
 	}
+	decided, err := SettingsOf(in.org)
+	if err != nil {
+		return pipeline.Plan{}, err
+	}
 	unset, err := interpolate(doc, in)
 	if err != nil {
 		return pipeline.Plan{}, err
@@ -36,7 +40,7 @@ func (e *Engine) plan(in planInput) (pipeline.Plan, error) {
 	plan, err := doc.Plan(pipeline.Facts{
 		Condition: conditionEnv(in.org, in.pipeline, in.build),
 		Branch:    in.build.Branch,
-	}, e.Limits.Plan)
+	}, decided.PlanLimits())
 	for _, name := range unset {
 		plan.Warnings = append(plan.Warnings, pipeline.Problem{Message: fmt.Sprintf(
 			"$%s is not known before a job runs and was expanded to nothing; write $$%s to leave it to the job's shell", name, name)})

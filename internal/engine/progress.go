@@ -34,6 +34,7 @@ type progress struct {
 	linked  map[[2]string]bool     // edges of the plan being added
 	keys    map[string]string      // fresh steps by key
 	tally   ci.Tally               // the build's, as it will be
+	decided *Settings              // of the organization; nil until settings reads them
 }
 
 // freshStep is a step that is not in the database yet: it and its jobs are inserted in the state

@@ -113,10 +113,31 @@ func (e *Engine) queueOf(ctx context.Context, tx *store.Tx, op RegisterAgent) (s
 	if !errors.Is(err, store.ErrNotFound) {
 		return q, err
 	}
-	if !e.OpenQueues {
+	open, err := e.opensQueues(ctx, tx, op.Token.ClusterID)
+	if err != nil {
+		return q, err
+	}
+	if !open {
 		return q, e.unknownAgentQueue(ctx, tx, op.Token.ClusterID, key)
 	}
 	return e.createQueue(ctx, tx, op.Token.ClusterID, key, "")
+}
+
+// opensQueues says whether agents of a cluster may make the queues that they name.
+func (e *Engine) opensQueues(ctx context.Context, tx *store.Tx, clusterID string) (bool, error) {
+	if e.OpenQueues {
+		return true, nil
+	}
+	c, err := tx.Cluster(ctx, clusterID)
+	if err != nil {
+		return false, err
+	}
+	org, err := tx.OrganizationByID(ctx, c.OrganizationID)
+	if err != nil {
+		return false, err
+	}
+	s, err := SettingsOf(org)
+	return s.AgentsCreateQueues, err
 }
 
 func (e *Engine) unknownAgentQueue(ctx context.Context, tx *store.Tx, clusterID, key string) error {

@@ -68,11 +68,17 @@ func (e *Engine) SetJobTimeout(ctx context.Context, jobID, minutes string) error
 		if err != nil {
 			return err
 		}
+		decided, err := p.settings()
+		if err != nil {
+			return err
+		}
 		switch {
 		case j.State.Terminal():
 			return refuse(Invalid, "The job has ended.")
-		case effectiveTimeout(n, pl) != n:
+		case effectiveTimeout(n, pl, Settings{}) != n:
 			return refuse(Invalid, "The timeout of %d minutes is longer than the pipeline allows.", n)
+		case effectiveTimeout(n, pl, decided) != n:
+			return refuse(Invalid, "The timeout of %d minutes is longer than the organization allows.", n)
 		case j.TimeoutMinutes > 0 && n > j.TimeoutMinutes+60:
 			return refuse(Invalid, "The timeout may be raised by at most 60 minutes.")
 		}

@@ -71,7 +71,11 @@ func (p *progress) upload(op UploadPipeline, job store.Job) (int, error) {
 	if err := requireAllow(p.build); err != nil {
 		return 0, err
 	}
-	if most := int64(p.e.Limits.Uploads); most > 0 && p.build.NextPosition >= most {
+	decided, err := p.settings()
+	if err != nil {
+		return 0, err
+	}
+	if most := int64(decided.MaxUploadsPerBuild); most > 0 && p.build.NextPosition >= most {
 		return 0, refuse(Invalid, "The build has %d pipeline uploads; your organization's limit is %d.", p.build.NextPosition, most)
 	}
 	uploader, err := p.step(job.StepID)
@@ -87,7 +91,7 @@ func (p *progress) upload(op UploadPipeline, job store.Job) (int, error) {
 			return 0, err
 		}
 	}
-	plan, pl, err := p.planUpload(op.Pipeline)
+	plan, pl, err := p.planUpload(op.Pipeline, decided)
 	if err != nil {
 		return 0, err
 	}
@@ -98,7 +102,7 @@ func (p *progress) upload(op UploadPipeline, job store.Job) (int, error) {
 	})
 }
 
-func (p *progress) planUpload(source []byte) (pipeline.Plan, store.Pipeline, error) {
+func (p *progress) planUpload(source []byte, decided Settings) (pipeline.Plan, store.Pipeline, error) {
 	pl, err := p.tx.PipelineByID(p.ctx, p.build.PipelineID)
 	if err != nil {
 		return pipeline.Plan{}, pl, err
@@ -122,7 +126,7 @@ func (p *progress) planUpload(source []byte) (pipeline.Plan, store.Pipeline, err
 			}
 			return err == nil
 		},
-	}, p.e.Limits.Upload)
+	}, decided.UploadLimits())
 	return plan, pl, errors.Join(failed, err)
 }
 

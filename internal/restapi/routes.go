@@ -31,6 +31,8 @@ var routes = append([]route{
 	{"GET " + atOrg, "read_organizations", getOrganization},
 	{"GET " + atOrg + "/rate_limit", "read_organizations", rateLimits},
 	{"GET " + atOrg + "/emojis", anyScope, emojis},
+	{"GET " + atOrg + "/pipeline-settings", "read_organization_settings", getSettings},
+	{"PATCH " + atOrg + "/pipeline-settings", "write_organization_settings", changeSettings},
 
 	{"GET " + atOrg + "/pipelines", "read_pipelines", listPipelines},
 	{"POST " + atOrg + "/pipelines", "write_pipelines", createPipeline},

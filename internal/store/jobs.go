@@ -94,7 +94,8 @@ const (
 		AND EXISTS (SELECT 1 FROM builds WHERE builds.id = jobs.triggered_build
 			AND builds.state IN ('passed', 'failed', 'canceled', 'skipped', 'not_run'))
 		ORDER BY scheduled_at LIMIT $1`
-	sqlOldJobs        = `SELECT ` + jobColumns + ` FROM jobs WHERE state IN ('scheduled', 'limited') AND created_at < $1 LIMIT $2`
+	sqlOldJobs = `SELECT ` + jobColumns + ` FROM jobs WHERE state IN ('scheduled', 'limited') AND created_at < $1
+		AND EXISTS (SELECT 1 FROM builds WHERE builds.id = jobs.build_id AND builds.organization_id = $2) LIMIT $3`
 	sqlCountRetries   = `SELECT COUNT(*) FROM jobs WHERE step_id = $1 AND number = $2 AND retry_rule = $3`
 	sqlCountJobs      = `SELECT COUNT(*) FROM jobs WHERE build_id = $1`
 	sqlCountByState   = `SELECT state, COUNT(*) FROM jobs WHERE build_id = $1 AND retried_in = '' AND kind <> 'waiter' GROUP BY state`
@@ -230,9 +231,9 @@ func (r Reader) EndedTriggers(ctx context.Context, limit int) ([]Job, error) {
 	return list(ctx, r.q, scanJob, sqlRunningTriggers, limit)
 }
 
-// OldJobs returns up to limit jobs that no agent took since before a time.
-func (r Reader) OldJobs(ctx context.Context, before time.Time, limit int) ([]Job, error) {
-	return list(ctx, r.q, scanJob, sqlOldJobs, micros(before), limit)
+// OldJobs returns up to limit jobs of an organization that no agent took since before a time.
+func (r Reader) OldJobs(ctx context.Context, organizationID string, before time.Time, limit int) ([]Job, error) {
+	return list(ctx, r.q, scanJob, sqlOldJobs, micros(before), organizationID, limit)
 }
 
 // ReadyTriggers returns up to limit trigger jobs whose build is to be made.

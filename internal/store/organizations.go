@@ -20,6 +20,7 @@ const (
 	sqlOrganizationByID   = `SELECT id, slug, name, settings, created_at FROM organizations WHERE id = $1`
 	sqlOrganizations      = `SELECT id, slug, name, settings, created_at FROM organizations ORDER BY slug LIMIT 100`
 	sqlInsertOrganization = `INSERT INTO organizations (id, slug, name, settings, created_at) VALUES ($1, $2, $3, $4, $5)`
+	sqlUpdateSettings     = `UPDATE organizations SET settings = $2 WHERE id = $1`
 )
 
 func scanOrganization(s scanner) (o Organization, err error) {
@@ -39,6 +40,16 @@ func (r Reader) OrganizationByID(ctx context.Context, id string) (Organization, 
 // Organizations returns the first 100 organizations by slug.
 func (r Reader) Organizations(ctx context.Context) ([]Organization, error) {
 	return list(ctx, r.q, scanOrganization, sqlOrganizations)
+}
+
+// LockOrganization returns an organization and keeps other changes of it out until the transaction ends.
+func (tx *Tx) LockOrganization(ctx context.Context, id string) (Organization, error) {
+	return one(ctx, tx.q, scanOrganization, sqlOrganizationByID+tx.forUpdate, id)
+}
+
+// UpdateOrganizationSettings replaces an organization's settings, a JSON object.
+func (tx *Tx) UpdateOrganizationSettings(ctx context.Context, id string, settings json.RawMessage) error {
+	return exec(ctx, tx.q, sqlUpdateSettings, id, string(settings))
 }
 
 // InsertOrganization adds an organization.

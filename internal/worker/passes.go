@@ -84,16 +84,25 @@ func ResumeAgents(e *engine.Engine) func(context.Context) (bool, error) {
 	}
 }
 
-// jobTerm is how long a job may wait for an agent before it expires
-// (https://buildkite.com/docs/pipelines/configure/build-timeouts).
-const jobTerm = 30 * 24 * time.Hour
-
-// ExpireJobs ends jobs that no agent took for too long.
+// ExpireJobs ends jobs that no agent took for longer than their organization lets them wait.
 func ExpireJobs(e *engine.Engine) func(context.Context) (bool, error) {
-	return func(ctx context.Context) (bool, error) {
-		before := e.Now().Add(-jobTerm)
-		jobs, err := e.Store.OldJobs(ctx, before, batch)
-		return each(jobs, err, func(j store.Job) error { return e.ExpireJob(ctx, j.ID, before) })
+	return func(ctx context.Context) (more bool, failed error) {
+		orgs, err := e.Store.Organizations(ctx)
+		if err != nil {
+			return false, err
+		}
+		for _, o := range orgs {
+			decided, err := engine.SettingsOf(o)
+			if err != nil {
+				failed = errors.Join(failed, err)
+				continue
+			}
+			before := e.Now().Add(-decided.JobTerm())
+			jobs, err := e.Store.OldJobs(ctx, o.ID, before, batch)
+			again, err := each(jobs, err, func(j store.Job) error { return e.ExpireJob(ctx, j.ID, before) })
+			more, failed = more || again, errors.Join(failed, err)
+		}
+		return more, failed
 	}
 }
 
