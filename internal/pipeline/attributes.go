@@ -144,10 +144,6 @@ func (p *planner) skip(body object, group string) string {
 	return own
 }
 
-func (p *planner) notify(body object) []json.RawMessage {
-	return p.rawList(body.get("notify"), "notify")
-}
-
 func (p *planner) rawList(v value, name string) []json.RawMessage {
 	if v.unset() {
 		return nil

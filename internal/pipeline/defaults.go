@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/slipway-ci/slipway/internal/condition"
 )
 
 // topKeys are the keys that mean something at the top of a document. Others are tolerated: anchors
@@ -36,7 +38,7 @@ func (p *planner) top() {
 	o := p.doc.root.object()
 	p.plan.Env = p.textMap(o.get("env"), "env")
 	p.plan.Agents = p.agents(o.get("agents", "agent_query_rules"))
-	p.plan.Notify = p.rawList(o.get("notify"), "notify")
+	p.plan.Notify = p.notify(o.get("notify"), condition.BuildNotify)
 	p.defaults.priority, _ = p.number(o, math.MinInt32, "priority")
 	p.defaults.image = p.text(o.get("image"), "image")
 	p.defaults.checkout = p.checkout(o.get("checkout"))

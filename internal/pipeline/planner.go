@@ -138,7 +138,7 @@ func (p *planner) step(src source, from inherited) Step {
 		Skip:                   p.skip(src.object, from.skip),
 		AllowDependencyFailure: p.flag(src.object, "allow_dependency_failure"),
 		Definition:             src.definition,
-		Notify:                 p.notify(src.object),
+		Notify:                 p.notify(src.get("notify"), condition.StepNotify),
 		Pos:                    src.at.position(),
 	}
 	p.dependsOn(&s, src.object)
