@@ -32,6 +32,7 @@ import (
 	"github.com/slipway-ci/slipway/internal/joblog"
 	"github.com/slipway-ci/slipway/internal/live"
 	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/worker"
 )
 
 // Config says what to run.
@@ -75,6 +76,7 @@ type App struct {
 	stopping chan struct{}
 	started  time.Time
 	loops    sync.WaitGroup
+	relay    *worker.Relay
 	stop     context.CancelFunc
 }
 
@@ -242,6 +244,7 @@ func (a *App) Close() error {
 	}
 	a.stop()
 	a.loops.Wait()
+	a.relay.Wait()
 	if a.agentAPI != nil {
 		err = errors.Join(err, a.agentAPI.FlushSeen(context.Background()))
 	}

@@ -29,10 +29,7 @@ func (a *App) handler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	rest := restapi.New(restapi.Deps{
-		Engine: a.Engine, Store: a.Store, Auth: a.auth(), Logs: a.Logs, Log: a.Log, Now: time.Now,
-		BaseURL: a.URL, SignDownload: a.agentAPI.DownloadURL, Version: a.Version,
-	})
+	rest := restapi.New(a.restDeps())
 	mux := http.NewServeMux()
 	mux.Handle("/v2", rest)
 	mux.Handle("/v2/", rest)
@@ -44,6 +41,13 @@ func (a *App) handler() (http.Handler, error) {
 	mux.Handle("GET /metrics", telemetry.Handler(a.Store, a.Log))
 	mux.Handle("/", pages)
 	return mux, nil
+}
+
+func (a *App) restDeps() restapi.Deps {
+	return restapi.Deps{
+		Engine: a.Engine, Store: a.Store, Auth: a.auth(), Logs: a.Logs, Log: a.Log, Now: time.Now,
+		BaseURL: a.URL, SignDownload: a.agentAPI.DownloadURL, Version: a.Version,
+	}
 }
 
 // openArtifact opens a file of the server's own storage.

@@ -7,6 +7,8 @@ import (
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/live"
 	"github.com/slipway-ci/slipway/internal/loop"
+	"github.com/slipway-ci/slipway/internal/pipeline"
+	"github.com/slipway-ci/slipway/internal/restapi"
 	"github.com/slipway-ci/slipway/internal/store"
 	"github.com/slipway-ci/slipway/internal/worker"
 )
@@ -24,16 +26,12 @@ func (a *App) duties() []duty {
 	e := a.Engine
 	assign := &worker.Assign{Engine: e, Log: a.Log}
 	plan := &worker.Plan{Engine: e, Repos: a.mirrors()}
-	hooks := &worker.Webhooks{Engine: e, Client: worker.WebhookClient(a.LocalRepositories), BaseURL: a.URL}
-	relay := &worker.Relay{Engine: e, Log: a.Log, Deliver: map[string]func(context.Context, store.Effect) error{
-		engine.EffectBuildChanged: hooks.Deliver,
-	}}
 	return []duty{
 		{"assign", time.Second, live.Assign, assign.Pass},
 		{"plan", 2 * time.Second, live.Plan, plan.Pass},
 		{"admit", 2 * time.Second, live.Admit, worker.Admit(e)},
 		{"triggers", 2 * time.Second, live.Child, worker.Triggers(e)},
-		{"relay", 5 * time.Second, live.Relay, relay.Pass},
+		{"relay", 5 * time.Second, live.Relay, a.relay.Pass},
 		{"expire offers", 2 * time.Second, "", worker.ExpireOffers(e)},
 		{"time out", time.Second, "", worker.TimeOut(e)},
 		{"lose agents", 10 * time.Second, "", worker.LoseAgents(e, a.started)},
@@ -45,6 +43,7 @@ func (a *App) duties() []duty {
 }
 
 func (a *App) startLoops(ctx context.Context) {
+	a.relay = a.newRelay()
 	for _, d := range a.duties() {
 		l := &loop.Loop{Name: d.name, Every: d.every, Pass: d.pass, Log: a.Log}
 		if a.Slow > 0 {
@@ -57,4 +56,12 @@ func (a *App) startLoops(ctx context.Context) {
 		}
 		a.loops.Go(func() { l.Run(ctx) })
 	}
+}
+
+// newRelay knows who delivers each kind of effect.
+func (a *App) newRelay() *worker.Relay {
+	hooks := &worker.Webhooks{Engine: a.Engine, Client: worker.WebhookClient(a.LocalRepositories), Build: restapi.RenderBuild(a.restDeps())}
+	return &worker.Relay{Engine: a.Engine, Log: a.Log, Deliver: map[string]func(context.Context, store.Effect) error{
+		engine.EffectNotify(pipeline.Webhook): hooks.Deliver,
+	}}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/slipway-ci/slipway/internal/condition"
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
@@ -18,18 +17,12 @@ func (e *Engine) DelayEffect(ctx context.Context, id, cause string, next time.Ti
 	return e.Store.Update(ctx, func(tx *store.Tx) error { return tx.DelayEffect(ctx, id, cause, next) })
 }
 
-// NotifyHolds says whether a notification's condition holds for a build as it is. An empty one
-// does; one that cannot be read or decided does not.
-func NotifyHolds(src string, org store.Organization, pl store.Pipeline, b store.Build) bool {
-	if src == "" {
-		return true
-	}
-	x, err := condition.Parse(src)
-	if err != nil || x.Check(condition.BuildNotify) != nil {
-		return false
-	}
-	env := conditionEnv(org, pl, b)
-	env.Vars["build.state"] = condition.String(string(b.State))
-	holds, err := x.Eval(env)
-	return err == nil && holds
+// ClaimEffect takes an effect that was due at a time for delivery until another; false means that
+// somebody else has it.
+func (e *Engine) ClaimEffect(ctx context.Context, f store.Effect, until time.Time) (claimed bool, err error) {
+	err = e.Store.Update(ctx, func(tx *store.Tx) (err error) {
+		claimed, err = tx.ClaimEffect(ctx, f, until)
+		return err
+	})
+	return claimed, err
 }

@@ -24,17 +24,18 @@ type progress struct {
 	build store.Build
 	found store.Build // build as it was
 
-	steps   map[string]*store.Step // loaded or fresh
-	changed []string               // ids of loaded steps to be saved, in order of first change
-	before  map[string]ci.Signal   // of steps whose signal may have changed since it was last told
-	told    []string               // keys of before, in order
-	fresh   map[string]*freshStep  // steps that this transaction adds
-	order   []string               // keys of fresh, in pipeline order
-	into    []store.Edge           // from steps that exist to fresh ones
-	linked  map[[2]string]bool     // edges of the plan being added
-	keys    map[string]string      // fresh steps by key
-	tally   ci.Tally               // the build's, as it will be
-	decided *Settings              // of the organization; nil until settings reads them
+	steps   map[string]*store.Step  // loaded or fresh
+	changed []string                // ids of loaded steps to be saved, in order of first change
+	before  map[string]ci.Signal    // of steps whose signal may have changed since it was last told
+	told    []string                // keys of before, in order
+	states  map[string]ci.StepState // of changed steps, as they were
+	fresh   map[string]*freshStep   // steps that this transaction adds
+	order   []string                // keys of fresh, in pipeline order
+	into    []store.Edge            // from steps that exist to fresh ones
+	linked  map[[2]string]bool      // edges of the plan being added
+	keys    map[string]string       // fresh steps by key
+	tally   ci.Tally                // the build's, as it will be
+	decided *Settings               // of the organization; nil until settings reads them
 }
 
 // freshStep is a step that is not in the database yet: it and its jobs are inserted in the state
@@ -81,7 +82,7 @@ func (e *Engine) onJob(ctx context.Context, jobID string, fn func(p *progress, j
 func (e *Engine) progress(ctx context.Context, tx *store.Tx, hint func(...string), b store.Build) *progress {
 	return &progress{
 		ctx: ctx, tx: tx, e: e, now: e.Now(), hint: hint, build: b, found: b, tally: b.Jobs,
-		steps: map[string]*store.Step{}, before: map[string]ci.Signal{}, fresh: map[string]*freshStep{},
+		steps: map[string]*store.Step{}, states: map[string]ci.StepState{}, before: map[string]ci.Signal{}, fresh: map[string]*freshStep{},
 	}
 }
 
@@ -104,8 +105,12 @@ func (p *progress) touch(s *store.Step) {
 	}
 	p.before[s.ID] = s.Signal()
 	p.told = append(p.told, s.ID)
-	if p.fresh[s.ID] == nil {
-		p.changed = append(p.changed, s.ID)
+	if p.fresh[s.ID] != nil {
+		return
+	}
+	p.changed = append(p.changed, s.ID)
+	if _, ok := p.states[s.ID]; !ok {
+		p.states[s.ID] = s.State()
 	}
 }
 
@@ -307,6 +312,9 @@ func (p *progress) finish() error {
 		if err := p.cancelFailing(); err != nil {
 			return err
 		}
+	}
+	if err := p.notifySteps(); err != nil {
+		return err
 	}
 	if err := p.insertFresh(); err != nil {
 		return err

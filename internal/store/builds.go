@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/ci"
@@ -117,7 +118,9 @@ const (
 	sqlAdvanceBuild = `UPDATE builds SET state = $2, blocked_state = $3, version = version + 1, jobs = $4, scheduled_at = $5,
 		started_at = $6, failing_at = $7, finished_at = $8 WHERE id = $1`
 	sqlBuildOfItsJob = `SELECT ` + buildColumns + ` FROM builds WHERE id = (SELECT build_id FROM jobs WHERE jobs.id = $1)`
-	sqlTouchBuild    = `UPDATE builds SET version = version + 1 WHERE id = $1`
+	sqlLastEnded     = `SELECT state FROM builds WHERE pipeline_id = $1 AND branch = $2 AND number < $3
+		AND state IN ('passed', 'failed') ORDER BY number DESC LIMIT 1`
+	sqlTouchBuild = `UPDATE builds SET version = version + 1 WHERE id = $1`
 )
 
 func scanBuild(s scanner) (b Build, err error) {
@@ -136,6 +139,16 @@ func (r Reader) Build(ctx context.Context, id string) (Build, error) {
 // BuildByNumber returns a pipeline's build by its number.
 func (r Reader) BuildByNumber(ctx context.Context, pipelineID string, number int64) (Build, error) {
 	return one(ctx, r.q, scanBuild, sqlBuildByNumber, pipelineID, number)
+}
+
+// LastEnded returns whether the last build of a branch before a number that ended of itself passed or
+// failed, "" if there is none.
+func (r Reader) LastEnded(ctx context.Context, pipelineID, branch string, before int64) (ci.BuildState, error) {
+	s, err := one(ctx, r.q, scanString, sqlLastEnded, pipelineID, branch, before)
+	if errors.Is(err, ErrNotFound) {
+		err = nil
+	}
+	return ci.BuildState(s), err
 }
 
 // CreatingBuilds returns up to limit builds that may run and are not planned yet, oldest first.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/engine"
@@ -12,10 +13,19 @@ import (
 
 // Relay carries out what the outbox holds: at least once, each kind by its own deliverer. An effect
 // that fails is tried again later and later, and given up after maxDeliveries.
+//
+// Each lane (a host, a service) is worked off by few deliveries at a time, and no lane waits for
+// another: a host that hangs holds up what goes to it alone. A delivery claims its effect first; one
+// that dies with the server is made again when the claim has run out.
 type Relay struct {
 	Engine  *engine.Engine
 	Log     *slog.Logger
 	Deliver map[string]func(ctx context.Context, e store.Effect) error // by kind
+
+	mu    sync.Mutex
+	busy  map[string]int // deliverers at work by lane
+	total int
+	work  sync.WaitGroup
 }
 
 const (
@@ -23,15 +33,83 @@ const (
 	firstDelay    = 10 * time.Second
 	lastDelay     = time.Hour
 	deliverTerm   = 20 * time.Second // of one attempt
+	claimTerm     = 30 * time.Second // longer than an attempt takes
+	laneLimit     = 4                // deliverers of one lane
+	totalLimit    = 256              // deliverers of all lanes
+	maxLanes      = 1000             // looked at by one pass
 )
 
 // errUnknownKind says that this version of the program does not know what to do.
 var errUnknownKind = errors.New("nobody delivers effects of this kind")
 
-// Pass delivers what is due, oldest first.
+// Pass sets deliverers to work on the lanes in which something is due. It does not wait for them; they
+// end with ctx or when nothing is due in their lane.
 func (r *Relay) Pass(ctx context.Context) (bool, error) {
-	due, err := r.Engine.Store.DueEffects(ctx, r.Engine.Now(), batch)
-	return each(due, err, func(e store.Effect) error { return r.effect(ctx, e) })
+	lanes, err := r.Engine.Store.DueLanes(ctx, r.Engine.Now(), maxLanes)
+	_, err = each(lanes, err, func(lane string) error {
+		due, err := r.Engine.Store.DueEffects(ctx, lane, r.Engine.Now(), laneLimit)
+		for range due {
+			if !r.enter(lane) {
+				break
+			}
+			r.work.Go(func() {
+				defer r.leave(lane)
+				if err := r.drain(ctx, lane); err != nil && ctx.Err() == nil {
+					r.Log.ErrorContext(ctx, "relay", "lane", lane, "err", err)
+				}
+			})
+		}
+		return err
+	})
+	return false, err
+}
+
+// Wait returns when no deliverer is at work.
+func (r *Relay) Wait() { r.work.Wait() }
+
+func (r *Relay) enter(lane string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.busy == nil {
+		r.busy = map[string]int{}
+	}
+	if r.busy[lane] >= laneLimit || r.total >= totalLimit {
+		return false
+	}
+	r.busy[lane]++
+	r.total++
+	return true
+}
+
+func (r *Relay) leave(lane string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.total--
+	if r.busy[lane]--; r.busy[lane] == 0 {
+		delete(r.busy, lane)
+	}
+}
+
+// drain delivers what is due in a lane, one after the other, until nothing is.
+func (r *Relay) drain(ctx context.Context, lane string) error {
+	for {
+		due, err := r.Engine.Store.DueEffects(ctx, lane, r.Engine.Now(), laneLimit)
+		if err != nil || len(due) == 0 {
+			return err
+		}
+		for _, e := range due {
+			claimed, err := r.Engine.ClaimEffect(ctx, e, r.Engine.Now().Add(claimTerm))
+			if err != nil {
+				return err
+			}
+			if !claimed {
+				continue // another deliverer of the lane has it
+			}
+			if err := r.effect(ctx, e); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 func (r *Relay) effect(ctx context.Context, e store.Effect) error {

@@ -7,10 +7,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/slipway-ci/slipway/internal/engine"
+	"github.com/slipway-ci/slipway/internal/pipeline"
 	"github.com/slipway-ci/slipway/internal/store"
 	"github.com/slipway-ci/slipway/internal/worker"
 )
@@ -19,15 +23,14 @@ import (
 func receiver(t *testing.T, status func(n int) int) (url string, got func() []map[string]any) {
 	t.Helper()
 	events := make(chan map[string]any, 100)
-	n := 0
+	var n atomic.Int64
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var event map[string]any
 		if err := json.NewDecoder(r.Body).Decode(&event); err != nil {
 			t.Errorf("body: %v", err)
 		}
 		events <- event
-		n++
-		w.WriteHeader(status(n))
+		w.WriteHeader(status(int(n.Add(1))))
 	}))
 	t.Cleanup(srv.Close)
 	return srv.URL, func() (all []map[string]any) {
@@ -42,47 +45,126 @@ func receiver(t *testing.T, status func(n int) int) (url string, got func() []ma
 	}
 }
 
+// relay delivers webhooks. A build is rendered as its state.
 func (w *world) relay(client *http.Client) *worker.Relay {
-	hooks := &worker.Webhooks{Engine: w.Engine, Client: client, BaseURL: "http://ci.test"}
+	hooks := &worker.Webhooks{
+		Engine: w.Engine, Client: client,
+		Build: func(_ context.Context, b store.Build) (build, pipeline any, err error) {
+			return map[string]any{"state": b.State, "number": b.Number}, map[string]any{}, nil
+		},
+	}
 	return &worker.Relay{Engine: w.Engine, Log: w.Log, Deliver: map[string]func(context.Context, store.Effect) error{
-		engine.EffectBuildChanged: hooks.Deliver,
+		engine.EffectNotify(pipeline.Webhook): hooks.Deliver,
 	}}
+}
+
+// pass carries out what is due.
+func (w *world) pass(r *worker.Relay) {
+	w.t.Helper()
+	_, err := r.Pass(w.ctx())
+	w.must(err)
+	r.Wait()
+}
+
+// due is how many effects are due.
+func (w *world) due() (n int) {
+	w.t.Helper()
+	lanes, err := w.Store.DueLanes(w.ctx(), w.Now(), 100)
+	w.must(err)
+	for _, lane := range lanes {
+		effects, err := w.Store.DueEffects(w.ctx(), lane, w.Now(), 100)
+		w.must(err)
+		n += len(effects)
+	}
+	return n
 }
 
 func TestWebhooksAreToldOfABuildUntilTheyAnswer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	url, got := receiver(t, func(n int) int {
-		if n == 1 {
+	refuse := true
+	url, got := receiver(t, func(int) int {
+		if refuse {
 			return http.StatusInternalServerError
 		}
 		return http.StatusOK
 	})
 	w.build("p", "notify:\n- webhook: "+url+"\n- {webhook: "+url+"/never, if: build.state == 'failed'}\nsteps:\n- command: x\n")
 	relay := w.relay(worker.WebhookClient(true))
-	pass := func() {
-		t.Helper()
-		_, err := relay.Pass(w.ctx())
-		w.must(err)
-	}
 	a := w.agent()
 	w.assign()
 	w.finish(a)
-	pass()
-	pass() // it is not its time yet
-	if first := got(); len(first) != 1 {
-		t.Fatalf("%d events, want 1: %v", len(first), first)
+	w.pass(relay)
+	w.pass(relay) // it is not its time yet
+	if first := got(); len(first) != 3 {
+		t.Fatalf("%d events, want created, started and finished: %v", len(first), first)
 	}
+	refuse = false
 	w.clock.Add(11 * time.Second.Microseconds())
-	pass()
-	pass()
-	events := got()
-	if len(events) != 1 {
-		t.Fatalf("%d events after the first was refused, want 1", len(events))
+	w.pass(relay)
+	w.pass(relay)
+	states := map[any]any{}
+	for _, e := range got() {
+		states[e["event"]] = e["build"].(map[string]any)["state"]
 	}
-	build := events[0]["build"].(map[string]any)
-	if events[0]["event"] != "build.finished" || build["state"] != "passed" || build["web_url"] != "http://ci.test/main/p/builds/1" {
-		t.Errorf("event %v", events[0])
+	want := map[any]any{"build.scheduled": "scheduled", "build.running": "running", "build.finished": "passed"}
+	if diff := cmp.Diff(want, states); diff != "" {
+		t.Errorf("after they were refused (-want +got):\n%s", diff)
+	}
+}
+
+func TestAHostThatHangsHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	release := make(chan struct{})
+	hung := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(hung.Close)
+	arrived := make(chan struct{}, 1)
+	url, _ := receiver(t, func(int) int { arrived <- struct{}{}; return http.StatusOK })
+	document := "notify:\n"
+	for range 100 { // many more than are posted at a time, and all of them before the other
+		document += "- webhook: " + hung.URL + "\n"
+	}
+	w.build("p", document+"- webhook: "+url+"\nsteps:\n- command: x\n")
+	relay := w.relay(worker.WebhookClient(true))
+	if _, err := relay.Pass(w.ctx()); err != nil {
+		t.Fatal(err)
+	}
+	<-arrived
+	close(release)
+	relay.Wait()
+	if left := w.due(); left != 0 {
+		t.Errorf("%d effects are left once the host answers", left)
+	}
+}
+
+func TestADeliveryThatDiedIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	url, got := receiver(t, func(int) int { return http.StatusOK })
+	w.build("p", "notify:\n- webhook: "+url+"\nsteps:\n- command: x\n")
+	lanes, err := w.Store.DueLanes(w.ctx(), w.Now(), 10)
+	w.must(err)
+	due, err := w.Store.DueEffects(w.ctx(), lanes[0], w.Now(), 10)
+	w.must(err)
+	for range 2 { // by two servers at once
+		_, err = w.ClaimEffect(w.ctx(), due[0], w.Now().Add(30*time.Second))
+		w.must(err)
+	}
+	relay := w.relay(worker.WebhookClient(true))
+	w.pass(relay)
+	if n := len(got()); n != 0 {
+		t.Fatalf("%d events while another server has the effect", n)
+	}
+	w.clock.Add(30 * time.Second.Microseconds())
+	w.pass(relay)
+	if n := len(got()); n != 1 {
+		t.Errorf("%d events after the other server's death, want 1", n)
 	}
 }
 
@@ -93,17 +175,14 @@ func TestEffectIsGivenUpInTheEnd(t *testing.T) {
 	w.build("p", "notify:\n- webhook: "+url+"\nsteps:\n- command: x\n")
 	relay := w.relay(worker.WebhookClient(true))
 	for range 20 {
-		_, err := relay.Pass(w.ctx())
-		w.must(err)
+		w.pass(relay)
 		w.clock.Add(time.Hour.Microseconds())
 	}
 	if n := len(got()); n != 12 {
 		t.Errorf("%d attempts, want 12", n)
 	}
-	left, err := w.Store.DueEffects(w.ctx(), w.Now(), 10)
-	w.must(err)
-	if len(left) != 0 {
-		t.Errorf("%d effects are left", len(left))
+	if left := w.due(); left != 0 {
+		t.Errorf("%d effects are left", left)
 	}
 }
 

@@ -337,6 +337,7 @@ CREATE TABLE outbox (
     id         TEXT PRIMARY KEY,
     kind       TEXT NOT NULL,
     target     TEXT NOT NULL, -- what it is about; rows of one kind and target coalesce
+    lane       TEXT NOT NULL, -- host or service; a lane that hangs holds no other up
     payload    TEXT NOT NULL,
     attempts   BIGINT NOT NULL DEFAULT 0,
     last_error TEXT NOT NULL DEFAULT '',
@@ -344,7 +345,7 @@ CREATE TABLE outbox (
     next_at    BIGINT NOT NULL,
     UNIQUE (kind, target)
 );
-CREATE INDEX outbox_due ON outbox (next_at);
+CREATE INDEX outbox_due ON outbox (lane, next_at);
 
 -- What the database alone cannot tell: values sealed with a key that is kept elsewhere. place is the
 -- kind and the id of what a value belongs to, and bound to it.
