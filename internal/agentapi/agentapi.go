@@ -29,8 +29,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/slipway-ci/slipway/internal/artifact"
 	"github.com/slipway-ci/slipway/internal/auth"
-	"github.com/slipway-ci/slipway/internal/blob"
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/httperr"
 	"github.com/slipway-ci/slipway/internal/joblog"
@@ -40,22 +40,19 @@ import (
 
 // Deps are what the API works with. All fields are required unless they say otherwise.
 type Deps struct {
-	Engine *engine.Engine
-	Store  *store.Store
-	Auth   *auth.Auth
-	Hub    *live.Hub
-	Logs   *joblog.Store
-	Blobs  blob.Store
-	Log    *slog.Logger
-	Now    func() time.Time
+	Engine    *engine.Engine
+	Store     *store.Store
+	Auth      *auth.Auth
+	Hub       *live.Hub
+	Logs      *joblog.Store
+	Artifacts *artifact.Store
+	Log       *slog.Logger
+	Now       func() time.Time
 	// BaseURL is where people and agents reach the server, without a trailing slash.
 	BaseURL string
 	// Hosts are further values of a request's Host (with port) that URLs for agents may be made of.
 	// Any other request gets URLs under BaseURL.
 	Hosts []string
-	// SigningKey signs the storage URLs of artifacts; at least 32 random bytes that outlive a
-	// restart, or uploads under way fail.
-	SigningKey []byte
 	// Reread is how long a streaming ping waits for a hint before it looks all the same; 0: 5 s.
 	Reread time.Duration
 }

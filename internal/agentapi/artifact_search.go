@@ -20,7 +20,7 @@ func (a *Server) searchArtifacts(w http.ResponseWriter, r *http.Request, c calle
 	buildID, err := a.readableBuild(r, c)
 	if err != nil {
 		if httperr.Of(err).Status == http.StatusNotFound {
-			return httperr.JSON(w, http.StatusOK, []artifact{})
+			return httperr.JSON(w, http.StatusOK, []fileJSON{})
 		}
 		return err
 	}
@@ -28,21 +28,21 @@ func (a *Server) searchArtifacts(w http.ResponseWriter, r *http.Request, c calle
 	if err != nil {
 		return err
 	}
-	out := make([]artifact, 0, len(found))
+	out := make([]fileJSON, 0, len(found))
 	for _, f := range found {
 		out = append(out, a.described(r, f))
 	}
 	return httperr.JSON(w, http.StatusOK, out)
 }
 
-func (a *Server) described(r *http.Request, f store.Artifact) artifact {
-	out := artifact{
+func (a *Server) described(r *http.Request, f store.Artifact) fileJSON {
+	out := fileJSON{
 		ID: f.ID, JobID: f.JobID, Path: f.Path, AbsolutePath: f.AbsolutePath, GlobPath: f.GlobPath, FileSize: f.Size,
 		SHA1: f.SHA1, SHA256: f.SHA256, CreatedAt: f.CreatedAt.UTC(), URL: f.URL,
 		UploadDestination: f.UploadDestination, ContentType: f.ContentType,
 	}
 	if f.UploadDestination == "" {
-		out.URL = a.DownloadURL(a.base(r), f)
+		out.URL = a.Artifacts.DownloadURL(a.base(r), f)
 	}
 	return out
 }

@@ -12,14 +12,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/iotest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/slipway-ci/slipway/internal/agent/wire"
 	"github.com/slipway-ci/slipway/internal/agentapi"
-	"github.com/slipway-ci/slipway/internal/blob/fs"
 )
 
 func sumOf(text string) string {
@@ -86,7 +84,7 @@ func TestDownloadsAreInertAndMayBePartial(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"Content-Disposition": "attachment; filename=page.html", "X-Content-Type-Options": "nosniff",
-		"Content-Security-Policy": "sandbox; default-src 'none'", "Content-Type": "text/html", "Content-Range": "bytes 3-5/10",
+		"Content-Security-Policy": "sandbox; default-src 'none'", "Content-Type": "text/plain", "Content-Range": "bytes 3-5/10",
 	} {
 		if got.header.Get(name) != want {
 			t.Errorf("%s = %q, want %q", name, got.header.Get(name), want)
@@ -131,6 +129,93 @@ func TestUploadsAreWhatWasAnnounced(t *testing.T) {
 	}
 }
 
+func TestFilesComeInParts(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	w := newWorld(t)
+	h := w.running()
+	text := strings.Repeat("0123456789", 3) + "ab"
+	batch := wire.Batch{ID: "B", Artifacts: []wire.Artifact{file("big", text), file("small", "x")}, MultipartSupported: true}
+	answer := must(h.CreateArtifacts(ctx, h.job.ID, batch))(t)
+	id, smallID := answer.ArtifactIDs[0], answer.ArtifactIDs[1]
+	actions := answer.PerArtifact[id].Actions
+	if len(actions) != 4 || len(answer.PerArtifact[smallID].Actions) != 0 {
+		t.Fatalf("%d parts of the big file and %d of the small one, want 4 and a form", len(actions), len(answer.PerArtifact[smallID].Actions))
+	}
+	states := []wire.ArtifactState{{ID: id, State: wire.ArtifactFinished, Multipart: true}}
+	for i, action := range actions {
+		etag := must(h.WithToken("").UploadPart(ctx, action, "text/plain", strings.NewReader(text[8*i:8*i+8]), 8))(t)
+		states[0].MultipartETags = append(states[0].MultipartETags, etag)
+	}
+	// One file that did not arrive keeps no other from being finished.
+	lost := append(slices.Clone(states), wire.ArtifactState{ID: smallID, State: wire.ArtifactFinished})
+	if err := h.UpdateArtifacts(ctx, h.job.ID, lost); wire.Status(err) != 422 {
+		t.Errorf("with a file that did not arrive: %v, want 422", err)
+	}
+	if err := h.UpdateArtifacts(ctx, h.job.ID, states); err != nil {
+		t.Errorf("the same again: %v", err)
+	}
+	found := must(h.SearchArtifacts(ctx, h.build.ID, wire.Search{Query: "**", State: "finished"}))(t)
+	if len(found) != 1 || found[0].Path != "big" {
+		t.Fatalf("finished: %+v", found)
+	}
+	var got bytes.Buffer
+	must(h.WithToken("").Download(ctx, found[0].URL, &got))(t)
+	if got.String() != text {
+		t.Errorf("came back as %q, want %q", got.String(), text)
+	}
+	link := must(url.Parse(actions[0].URL))(t)
+	link.Path = strings.Replace(link.Path, "/parts/1", "/parts/2", 1)
+	if got := w.do("", "PUT", link.RequestURI(), "01234567"); got.status != http.StatusForbidden {
+		t.Errorf("a part with the address of another: %d, want 403", got.status)
+	}
+}
+
+func TestAJobEndsOnlyItsOwnUploads(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h, other := w.running(), w.running()
+	id := h.upload(t, "mine", "text")
+	for _, state := range []string{wire.ArtifactFinished, wire.ArtifactFailed} {
+		err := other.UpdateArtifacts(t.Context(), other.job.ID, []wire.ArtifactState{{ID: id, State: state}})
+		if wire.Status(err) != http.StatusNotFound {
+			t.Errorf("%s by another job: %v, want 404", state, err)
+		}
+	}
+}
+
+func TestPathsThatLeadElsewhereAreRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.running()
+	for path, want := range map[string]int{
+		"a/../../etc/passwd": 422, `a\..\..\x`: 422, "a/..": 422, "..": 422, "": 422, "a\x00b": 422,
+		"a/..b/c..": 0, "../beside": 0, "etc/passwd": 0, `C:\out\x`: 0,
+	} {
+		_, err := h.CreateArtifacts(t.Context(), h.job.ID, wire.Batch{ID: path + "B", Artifacts: []wire.Artifact{file(path, "x")}})
+		if wire.Status(err) != want {
+			t.Errorf("%q: %v, want %d", path, err, want)
+		}
+	}
+}
+
+func TestFilesThatNoFormCarriesNeedParts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.running()
+	big := file("big", "x")
+	big.FileSize = 6 << 30
+	_, err := h.CreateArtifacts(t.Context(), h.job.ID, wire.Batch{ID: "B", Artifacts: []wire.Artifact{big}})
+	if wire.Status(err) != 422 || !strings.Contains(err.Error(), "in parts") {
+		t.Errorf("6 GiB as a form: %v, want 422", err)
+	}
+	big.FileSize = 11 << 30
+	_, err = h.CreateArtifacts(t.Context(), h.job.ID, wire.Batch{ID: "C", Artifacts: []wire.Artifact{big}, MultipartSupported: true})
+	if wire.Status(err) != 403 || !strings.Contains(err.Error(), "max_artifact_mib") {
+		t.Errorf("11 GiB: %v, want 403", err)
+	}
+}
+
 // TestKnowingASumIsNotHavingTheFile holds deduplication against a job that announces another's file.
 func TestKnowingASumIsNotHavingTheFile(t *testing.T) {
 	t.Parallel()
@@ -155,10 +240,10 @@ func TestAnnouncingAFileIsNotHavingIt(t *testing.T) {
 	announced := file("mine", "their secret")
 	announced.URL = "https://elsewhere.example.test/mine"
 	id := h.create(t, "batch", announced).ArtifactIDs[0]
-	if err := h.UpdateArtifacts(ctx, h.job.ID, []wire.ArtifactState{{ID: id, State: wire.ArtifactFinished}}); err != nil {
-		t.Fatal(err)
+	if err := h.UpdateArtifacts(ctx, h.job.ID, []wire.ArtifactState{{ID: id, State: wire.ArtifactFinished}}); wire.Status(err) != 422 {
+		t.Errorf("finished without a byte: %v, want 422", err)
 	}
-	found := must(h.SearchArtifacts(ctx, h.build.ID, wire.Search{Query: "mine"}))(t)
+	found := must(h.SearchArtifacts(ctx, h.build.ID, wire.Search{Query: "mine", State: "error"}))(t)
 	if len(found) != 1 || strings.Contains(found[0].URL, "elsewhere") {
 		t.Fatalf("search found %+v", found)
 	}
@@ -326,21 +411,6 @@ func TestURLsFollowOnlyKnownHosts(t *testing.T) {
 		if !strings.HasPrefix(found[0].URL, want+"/artifacts/") {
 			t.Errorf("for Host %s: %s, want one below %s", host, found[0].URL, want)
 		}
-	}
-}
-
-func TestBlobsCanBeSoughtIn(t *testing.T) {
-	t.Parallel()
-	blobs := must(fs.Open(t.TempDir()))(t)
-	closeAfter(t, blobs)
-	text := strings.Repeat("0123456789", 100)
-	must(blobs.Put(t.Context(), "k", strings.NewReader(text)))(t)
-	r := agentapi.NewBlobReader(t.Context(), blobs, "k", int64(len(text)))
-	if err := iotest.TestReader(r, []byte(text)); err != nil {
-		t.Error(err)
-	}
-	if err := r.Close(); err != nil {
-		t.Error(err)
 	}
 }
 

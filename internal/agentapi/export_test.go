@@ -1,12 +1,6 @@
 package agentapi
 
-import (
-	"context"
-	"io"
-	"strings"
-
-	"github.com/slipway-ci/slipway/internal/blob"
-)
+import "strings"
 
 // Route is a route as tests walk it.
 type Route struct {
@@ -29,11 +23,6 @@ func Routes() []Route {
 		out = append(out, Route{method, path, names[rt.permission]})
 	}
 	return out
-}
-
-// NewBlobReader reads a blob of a size.
-func NewBlobReader(ctx context.Context, from blob.Store, key string, size int64) io.ReadSeekCloser {
-	return &blobReader{ctx: ctx, from: from, key: key, size: size}
 }
 
 // Matches says whether a glob means a path. One that would take long is refused before.

@@ -63,6 +63,7 @@ var routes = []route{
 	{"GET /v3/builds/{build}/artifacts/search", anyJob, (*Server).searchArtifacts},
 	{"POST /artifacts/{artifact}", signed, (*Server).receiveArtifact},
 	{"POST /artifacts/{artifact}/batch", signed, (*Server).receiveFromBatch},
+	{"PUT /artifacts/{artifact}/parts/{number}", signed, (*Server).receivePart},
 	{"GET /artifacts/{artifact}", signed, (*Server).sendArtifact},
 
 	{"POST /v3/jobs/{id}/data/set", ownJob, (*Server).setMetaData},
@@ -124,7 +125,7 @@ func (a *Server) authorise(p permission, r *http.Request) (c caller, err error) 
 			c.job, err = a.heldJob(ctx, r)
 		}
 	case signed:
-		c.artifact, err = a.signedArtifact(r)
+		c.artifact, err = a.Artifacts.Signed(r, r.PathValue("artifact"))
 	case anybody:
 	}
 	return c, err

@@ -17,6 +17,7 @@ import (
 
 	"github.com/slipway-ci/slipway/internal/agent/wire"
 	"github.com/slipway-ci/slipway/internal/agentapi"
+	"github.com/slipway-ci/slipway/internal/artifact"
 	"github.com/slipway-ci/slipway/internal/auth"
 	"github.com/slipway-ci/slipway/internal/blob/fs"
 	"github.com/slipway-ci/slipway/internal/ci"
@@ -28,7 +29,10 @@ import (
 	"github.com/slipway-ci/slipway/internal/trust"
 )
 
-const registrationToken = "registration-token"
+const (
+	registrationToken = "registration-token"
+	partSize          = 10 // bytes of a part of an artifact
+)
 
 // world is the API on a real database behind a real server, with a clock that moves by hand.
 type world struct {
@@ -57,9 +61,13 @@ func newWorld(t testing.TB, change ...func(*agentapi.Deps)) *world {
 	closeAfter(t, blobs)
 	w.Engine = engine.New(engine.Config{Store: s, Hub: w.hub, Log: log, Now: now})
 	must(w.Bootstrap(context.Background(), engine.Bootstrap{Organization: "main", AgentToken: registrationToken}))(t)
+	files := artifact.Open(artifact.Config{
+		Engine: w.Engine, DB: s, Blobs: blobs, Log: log, Now: now, SigningKey: bytes.Repeat([]byte("k"), 32), PartSize: partSize,
+	})
+	closeAfter(t, files)
 	deps := agentapi.Deps{
-		Engine: w.Engine, Store: s, Auth: &auth.Auth{Store: s, Now: now}, Hub: w.hub, Logs: w.logs, Blobs: blobs,
-		Log: log, Now: now, BaseURL: "http://ci.example.test", SigningKey: bytes.Repeat([]byte("k"), 32),
+		Engine: w.Engine, Store: s, Auth: &auth.Auth{Store: s, Now: now}, Hub: w.hub, Logs: w.logs, Artifacts: files,
+		Log: log, Now: now, BaseURL: "http://ci.example.test",
 		Reread: time.Hour, // hints alone must do, unless a test says otherwise
 	}
 	server := httptest.NewUnstartedServer(nil)

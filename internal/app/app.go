@@ -25,8 +25,10 @@ import (
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/agentapi"
+	"github.com/slipway-ci/slipway/internal/artifact"
 	"github.com/slipway-ci/slipway/internal/auth"
 	blobfs "github.com/slipway-ci/slipway/internal/blob/fs"
+	"github.com/slipway-ci/slipway/internal/blob/s3"
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/gitrepo"
 	"github.com/slipway-ci/slipway/internal/joblog"
@@ -37,11 +39,12 @@ import (
 
 // Config says what to run.
 type Config struct {
-	Listen       string // host:port; port 0: any free one
-	Data         string // directory; made if absent
-	Database     string // postgres:// URL; "": SQLite in Data
-	URL          string // public base; "": the listen address
-	Organization string // slug of the first organization; "": main
+	Listen       string    // host:port; port 0: any free one
+	Data         string    // directory; made if absent
+	Database     string    // postgres:// URL; "": SQLite in Data
+	URL          string    // public base; "": the listen address
+	Organization string    // slug of the first organization; "": main
+	S3           s3.Config // where artifacts are kept; no bucket: in Data
 	// OpenQueues and LocalRepositories are for one machine and one person: agents make the queues
 	// that they name, and the server reads repositories from its own disk.
 	OpenQueues        bool
@@ -68,16 +71,16 @@ type App struct {
 	Logs      *joblog.Store
 	Bootstrap BootstrapFile
 
-	agentAPI *agentapi.Server // set before any door opens
-	listener net.Listener
-	server   *http.Server
-	blobs    *blobfs.Store
-	key      []byte // signs the URLs of artifacts
-	stopping chan struct{}
-	started  time.Time
-	loops    sync.WaitGroup
-	relay    *worker.Relay
-	stop     context.CancelFunc
+	agentAPI  *agentapi.Server // set before any door opens
+	listener  net.Listener
+	server    *http.Server
+	files     *blobfs.Store // nil where artifacts are in an object store
+	artifacts *artifact.Store
+	stopping  chan struct{}
+	started   time.Time
+	loops     sync.WaitGroup
+	relay     *worker.Relay
+	stop      context.CancelFunc
 }
 
 // Start opens everything and begins to serve. The caller calls Close.
@@ -147,16 +150,35 @@ func (a *App) openResources(ctx context.Context) error {
 	if a.Logs, err = joblog.Open(filepath.Join(a.Data, "logs"), joblog.Options{}, a.Log); err != nil {
 		return fmt.Errorf("opening job logs: %w", err)
 	}
-	if a.blobs, err = blobfs.Open(filepath.Join(a.Data, "artifacts")); err != nil {
-		return fmt.Errorf("opening artifacts: %w", err)
-	}
-	if a.key, err = signingKey(filepath.Join(a.Data, "signing.key")); err != nil {
-		return err
-	}
 	a.Engine = engine.New(engine.Config{
 		Store: a.Store, Hub: a.Hub, Log: a.Log, Now: time.Now, OpenQueues: a.OpenQueues,
 	})
-	return a.sealing(ctx)
+	return errors.Join(a.sealing(ctx), a.openArtifacts(ctx))
+}
+
+// openArtifacts opens the storage of artifacts: a directory, or a bucket if one is named.
+func (a *App) openArtifacts(ctx context.Context) error {
+	key, err := signingKey(filepath.Join(a.Data, "signing.key"))
+	if err != nil {
+		return err
+	}
+	c := artifact.Config{Engine: a.Engine, DB: a.Store, Log: a.Log, Now: time.Now, SigningKey: key}
+	if a.S3.Bucket == "" {
+		if a.files, err = blobfs.Open(filepath.Join(a.Data, "artifacts")); err != nil {
+			return fmt.Errorf("opening artifacts: %w", err)
+		}
+		c.Blobs = a.files
+	} else {
+		if c.Direct, err = s3.Open(ctx, a.S3); err == nil {
+			err = c.Direct.Check(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("opening artifacts in S3 (see --s3-bucket, --s3-endpoint, --s3-region, and the AWS_* variables): %w", err)
+		}
+		c.Blobs = c.Direct
+	}
+	a.artifacts = artifact.Open(c)
+	return nil
 }
 
 // keyLength is that of the signing key, in bytes. With an empty key anybody could sign.
@@ -259,8 +281,11 @@ func (a *App) closeResources() error {
 	if a.Logs != nil {
 		errs = append(errs, a.Logs.Close())
 	}
-	if a.blobs != nil {
-		errs = append(errs, a.blobs.Close())
+	if a.artifacts != nil {
+		errs = append(errs, a.artifacts.Close())
+	}
+	if a.files != nil {
+		errs = append(errs, a.files.Close())
 	}
 	if a.Store != nil {
 		errs = append(errs, a.Store.Close())

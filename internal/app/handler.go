@@ -1,13 +1,12 @@
 package app
 
 import (
-	"context"
-	"io"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/agentapi"
+	"github.com/slipway-ci/slipway/internal/artifact"
 	"github.com/slipway-ci/slipway/internal/httperr"
 	"github.com/slipway-ci/slipway/internal/restapi"
 	"github.com/slipway-ci/slipway/internal/store"
@@ -18,12 +17,12 @@ import (
 // handler mounts the doors. They share no path.
 func (a *App) handler() (http.Handler, error) {
 	a.agentAPI = agentapi.New(agentapi.Deps{
-		Engine: a.Engine, Store: a.Store, Auth: a.auth(), Hub: a.Hub, Logs: a.Logs, Blobs: a.blobs, Log: a.Log,
-		Now: time.Now, BaseURL: a.URL, Hosts: a.hosts(), SigningKey: a.key, Reread: a.Slow,
+		Engine: a.Engine, Store: a.Store, Auth: a.auth(), Hub: a.Hub, Logs: a.Logs, Artifacts: a.artifacts, Log: a.Log,
+		Now: time.Now, BaseURL: a.URL, Hosts: a.hosts(), Reread: a.Slow,
 	})
 	pages, err := web.New(web.Deps{
 		Store: a.Store, Engine: a.Engine, Auth: a.auth(), Logs: a.Logs, Hub: a.Hub, Log: a.Log, Now: time.Now,
-		Zone: time.Local, OpenArtifact: a.openArtifact, Secure: strings.HasPrefix(a.URL, "https:"),
+		Zone: time.Local, SendArtifact: a.sendArtifact, Secure: strings.HasPrefix(a.URL, "https:"),
 		Version: a.Version, Stopping: a.stopping,
 	})
 	if err != nil {
@@ -46,13 +45,17 @@ func (a *App) handler() (http.Handler, error) {
 func (a *App) restDeps() restapi.Deps {
 	return restapi.Deps{
 		Engine: a.Engine, Store: a.Store, Auth: a.auth(), Logs: a.Logs, Log: a.Log, Now: time.Now,
-		BaseURL: a.URL, SignDownload: a.agentAPI.DownloadURL, Version: a.Version,
+		BaseURL: a.URL, SignDownload: a.artifacts.DownloadURL, Version: a.Version,
 	}
 }
 
-// openArtifact opens a file of the server's own storage.
-func (a *App) openArtifact(ctx context.Context, f store.Artifact) (io.ReadCloser, error) {
-	return a.agentAPI.OpenArtifact(ctx, f)
+// sendArtifact gives a file to a page's reader. Images come from the server itself, for pages load nothing
+// from elsewhere.
+func (a *App) sendArtifact(w http.ResponseWriter, r *http.Request, f store.Artifact) error {
+	if artifact.IsImage(f) {
+		return a.artifacts.Stream(w, r, f)
+	}
+	return a.artifacts.Send(w, r, f)
 }
 
 // healthz says that the process is alive.

@@ -38,6 +38,10 @@ func (a *App) duties() []duty {
 		{"lose dead agents", time.Second, "", worker.LoseDead(e)},
 		{"resume agents", 10 * time.Second, "", worker.ResumeAgents(e)},
 		{"expire jobs", time.Hour, "", worker.ExpireJobs(e)},
+		{"give up uploads", 10 * time.Minute, "", a.artifacts.GiveUp},
+		{"expire artifacts", 10 * time.Minute, "", a.artifacts.Expire},
+		{"release artifacts", time.Minute, "", a.artifacts.Release},
+		{"orphaned artifacts", 10 * time.Minute, "", a.artifacts.Orphans()},
 		{"heartbeats", 30 * time.Second, "", func(ctx context.Context) (bool, error) { return false, a.agentAPI.FlushSeen(ctx) }},
 	}
 }

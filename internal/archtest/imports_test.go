@@ -31,11 +31,12 @@ var allowed = map[string]string{
 	"cloud":   "ci fleet",
 
 	// The one place that changes state.
-	"engine": "ci condition pipeline trust dispatch fleet store secret live procid", // live: hints after the commit
-	"worker": "ci pipeline dispatch fleet store blob joblog/... gitrepo forge/... cloud/... engine live loop telemetry procid",
+	"engine":   "ci condition pipeline trust dispatch fleet store secret live procid", // live: hints after the commit
+	"artifact": "ci store blob/... engine httperr",                                    // rows of files are the engine's, their bytes its own
+	"worker":   "ci pipeline dispatch fleet store blob joblog/... gitrepo forge/... cloud/... engine live loop telemetry procid",
 
 	// Doors. They show verdicts; only engine decides them.
-	"agentapi": "ci edge/... store blob joblog/... secret engine auth httperr live telemetry",
+	"agentapi": "artifact ci edge/... store blob/s3 joblog/... secret engine auth httperr live telemetry",
 	"restapi":  "ci pipeline trust store blob joblog/... secret engine auth httperr live telemetry",
 	"graphapi": "ci pipeline trust store blob joblog/... secret engine auth httperr live telemetry",
 	"web":      "ci pipeline trust store blob joblog/... secret engine auth httperr live telemetry",
@@ -55,7 +56,7 @@ var allowed = map[string]string{
 	"telemetry": "",
 	"procid":    "",
 	"app":       "...",
-	"cli":       "agent/... app ci client config gitrepo jobcli pipeline store telemetry",
+	"cli":       "agent/... app blob/s3 ci client config gitrepo jobcli pipeline store telemetry",
 
 	"archtest": "",
 	"dbtest":   "",
@@ -70,6 +71,7 @@ var allowed = map[string]string{
 // may import packages made for tests.
 var forTests = map[string]string{
 	"worker":   "trust app secret",
+	"artifact": "blob/fs trust live",
 	"agentapi": "blob/fs dispatch trust pipeline worker loop agent/wire",
 	"restapi":  "blob/fs dispatch trust worker loop client",
 	"web":      "blob/fs dispatch trust worker loop",

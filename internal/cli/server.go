@@ -10,17 +10,23 @@ import (
 
 	"github.com/slipway-ci/slipway/internal/agent"
 	"github.com/slipway-ci/slipway/internal/app"
+	"github.com/slipway-ci/slipway/internal/blob/s3"
 )
 
 type serverCommand struct {
-	Listen   string       `name:"listen" env:"SLIPWAY_LISTEN" default:"127.0.0.1:8080" help:"Address to listen on."`
-	Data     string       `name:"data" env:"SLIPWAY_DATA" help:"Directory for the database, logs and artifacts." placeholder:"DIR"`
-	Database string       `name:"database" env:"SLIPWAY_DATABASE" help:"postgres:// URL; SQLite in the data directory by default." placeholder:"URL"`
-	URL      string       `name:"url" env:"SLIPWAY_URL" help:"Public base URL; the listen address by default."`
-	Org      string       `name:"org" env:"SLIPWAY_ORG" default:"main" help:"Slug of the first organization."`
-	SealKey  string       `name:"sealing-key-file" env:"SLIPWAY_SEALING_KEY_FILE" help:"File with the keys that seal secrets in the database, the one that seals first; sealing.key in the data directory by default. Servers of one database need the same. SLIPWAY_SEALING_KEY may hold the keys themselves." placeholder:"FILE"`
-	Slow     durationFlag `name:"slow-timers" hidden:"" help:"Make every timer this long."`
-	Deaf     bool         `name:"drop-wakeups" hidden:"" help:"Drop every wake-up."`
+	Listen      string       `name:"listen" env:"SLIPWAY_LISTEN" default:"127.0.0.1:8080" help:"Address to listen on."`
+	Data        string       `name:"data" env:"SLIPWAY_DATA" help:"Directory for the database, logs and artifacts." placeholder:"DIR"`
+	Database    string       `name:"database" env:"SLIPWAY_DATABASE" help:"postgres:// URL; SQLite in the data directory by default." placeholder:"URL"`
+	URL         string       `name:"url" env:"SLIPWAY_URL" help:"Public base URL; the listen address by default."`
+	Org         string       `name:"org" env:"SLIPWAY_ORG" default:"main" help:"Slug of the first organization."`
+	SealKey     string       `name:"sealing-key-file" env:"SLIPWAY_SEALING_KEY_FILE" help:"File with the keys that seal secrets in the database, the one that seals first; sealing.key in the data directory by default. Servers of one database need the same. SLIPWAY_SEALING_KEY may hold the keys themselves." placeholder:"FILE"`
+	S3Bucket    string       `name:"s3-bucket" env:"SLIPWAY_S3_BUCKET" help:"Keep artifacts in this bucket of an S3-compatible store, to which agents send them directly. Credentials are found as the AWS SDK finds them."`
+	S3Prefix    string       `name:"s3-prefix" env:"SLIPWAY_S3_PREFIX" help:"What the names of objects begin with." placeholder:"FOLDER/"`
+	S3Endpoint  string       `name:"s3-endpoint" env:"SLIPWAY_S3_ENDPOINT" help:"URL of the store, as agents reach it too; that of AWS by default." placeholder:"URL"`
+	S3Region    string       `name:"s3-region" env:"SLIPWAY_S3_REGION" help:"Region of the bucket."`
+	S3PathStyle bool         `name:"s3-path-style" env:"SLIPWAY_S3_PATH_STYLE" help:"Name the bucket in the path of addresses, not in the host."`
+	Slow        durationFlag `name:"slow-timers" hidden:"" help:"Make every timer this long."`
+	Deaf        bool         `name:"drop-wakeups" hidden:"" help:"Drop every wake-up."`
 }
 
 func (s serverCommand) Run(c *console) error {
@@ -35,6 +41,7 @@ func (s serverCommand) Run(c *console) error {
 		Listen: s.Listen, Data: dir, Database: s.Database, URL: s.URL, Organization: s.Org,
 		APIToken: os.Getenv("SLIPWAY_BOOTSTRAP_API_TOKEN"), AgentToken: os.Getenv("SLIPWAY_BOOTSTRAP_AGENT_TOKEN"),
 		SealingKeys: os.Getenv("SLIPWAY_SEALING_KEY"), SealingKeyFile: s.SealKey,
+		S3:      s3.Config{Bucket: s.S3Bucket, Prefix: s.S3Prefix, Endpoint: s.S3Endpoint, Region: s.S3Region, PathStyle: s.S3PathStyle},
 		Version: Version(), Log: c.log, Slow: s.Slow.Duration, Deaf: s.Deaf,
 	})
 	if err != nil {

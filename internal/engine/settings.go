@@ -32,6 +32,15 @@ type Settings struct {
 	DefaultStepTimeout     int `json:"default_command_step_timeout"` // minutes; 0: none
 	MaximumStepTimeout     int `json:"maximum_command_step_timeout"` // minutes; 0: none
 	ScheduledJobExpiryDays int `json:"scheduled_job_expiry_days"`    // a job that nobody took ends then, counted from its making
+	// Bounds of artifacts, in MiB but for their number. Zero means no limit. Those of a file and of the total
+	// are of the server's own storage alone.
+	MaxArtifactMiB        int `json:"max_artifact_mib"` // of one file
+	MaxArtifactsPerJob    int `json:"max_artifacts_per_job"`
+	MaxArtifactMiBPerJob  int `json:"max_artifact_mib_per_job"`
+	MaxArtifactMiBInTotal int `json:"max_artifact_mib_in_total"` // that are kept at a time
+	// ArtifactRetentionDays is how long artifacts are kept where their pipeline does not say; 0: until
+	// somebody deletes them.
+	ArtifactRetentionDays int `json:"artifact_retention_days"`
 	// AgentsCreateQueues lets a registering agent make the queue that it names.
 	AgentsCreateQueues bool `json:"agents_create_queues"`
 }
@@ -46,6 +55,8 @@ func DefaultSettings() Settings {
 		MaxMatrixDimensions: l.MatrixDimensions, MaxMatrixValues: l.MatrixValues, MaxMatrixElementBytes: l.MatrixBytes,
 		MaxMatrixAdjustments: l.MatrixAdjustments, MaxMatrixJobs: l.MatrixJobs,
 		ScheduledJobExpiryDays: maxExpiryDays,
+		MaxArtifactMiB:         10 << 10, MaxArtifactsPerJob: 5000, MaxArtifactMiBPerJob: 50 << 10,
+		ArtifactRetentionDays: 180, // six months (https://buildkite.com/docs/pipelines/configure/artifacts)
 	}
 }
 
@@ -53,6 +64,9 @@ const (
 	maxExpiryDays     = 30            // (https://buildkite.com/docs/pipelines/configure/build-timeouts)
 	maxTimeoutMinutes = 365 * 24 * 60 // a bound against overflow, not a rule
 	maxUploads        = 1_000_000     // positions of uploads have six digits
+	maxFileMiB        = 5 << 20       // 5 TiB, the largest object of S3
+	maxTotalMiB       = 1 << 40       // a bound against overflow, not a rule
+	maxRetentionDays  = 100 * 365
 )
 
 // wrong says, by name, which settings are out of bounds.
@@ -75,6 +89,11 @@ func (s Settings) wrong() map[string]string {
 	between("default_command_step_timeout", s.DefaultStepTimeout, 0, maxTimeoutMinutes)
 	between("maximum_command_step_timeout", s.MaximumStepTimeout, 0, maxTimeoutMinutes)
 	between("scheduled_job_expiry_days", s.ScheduledJobExpiryDays, 1, maxExpiryDays)
+	between("max_artifact_mib", s.MaxArtifactMiB, 0, maxFileMiB)
+	between("max_artifacts_per_job", s.MaxArtifactsPerJob, 0, 1_000_000)
+	between("max_artifact_mib_per_job", s.MaxArtifactMiBPerJob, 0, maxTotalMiB)
+	between("max_artifact_mib_in_total", s.MaxArtifactMiBInTotal, 0, maxTotalMiB)
+	between("artifact_retention_days", s.ArtifactRetentionDays, 0, maxRetentionDays)
 	return out
 }
 

@@ -149,3 +149,15 @@ func downloadArtifact(q *request) error {
 	q.w.Header().Set("Location", location)
 	return q.reply(http.StatusFound, map[string]string{"url": location})
 }
+
+// deleteArtifact takes a file away. What is in storage of the user's own stays there.
+func deleteArtifact(q *request) error {
+	a, _, err := q.artifact()
+	if err != nil {
+		return err
+	}
+	if err := q.Engine.DeleteArtifact(q.ctx, a.ID); err != nil {
+		return err
+	}
+	return q.done()
+}

@@ -19,7 +19,8 @@ func TestArtifacts(t *testing.T) {
 		{Path: "b.txt"},
 		{Path: "c", UploadDestination: "s3://bucket", URL: "https://bucket.example.test/c"},
 	}))(t)
-	must(0, w.SetArtifactStates(t.Context(), j, map[string]string{files[0].ID: "finished", files[2].ID: "finished"}))(t)
+	w.keep(t, j, files[0])
+	must(0, w.SetArtifactStates(t.Context(), j, map[string]string{files[2].ID: "finished"}))(t)
 	w.golden(t, "artifacts", w.ask(t, "GET", at+"/artifacts", "", 200).text)
 	for query, want := range map[string]int{"": 3, "?state=finished": 2, "?state=new": 1, "?path=b.txt": 1, "?path=*.txt": 2, "?path=out/*": 1, "?path=%5Ba-z%5D": 0, "?per_page=1": 1} {
 		if got := get[[]struct{ ID string }](t, w, at+"/jobs/"+j.ID+"/artifacts"+query); len(got) != want {
@@ -36,6 +37,33 @@ func TestArtifacts(t *testing.T) {
 	}
 	w.ask(t, "GET", one+files[1].ID+"/download", "", 404)
 	w.ask(t, "GET", one+"none", "", 404)
+}
+
+// keep records that an artifact's bytes arrived.
+func (w *world) keep(t *testing.T, j store.Job, f store.Artifact) {
+	t.Helper()
+	must(w.ArtifactArrived(t.Context(), f.ID, "blobs/"+f.ID))(t)
+	must(0, w.SetArtifactStates(t.Context(), j, map[string]string{f.ID: "finished"}))(t)
+}
+
+func TestADeletedArtifactIsListedAndGivenToNobody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.build(t, w.pipeline(t, "hello", "steps: [{command: a, key: a}]"))
+	j := w.job(t, b, "a")
+	f := must(w.CreateArtifacts(t.Context(), j, "batch", []store.Artifact{{Path: "a", SHA256: "sum", Size: 3}}))(t)[0]
+	w.keep(t, j, f)
+	one := main + "/pipelines/hello/builds/1/jobs/" + j.ID + "/artifacts/" + f.ID
+	for range 2 {
+		w.ask(t, "DELETE", one, "", http.StatusNoContent)
+	}
+	if got := get[struct{ State string }](t, w, one); got.State != "deleted" {
+		t.Errorf("state %q, want deleted", got.State)
+	}
+	w.ask(t, "GET", one+"/download", "", 404)
+	if dead := must(w.Store.DeadBlobs(t.Context(), 10))(t); len(dead) != 1 {
+		t.Errorf("%d blobs are dead, want its own", len(dead))
+	}
 }
 
 func TestAnnotations(t *testing.T) {

@@ -34,6 +34,7 @@ type pipelineJSON struct {
 	AllowRebuilds      json.RawMessage `json:"allow_rebuilds"`
 	DefaultTimeout     json.RawMessage `json:"default_command_step_timeout"`
 	MaximumTimeout     json.RawMessage `json:"maximum_command_step_timeout"`
+	ArtifactDays       json.RawMessage `json:"artifact_retention_days"` // null: as the organization decided
 	Color              json.RawMessage `json:"color"`
 	Emoji              json.RawMessage `json:"emoji"`
 	Provider           providerJSON    `json:"provider"`
@@ -132,6 +133,7 @@ func (out *pipelineJSON) setSettings(s settings) {
 	out.AllowRebuilds = s.get("allow_rebuilds", "true")
 	out.DefaultTimeout = s.get("default_command_step_timeout", "null")
 	out.MaximumTimeout = s.get("maximum_command_step_timeout", "null")
+	out.ArtifactDays = s.get("artifact_retention_days", "null")
 	out.Color, out.Emoji = s.get("color", "null"), s.get("emoji", "null")
 	out.Visibility, out.Tags = s.get("visibility", `"private"`), s.get("tags", "null")
 	out.Env = s.get("env", "{}")

@@ -47,7 +47,7 @@ const (
 var settingKinds = map[string]string{
 	"branch_configuration": text, "skip_queued_branch_builds": boolean, "skip_queued_branch_builds_filter": text,
 	"cancel_running_branch_builds": boolean, "cancel_running_branch_builds_filter": text, "allow_rebuilds": boolean,
-	"default_command_step_timeout": integer, "maximum_command_step_timeout": integer, "color": text, "emoji": text,
+	"default_command_step_timeout": integer, "maximum_command_step_timeout": integer, "artifact_retention_days": integer, "color": text, "emoji": text,
 	"tags": array, "visibility": text, "provider_settings": object, "teams": object, "team_uuids": array,
 	"clone_mirror_url": text, "pipeline_template_uuid": text,
 }

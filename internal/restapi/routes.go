@@ -88,6 +88,7 @@ func jobRoutes() []route {
 			route{"GET " + at + "/env.txt", "read_job_env", jobEnvText},
 			route{"GET " + at + "/artifacts", "read_artifacts", listJobArtifacts},
 			route{"GET " + at + "/artifacts/{artifact}", "read_artifacts", getArtifact},
+			route{"DELETE " + at + "/artifacts/{artifact}", "write_artifacts", deleteArtifact},
 			route{"GET " + at + "/artifacts/{artifact}/download", "read_artifacts", downloadArtifact},
 			route{"GET " + at + "/annotations", "read_builds", listJobAnnotations},
 			route{"POST " + at + "/annotations", "write_builds", annotateJob},

@@ -23,7 +23,7 @@ func settled(t *testing.T, w *world) func(pattern string) (method, path string) 
 	w.start(t, j, a)
 	w.print(t, j, 1, 0, "text\n")
 	files := must(w.CreateArtifacts(t.Context(), j, "batch", []store.Artifact{{Path: "a.txt", SHA256: strings.Repeat("0", 64)}}))(t)
-	must(0, w.SetArtifactStates(t.Context(), j, map[string]string{files[0].ID: "finished"}))(t)
+	w.keep(t, j, files[0])
 	note := must(w.Annotate(t.Context(), engine.Annotate{BuildID: b.ID, JobID: j.ID, Body: "x"}))(t)
 	cluster := must(w.Store.Clusters(t.Context(), w.org.ID))(t)[0]
 	fill := strings.NewReplacer("{org}", "main", "{pipeline}", "hello", "{uuid}", pl.ID, "{build}", "1", "{job}", j.ID, "{artifact}", files[0].ID,

@@ -3,10 +3,6 @@ package web
 import (
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"net/url"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -270,7 +266,7 @@ func (b *buildView) files(jobID string, all bool) *ArtifactsPane {
 	return pane
 }
 
-var artifactStates = map[string]string{"new": "is being uploaded", "error": "did not arrive", "deleted": "was deleted"}
+var artifactStates = map[string]string{"new": "is being uploaded", "error": "did not arrive", "deleted": "was deleted", "expired": "has expired"}
 
 // ask is a block step's question, or who answered it. refused has the answers
 // that were not accepted, by field.
@@ -319,18 +315,5 @@ func download(q *request) error {
 	if strings.HasPrefix(a.URL, "https://") || strings.HasPrefix(a.URL, "http://") {
 		return q.seeOther(a.URL)
 	}
-	r, err := q.OpenArtifact(q.ctx, a)
-	if err != nil {
-		return fmt.Errorf("artifact %s: %w", a.ID, err)
-	}
-	defer r.Close()
-	h := q.w.Header()
-	h.Set("Content-Type", "application/octet-stream")
-	h.Set("Content-Disposition", fmt.Sprintf("attachment; filename*=UTF-8''%s", url.PathEscape(path.Base(a.Path))))
-	h.Set("Content-Length", strconv.FormatInt(a.Size, 10))
-	h.Set("Content-Security-Policy", "sandbox")
-	q.w.WriteHeader(http.StatusOK)
-	// The status is out: whoever downloads sees a short file by its length.
-	_, _ = io.Copy(q.w, r)
-	return nil
+	return q.SendArtifact(q.w, q.r, a)
 }

@@ -3,7 +3,6 @@ package web
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -53,8 +52,9 @@ func newSite(t testing.TB) *site {
 	s.token = must(db.AgentToken(ctx, secret.HashToken(boot.AgentToken)))(t)
 	handler := must(New(Deps{
 		Store: db, Engine: s.Engine, Auth: &auth.Auth{Store: db, Now: time.Now}, Logs: logs, Hub: hub, Log: log, Now: time.Now, Zone: time.UTC,
-		OpenArtifact: func(context.Context, store.Artifact) (io.ReadCloser, error) {
-			return io.NopCloser(strings.NewReader("hello\n")), nil
+		SendArtifact: func(w http.ResponseWriter, _ *http.Request, _ store.Artifact) error {
+			_, err := io.WriteString(w, "hello\n")
+			return err
 		},
 	}))(t)
 	srv := httptest.NewServer(handler)

@@ -30,8 +30,8 @@ type Deps struct {
 	Log    *slog.Logger
 	Now    func() time.Time
 	Zone   *time.Location // of the times the server writes; browsers rewrite them in theirs
-	// OpenArtifact opens a file that the server itself keeps.
-	OpenArtifact func(ctx context.Context, a store.Artifact) (io.ReadCloser, error)
+	// SendArtifact answers with a file that the server keeps, so that no browser executes it.
+	SendArtifact func(w http.ResponseWriter, r *http.Request, a store.Artifact) error
 	Secure       bool            // the server is reached over HTTPS: cookies say so
 	Version      string          // of the program; may be empty
 	Stopping     <-chan struct{} // closed before a restart, so that streams say good-bye; may be nil

@@ -303,6 +303,7 @@ CREATE TABLE artifacts (
     id                 TEXT PRIMARY KEY,
     build_id           TEXT NOT NULL REFERENCES builds (id),
     job_id             TEXT NOT NULL REFERENCES jobs (id),
+    pipeline_id        TEXT NOT NULL REFERENCES pipelines (id),
     batch_id           TEXT NOT NULL, -- idempotency key of the agent's call
     number             BIGINT NOT NULL, -- place in the batch
     path               TEXT NOT NULL,
@@ -314,12 +315,34 @@ CREATE TABLE artifacts (
     content_type       TEXT NOT NULL,
     upload_destination TEXT NOT NULL,
     url                TEXT NOT NULL, -- of custom destinations
-    state              TEXT NOT NULL CHECK (state IN ('new', 'finished', 'error', 'deleted')),
-    arrived            BOOLEAN NOT NULL DEFAULT FALSE, -- its bytes were received and checked by the server
+    state              TEXT NOT NULL CHECK (state IN ('new', 'finished', 'error', 'deleted', 'expired')),
+    upload             TEXT NOT NULL DEFAULT '', -- the object store's name of an upload under way
+    blob               TEXT NOT NULL DEFAULT '', -- key of its bytes, once the server has received and checked them
     created_at         BIGINT NOT NULL,
     UNIQUE (job_id, batch_id, number)
 );
 CREATE INDEX artifacts_build ON artifacts (build_id, path);
+CREATE INDEX artifacts_blob ON artifacts (blob) WHERE blob <> '';
+CREATE INDEX artifacts_age ON artifacts (pipeline_id, created_at) WHERE state IN ('new', 'finished', 'error');
+CREATE INDEX artifacts_open ON artifacts (created_at) WHERE state = 'new';
+
+-- What artifacts with the same bytes share. Bytes that nobody refers to are dead: they are not
+-- referred to again, and go.
+CREATE TABLE blobs (
+    key        TEXT PRIMARY KEY,
+    sha256     TEXT NOT NULL,
+    size       BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    dead_at    BIGINT NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX blobs_content ON blobs (sha256, size) WHERE dead_at = 0;
+CREATE INDEX blobs_dead ON blobs (dead_at) WHERE dead_at > 0;
+
+-- Bytes of an organization's artifacts in the server's own storage, each counted as if it shared nothing.
+CREATE TABLE artifact_usage (
+    organization_id TEXT PRIMARY KEY REFERENCES organizations (id),
+    bytes           BIGINT NOT NULL
+);
 
 CREATE TABLE uploads (
     job_id     TEXT NOT NULL REFERENCES jobs (id),
