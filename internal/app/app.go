@@ -51,6 +51,9 @@ type Config struct {
 	LocalRepositories bool
 	APIToken          string // first tokens of an empty database; "": made
 	AgentToken        string
+	SMTP              string // mail server as worker.ParseMailServer reads it; "": no mail is sent
+	MailFrom          string // sender of mail
+	SMTPPassword      string
 	SealingKeys       string // keys that seal secrets, as secret.ParseKeys reads them; "": those of the file
 	SealingKeyFile    string // "": sealing.key in Data, made for an empty database
 	Version           string
@@ -81,6 +84,7 @@ type App struct {
 	loops     sync.WaitGroup
 	relay     *worker.Relay
 	stop      context.CancelFunc
+	mail      worker.MailServer
 }
 
 // Start opens everything and begins to serve. The caller calls Close.
@@ -96,7 +100,12 @@ func Start(ctx context.Context, c Config) (*App, error) {
 	return a, nil
 }
 
-func (a *App) open(ctx context.Context) error {
+func (a *App) open(ctx context.Context) (err error) {
+	if a.SMTP != "" {
+		if a.mail, err = worker.ParseMailServer(a.SMTP, a.MailFrom, a.SMTPPassword); err != nil {
+			return err
+		}
+	}
 	if err := os.MkdirAll(a.Data, 0o700); err != nil {
 		return fmt.Errorf("the data directory cannot be made (choose another with --data): %w", err)
 	}
@@ -151,7 +160,7 @@ func (a *App) openResources(ctx context.Context) error {
 		return fmt.Errorf("opening job logs: %w", err)
 	}
 	a.Engine = engine.New(engine.Config{
-		Store: a.Store, Hub: a.Hub, Log: a.Log, Now: time.Now, OpenQueues: a.OpenQueues,
+		Store: a.Store, Hub: a.Hub, Log: a.Log, Now: time.Now, OpenQueues: a.OpenQueues, Mail: a.SMTP != "",
 	})
 	return errors.Join(a.sealing(ctx), a.openArtifacts(ctx))
 }

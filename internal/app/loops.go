@@ -64,8 +64,19 @@ func (a *App) startLoops(ctx context.Context) {
 
 // newRelay knows who delivers each kind of effect.
 func (a *App) newRelay() *worker.Relay {
-	hooks := &worker.Webhooks{Engine: a.Engine, Client: worker.WebhookClient(a.LocalRepositories), Build: restapi.RenderBuild(a.restDeps())}
-	return &worker.Relay{Engine: a.Engine, Log: a.Log, Deliver: map[string]func(context.Context, store.Effect) error{
+	local := a.LocalRepositories
+	hooks := &worker.Webhooks{
+		Engine: a.Engine, Client: worker.WebhookClient(local), Unverified: worker.UnverifiedClient(local),
+		Build: restapi.RenderBuild(a.restDeps()),
+	}
+	slack := &worker.Slack{Engine: a.Engine, Client: hooks.Client, BaseURL: a.URL}
+	deliver := map[string]func(context.Context, store.Effect) error{
 		engine.EffectNotify(pipeline.Webhook): hooks.Deliver,
-	}}
+		engine.EffectNotify(pipeline.Slack):   slack.Deliver,
+	}
+	if a.SMTP != "" {
+		mail := &worker.Mail{Engine: a.Engine, Server: a.mail, BaseURL: a.URL}
+		deliver[engine.EffectNotify(pipeline.Email)] = mail.Deliver
+	}
+	return &worker.Relay{Engine: a.Engine, Log: a.Log, Deliver: deliver}
 }

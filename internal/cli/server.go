@@ -25,6 +25,8 @@ type serverCommand struct {
 	S3Endpoint  string       `name:"s3-endpoint" env:"SLIPWAY_S3_ENDPOINT" help:"URL of the store, as agents reach it too; that of AWS by default." placeholder:"URL"`
 	S3Region    string       `name:"s3-region" env:"SLIPWAY_S3_REGION" help:"Region of the bucket."`
 	S3PathStyle bool         `name:"s3-path-style" env:"SLIPWAY_S3_PATH_STYLE" help:"Name the bucket in the path of addresses, not in the host."`
+	SMTP        string       `name:"smtp" env:"SLIPWAY_SMTP" help:"Mail server for notifications, smtp://user@host:587 or smtps://user@host:465; SLIPWAY_SMTP_PASSWORD holds the password." placeholder:"URL"`
+	MailFrom    string       `name:"mail-from" env:"SLIPWAY_MAIL_FROM" help:"Sender of mail, as in Slipway <ci@example.com>." placeholder:"ADDRESS"`
 	Slow        durationFlag `name:"slow-timers" hidden:"" help:"Make every timer this long."`
 	Deaf        bool         `name:"drop-wakeups" hidden:"" help:"Drop every wake-up."`
 }
@@ -41,7 +43,8 @@ func (s serverCommand) Run(c *console) error {
 		Listen: s.Listen, Data: dir, Database: s.Database, URL: s.URL, Organization: s.Org,
 		APIToken: os.Getenv("SLIPWAY_BOOTSTRAP_API_TOKEN"), AgentToken: os.Getenv("SLIPWAY_BOOTSTRAP_AGENT_TOKEN"),
 		SealingKeys: os.Getenv("SLIPWAY_SEALING_KEY"), SealingKeyFile: s.SealKey,
-		S3:      s3.Config{Bucket: s.S3Bucket, Prefix: s.S3Prefix, Endpoint: s.S3Endpoint, Region: s.S3Region, PathStyle: s.S3PathStyle},
+		S3:   s3.Config{Bucket: s.S3Bucket, Prefix: s.S3Prefix, Endpoint: s.S3Endpoint, Region: s.S3Region, PathStyle: s.S3PathStyle},
+		SMTP: s.SMTP, MailFrom: s.MailFrom, SMTPPassword: os.Getenv("SLIPWAY_SMTP_PASSWORD"),
 		Version: Version(), Log: c.log, Slow: s.Slow.Duration, Deaf: s.Deaf,
 	})
 	if err != nil {

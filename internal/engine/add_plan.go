@@ -26,6 +26,9 @@ type placement struct {
 // jobs go that wait for nothing.
 func (p *progress) addPlan(plan pipeline.Plan, at placement) error {
 	p.attach(plan, at)
+	if err := p.warnUnsent(plan); err != nil {
+		return err
+	}
 	ids, err := p.makeSteps(plan, at)
 	if err != nil {
 		return err

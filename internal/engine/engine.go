@@ -42,6 +42,8 @@ type Config struct {
 	// Sealer seals what must not be read from the database. It may be set until the first operation
 	// that seals or opens a value; nil where there is none.
 	Sealer *secret.Sealer
+	// Mail says that the server can send mail; builds that ask for it are told if not.
+	Mail bool
 	// OpenQueues lets a registering agent make the queue that it names, whatever its organization decided.
 	OpenQueues bool
 	// Policy is the organization's trust policy; the zero value trusts members alone.

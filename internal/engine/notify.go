@@ -17,7 +17,8 @@ import (
 // when the event happened, whenever it is delivered.
 type Notice struct {
 	BuildID      string                `json:"build_id"`
-	StepID       string                `json:"step_id,omitempty"` // of a step's notification
+	StepID       string                `json:"step_id,omitempty"`    // of a step's notification
+	ServiceID    string                `json:"service_id,omitempty"` // of the organization, whose notification it is then
 	Event        pipeline.NotifyEvent  `json:"event"`
 	State        ci.BuildState         `json:"state"`             // the build's
 	Outcome      ci.Outcome            `json:"outcome,omitempty"` // the step's
@@ -56,6 +57,9 @@ func buildEvents(was ci.BuildState, b ci.Build) (events []pipeline.NotifyEvent) 
 // of what happened and whose condition holds.
 func (p *progress) notifyBuild(was ci.BuildState) error {
 	for _, ev := range buildEvents(was, p.build.Build) {
+		if err := p.notifyServices(ev); err != nil {
+			return err
+		}
 		for i, raw := range p.build.Detail.Notify {
 			n, ok := pipeline.ReadNotification(raw)
 			if !ok || !n.ToldOf(ev, false) || !slices.Contains(sent, n.Service) {
@@ -123,7 +127,18 @@ func (p *progress) notifyStep(s *store.Step, ev pipeline.NotifyEvent) error {
 	return nil
 }
 
+// notice is one effect, or one for each channel: that one channel is not there must not repeat the
+// others.
 func (p *progress) notice(target string, n Notice) error {
+	if channels := n.Notification.Channels; len(channels) > 1 {
+		for i, channel := range channels {
+			n.Notification.Channels = []string{channel}
+			if err := p.notice(fmt.Sprintf("%s/%d", target, i), n); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	return p.effectVia(laneOf(n.Notification), EffectNotify(n.Notification.Service), target, n)
 }
 

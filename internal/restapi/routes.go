@@ -31,6 +31,13 @@ var routes = append([]route{
 	{"GET " + atOrg, "read_organizations", getOrganization},
 	{"GET " + atOrg + "/rate_limit", "read_organizations", rateLimits},
 	{"GET " + atOrg + "/emojis", anyScope, emojis},
+	{"GET " + atOrg + "/services", "read_notification_services", listServices},
+	{"POST " + atOrg + "/services", "write_notification_services", createService},
+	{"GET " + atOrg + "/services/{service}", "read_notification_services", getService},
+	{"PATCH " + atOrg + "/services/{service}", "write_notification_services", updateService},
+	{"DELETE " + atOrg + "/services/{service}", "write_notification_services", deleteService},
+	{"PUT " + atOrg + "/services/{service}/enable", "write_notification_services", enableService},
+	{"PUT " + atOrg + "/services/{service}/disable", "write_notification_services", disableService},
 	{"GET " + atOrg + "/pipeline-settings", "read_organization_settings", getSettings},
 	{"PATCH " + atOrg + "/pipeline-settings", "write_organization_settings", changeSettings},
 

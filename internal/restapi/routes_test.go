@@ -26,7 +26,11 @@ func settled(t *testing.T, w *world) func(pattern string) (method, path string) 
 	w.keep(t, j, files[0])
 	note := must(w.Annotate(t.Context(), engine.Annotate{BuildID: b.ID, JobID: j.ID, Body: "x"}))(t)
 	cluster := must(w.Store.Clusters(t.Context(), w.org.ID))(t)[0]
-	fill := strings.NewReplacer("{org}", "main", "{pipeline}", "hello", "{uuid}", pl.ID, "{build}", "1", "{job}", j.ID, "{artifact}", files[0].ID,
+	service := must(w.SaveService(t.Context(), engine.SaveService{
+		Service: store.Service{OrganizationID: w.org.ID, Provider: "webhook", Spec: store.ServiceSpec{Scope: "all"}},
+		Secret:  engine.ServiceSecret{URL: "https://hook.test"},
+	}))(t)
+	fill := strings.NewReplacer("{service}", service.ID, "{org}", "main", "{pipeline}", "hello", "{uuid}", pl.ID, "{build}", "1", "{job}", j.ID, "{artifact}", files[0].ID,
 		"{annotation}", note.ID, "{agent}", a.ID, "{cluster}", cluster.ID, "{queue}", cluster.DefaultQueueID)
 	return func(pattern string) (string, string) {
 		method, path, _ := strings.Cut(pattern, " ")

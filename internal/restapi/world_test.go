@@ -57,7 +57,7 @@ func newWorld(t testing.TB) *world {
 	closeAfter(t, s)
 	w.logs = must(joblog.Open(filepath.Join(dir, "logs"), joblog.Options{}, log))(t)
 	closeAfter(t, w.logs)
-	w.Engine = engine.New(engine.Config{Store: s, Hub: &live.Hub{}, Log: log, Now: now})
+	w.Engine = engine.New(engine.Config{Sealer: must(secret.NewSealer(make([]byte, secret.KeyLength)))(t), Store: s, Hub: &live.Hub{}, Log: log, Now: now})
 	must(w.Bootstrap(ctx, engine.Bootstrap{Organization: "main", APIToken: apiToken}))(t)
 	w.org = must(s.Organization(ctx, "main"))(t)
 	server := httptest.NewUnstartedServer(nil)

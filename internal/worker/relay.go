@@ -42,6 +42,11 @@ const (
 // errUnknownKind says that this version of the program does not know what to do.
 var errUnknownKind = errors.New("nobody delivers effects of this kind")
 
+// permanent is a failure that another try would not mend: the effect is given up at once.
+type permanent struct{ error }
+
+func (p permanent) Unwrap() error { return p.error }
+
 // Pass sets deliverers to work on the lanes in which something is due. It does not wait for them; they
 // end with ctx or when nothing is due in their lane.
 func (r *Relay) Pass(ctx context.Context) (bool, error) {
@@ -120,7 +125,7 @@ func (r *Relay) effect(ctx context.Context, e store.Effect) error {
 	if failed == nil {
 		return r.Engine.EffectDone(ctx, e.ID)
 	}
-	if e.Attempts+1 >= maxDeliveries {
+	if _, ok := errors.AsType[permanent](failed); ok || e.Attempts+1 >= maxDeliveries {
 		r.Log.ErrorContext(ctx, "effect given up", "kind", e.Kind, "target", e.Target, "attempts", e.Attempts+1, "err", failed)
 		return r.Engine.EffectDone(ctx, e.ID)
 	}

@@ -2,8 +2,13 @@ package worker_test
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -200,5 +205,48 @@ func TestWebhooksDoNotReachIntoTheServersOwnMachine(t *testing.T) {
 	}
 	if len(got()) != 0 {
 		t.Error("a request arrived")
+	}
+}
+
+func TestAServiceIsToldOfItsEventsAndKnowsWhoTells(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	heads := make(chan http.Header, 10)
+	bodies := make(chan []byte, 10)
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		heads <- r.Header
+		bodies <- body
+	}))
+	t.Cleanup(srv.Close)
+	finished := store.ServiceSpec{Scope: "all", Events: []string{"build.finished"}, TokenMode: "signature"}
+	w.service("webhook", srv.URL, finished, "s3cret")
+	elsewhere := finished
+	elsewhere.Branches = "release/*"
+	w.service("webhook", srv.URL, elsewhere, "")
+	elsewhere.Branches, elsewhere.Scope = "", "some_projects"
+	w.service("webhook", srv.URL, elsewhere, "")
+	w.build("p", "steps:\n- command: x\n")
+	a := w.agent()
+	w.assign()
+	w.finish(a)
+	w.pass(w.relay(worker.WebhookClient(true)))
+	if len(heads) != 1 {
+		t.Fatalf("%d events, want 1", len(heads))
+	}
+	head, body := <-heads, <-bodies
+	if ev := head.Get("X-Buildkite-Event"); ev != "build.finished" || head.Get("X-Buildkite-Token") != "" {
+		t.Errorf("headers %v", head)
+	}
+	// As github.com/buildkite/go-buildkite v4, webhooks.go, checks it.
+	stamp, signature, ok := strings.Cut(head.Get("X-Buildkite-Signature"), ",")
+	stamp, signature = strings.TrimPrefix(stamp, "timestamp="), strings.TrimPrefix(signature, "signature=")
+	mac := hmac.New(sha256.New, []byte("s3cret"))
+	fmt.Fprintf(mac, "%s.%s", stamp, body)
+	if want := hex.EncodeToString(mac.Sum(nil)); !ok || signature != want {
+		t.Errorf("signature %q, want %q", head.Get("X-Buildkite-Signature"), want)
 	}
 }

@@ -2,13 +2,17 @@ package worker
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/engine"
-	"github.com/slipway-ci/slipway/internal/pipeline"
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
@@ -17,6 +21,8 @@ import (
 type Webhooks struct {
 	Engine *engine.Engine
 	Client *http.Client
+	// Unverified is Client for services whose certificate is not to be checked.
+	Unverified *http.Client
 	// Build renders a build and its pipeline as the REST API shows them, without jobs.
 	Build func(ctx context.Context, b store.Build) (build, pipeline any, err error)
 }
@@ -50,26 +56,61 @@ func (w *Webhooks) Deliver(ctx context.Context, e store.Effect) error {
 	if err != nil {
 		return err
 	}
-	event := webhookEvent{Event: webhookName(n.Event), Build: build, Pipeline: pl, Sender: senderJSON{ID: b.PipelineID, Name: "notify"}}
+	event := webhookEvent{Event: engine.WebhookName(n.Event), Build: build, Pipeline: pl, Sender: senderJSON{ID: b.PipelineID, Name: "notify"}}
+	header := http.Header{"X-Buildkite-Event": {event.Event}, "X-Buildkite-Request": {e.ID}}
+	if n.ServiceID != "" {
+		return w.toService(ctx, b.OrganizationID, n.ServiceID, event, header)
+	}
 	body, err := json.Marshal(event)
 	if err != nil {
 		return err
 	}
-	header := http.Header{"X-Buildkite-Event": {event.Event}, "X-Buildkite-Request": {e.ID}}
 	return post(ctx, w.Client, n.Notification.To, header, body)
 }
 
-// webhookName is the service's name of an event: a blocked build has finished for now.
-func webhookName(ev pipeline.NotifyEvent) string {
-	switch ev {
-	case pipeline.EventCreated:
-		return "build.scheduled"
-	case pipeline.EventStarted:
-		return "build.running"
-	case pipeline.EventBlocked:
-		return "build.finished"
+// toService posts to a service of the organization, which knows the server by a token.
+func (w *Webhooks) toService(ctx context.Context, organizationID, id string, event webhookEvent, header http.Header) error {
+	service, err := w.Engine.Store.Service(ctx, organizationID, id)
+	if errors.Is(err, store.ErrNotFound) || err == nil && !service.Enabled {
+		return nil // removed or switched off meanwhile
 	}
-	return "build." + string(ev)
+	if err != nil {
+		return err
+	}
+	event.Sender = senderJSON{ID: service.CreatedBy}
+	if u, err := w.Engine.Store.User(ctx, service.CreatedBy); err == nil {
+		event.Sender.Name = u.Name
+	}
+	secret, err := w.Engine.ServiceSecret(ctx, id)
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal(event)
+	if err != nil {
+		return err
+	}
+	authorize(header, service.Spec.TokenMode, secret.Token, body, w.Engine.Now())
+	client := w.Client
+	if service.Spec.SkipVerify {
+		client = w.Unverified
+	}
+	return post(ctx, client, secret.URL, header, body)
+}
+
+// authorize says who posts: by the token itself, or by a signature of the body and the time
+// (https://buildkite.com/docs/apis/webhooks/pipelines#webhook-signature).
+func authorize(h http.Header, mode, token string, body []byte, now time.Time) {
+	switch {
+	case token == "":
+	case mode == "signature":
+		at := strconv.FormatInt(now.Unix(), 10)
+		mac := hmac.New(sha256.New, []byte(token))
+		mac.Write([]byte(at + "."))
+		mac.Write(body)
+		h.Set("X-Buildkite-Signature", "timestamp="+at+",signature="+hex.EncodeToString(mac.Sum(nil)))
+	default:
+		h.Set("X-Buildkite-Token", token)
+	}
 }
 
 // asOf is a build in the state that it had when something happened to it.

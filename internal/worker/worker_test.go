@@ -40,7 +40,10 @@ func newWorld(t *testing.T) *world {
 	w.clock.Store(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC).UnixMicro())
 	hub := &live.Hub{}
 	hub.Deaf.Store(true)
+	sealer, err := secret.NewSealer(make([]byte, secret.KeyLength))
+	w.must(err)
 	w.Engine = engine.New(engine.Config{
+		Sealer: sealer, Mail: true,
 		Store: s, Hub: hub, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), OpenQueues: true,
 		Now: func() time.Time { return time.UnixMicro(w.clock.Load()).UTC() },
 	})

@@ -379,6 +379,20 @@ CREATE TABLE sealed_values (
     updated_at BIGINT NOT NULL
 );
 
+-- Whom an organization tells of its builds beside what pipelines say. Addresses and tokens are sealed,
+-- in the place service/<id>.
+CREATE TABLE services (
+    id              TEXT PRIMARY KEY,
+    organization_id TEXT NOT NULL REFERENCES organizations (id),
+    provider        TEXT NOT NULL CHECK (provider IN ('webhook', 'slack')),
+    description     TEXT NOT NULL,
+    enabled         BOOLEAN NOT NULL,
+    spec            TEXT NOT NULL, -- JSON: scope, branches, events, states
+    created_by      TEXT NOT NULL,
+    created_at      BIGINT NOT NULL
+);
+CREATE INDEX services_organization ON services (organization_id, created_at);
+
 -- One holder a background loop where several servers share a database.
 CREATE TABLE loop_leases (
     name       TEXT PRIMARY KEY,
