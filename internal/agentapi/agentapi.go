@@ -24,6 +24,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -53,6 +54,12 @@ type Deps struct {
 	// Hosts are further values of a request's Host (with port) that URLs for agents may be made of.
 	// Any other request gets URLs under BaseURL.
 	Hosts []string
+	// AgentEndpoint is where agents are sent, ending in /v3; "": they stay where they are. A polling agent
+	// tries it before it moves.
+	AgentEndpoint string
+	// RequestHeaders are what agents add to every request from then on, for a proxy to route by. Agents
+	// keep names that begin with Buildkite- only.
+	RequestHeaders map[string]string
 	// Reread is how long a streaming ping waits for a hint before it looks all the same; 0: 5 s.
 	Reread time.Duration
 }
@@ -80,7 +87,28 @@ func New(d Deps) *Server {
 }
 
 // ServeHTTP serves /v3/, /agentedge.v1.AgentEdgeService/ and /artifacts/.
-func (a *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
+// Slashes that are doubled or trail mean nothing: the mux would answer them with a redirect, which is
+// not JSON and loses the body.
+func (a *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r.URL.Path, r.URL.RawPath = tidied(r.URL.Path), tidied(r.URL.RawPath)
+	if path.Clean(r.URL.Path) != strings.TrimSuffix(r.URL.Path, "/") {
+		renderError(w, r, httperr.New(http.StatusNotFound, "Not Found")) // "." and ".." name nothing
+		return
+	}
+	a.mux.ServeHTTP(w, r)
+}
+
+// tidied is a path with single slashes and none at its end. Those that separate nothing but the door's
+// prefix stay.
+func tidied(p string) string {
+	for strings.Contains(p, "//") {
+		p = strings.ReplaceAll(p, "//", "/")
+	}
+	if strings.Count(p, "/") > 2 {
+		p = strings.TrimSuffix(p, "/")
+	}
+	return p
+}
 
 // EndStreams ends the streaming pings, also those that come later, so that agents reconnect to the
 // server's successor instead of counting a broken stream. Call it before shutting the server down.

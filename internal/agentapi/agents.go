@@ -34,14 +34,17 @@ type registerRequest struct {
 	Features           []string `json:"features"`
 }
 
+// registerResponse has no tracing: jobs are traced where their agent's operator says so.
 type registerResponse struct {
-	ID                string   `json:"id"`
-	Name              string   `json:"name"`
-	AccessToken       string   `json:"access_token"`
-	PingInterval      int      `json:"ping_interval"`
-	JobStatusInterval int      `json:"job_status_interval"`
-	HeartbeatInterval int      `json:"heartbeat_interval"`
-	MetaData          []string `json:"meta_data"`
+	ID                string            `json:"id"`
+	Name              string            `json:"name"`
+	AccessToken       string            `json:"access_token"`
+	Endpoint          string            `json:"endpoint,omitempty"`
+	RequestHeaders    map[string]string `json:"request_headers,omitempty"`
+	PingInterval      int               `json:"ping_interval"`
+	JobStatusInterval int               `json:"job_status_interval"`
+	HeartbeatInterval int               `json:"heartbeat_interval"`
+	MetaData          []string          `json:"meta_data"`
 }
 
 func (a *Server) register(w http.ResponseWriter, r *http.Request, c caller) error {
@@ -59,6 +62,7 @@ func (a *Server) register(w http.ResponseWriter, r *http.Request, c caller) erro
 	}
 	return httperr.JSON(w, http.StatusOK, registerResponse{
 		ID: agent.ID, Name: agent.Name, AccessToken: token, MetaData: agent.Tags,
+		Endpoint: a.AgentEndpoint, RequestHeaders: a.RequestHeaders,
 		PingInterval: pingInterval, JobStatusInterval: jobStatusInterval, HeartbeatInterval: heartbeatInterval,
 	})
 }

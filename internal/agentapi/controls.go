@@ -1,9 +1,11 @@
 package agentapi
 
 import (
+	"errors"
 	"net/http"
 	"time"
 
+	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/httperr"
 )
 
@@ -42,14 +44,29 @@ func (a *Server) pause(w http.ResponseWriter, r *http.Request, c caller) error {
 		return httperr.New(http.StatusUnprocessableEntity, "A pause lasts 1 to %d minutes, not %d.", longestPause, in.Minutes)
 	}
 	until := a.Now().Add(time.Duration(in.Minutes) * time.Minute)
-	if err := a.Engine.PauseAgent(r.Context(), c.agentID(), in.Note, until); err != nil {
+	err := a.Engine.PauseAgent(r.Context(), c.agentID(), in.Note, until)
+	if refused(err) {
+		// The command repeats a pause whose answer was lost.
+		agent, readErr := a.Store.Agent(r.Context(), c.agentID())
+		if readErr == nil && agent.Paused && agent.PauseNote == in.Note {
+			err = nil
+		}
+	}
+	if err != nil {
 		return err
 	}
 	return ok(w)
 }
 
+// refused says whether an operation was refused, rather than at fault.
+func refused(err error) bool {
+	_, is := errors.AsType[*engine.Refused](err)
+	return is
+}
+
 func (a *Server) resume(w http.ResponseWriter, r *http.Request, c caller) error {
-	if err := a.Engine.ResumeAgent(r.Context(), c.agentID()); err != nil {
+	// Refused is what is not paused: resuming it again is no fault.
+	if err := a.Engine.ResumeAgent(r.Context(), c.agentID()); err != nil && !refused(err) {
 		return err
 	}
 	return ok(w)

@@ -6,6 +6,9 @@ import "strings"
 type Route struct {
 	Method, Path string
 	Permission   string
+	Pattern      string
+	Source       string
+	Statuses     []int
 }
 
 // Routes lists all routes; one without a method is listed with GET.
@@ -20,10 +23,13 @@ func Routes() []Route {
 		if !ok {
 			method, path = "GET", rt.pattern
 		}
-		out = append(out, Route{method, path, names[rt.permission]})
+		out = append(out, Route{method, path, names[rt.permission], rt.pattern, rt.source, rt.statuses})
 	}
 	return out
 }
+
+// EveryRoute are the statuses that any route may answer with.
+func EveryRoute() []int { return everyRoute }
 
 // Matches says whether a glob means a path. One that would take long is refused before.
 func Matches(glob, path string) bool { return !costly(glob) && matches(glob, path) }

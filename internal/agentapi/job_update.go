@@ -46,6 +46,9 @@ func (a *Server) promiseFailure(w http.ResponseWriter, r *http.Request, c caller
 	if err := httperr.Decode(w, r, maxBody, &in); err != nil {
 		return err
 	}
+	if in.ExitStatus < 1 {
+		return httperr.New(http.StatusUnprocessableEntity, "The promised exit status must be greater than 0, not %d.", in.ExitStatus)
+	}
 	err := a.Engine.PromiseFailure(r.Context(), c.job.ID, in.ExitStatus)
 	if refused, is := errors.AsType[*engine.Refused](err); is && refused.Why == engine.Conflict {
 		return httperr.New(http.StatusConflict, "%s", refused.Message)

@@ -2,6 +2,7 @@ package agentapi
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"time"
 
@@ -62,9 +63,12 @@ func (a *Server) orderFor(ctx context.Context, agent store.Agent) (order, error)
 }
 
 type pingResponse struct {
-	Action  string   `json:"action,omitempty"`
-	Message string   `json:"message,omitempty"`
-	Job     *pingJob `json:"job,omitempty"`
+	Action   string   `json:"action,omitempty"`
+	Message  string   `json:"message,omitempty"`
+	Job      *pingJob `json:"job,omitempty"`
+	Endpoint string   `json:"endpoint,omitempty"`
+	// RequestHeaders replace the agent's; an empty object takes those away that it had.
+	RequestHeaders map[string]string `json:"request_headers"`
 }
 
 type pingJob struct {
@@ -78,7 +82,8 @@ func (a *Server) ping(w http.ResponseWriter, r *http.Request, c caller) error {
 	if err != nil {
 		return err
 	}
-	var out pingResponse
+	out := pingResponse{Endpoint: a.AgentEndpoint, RequestHeaders: map[string]string{}}
+	maps.Copy(out.RequestHeaders, a.RequestHeaders)
 	switch o.action {
 	case pause, disconnect:
 		out = pingResponse{Action: string(o.action), Message: o.note}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/slipway-ci/slipway/internal/auth"
 	"github.com/slipway-ci/slipway/internal/httperr"
@@ -29,67 +31,79 @@ type route struct {
 	pattern    string
 	permission permission
 	serve      func(a *Server, w http.ResponseWriter, r *http.Request, c caller) error
+	// source names who sends the request: a file of the official agent's repository (v3.138.1), of
+	// stacksapi (v1.0.2), or another client.
+	source string
+	// statuses are the answers that are particular to the route. Every route may answer 401 and 403 as
+	// its permission says, 400 and 413 to a body, 500 and 503; everyRoute lists those.
+	statuses []int
 }
+
+// everyRoute are the statuses that any route may answer with.
+var everyRoute = []int{400, 401, 403, 413, 500, 503}
 
 // routes are all endpoints but the stream, which speaks gRPC (stream.go).
 var routes = []route{
-	{"POST /v3/register", registration, (*Server).register},
-	{"GET /v3/token", registration, (*Server).token},
+	{"POST /v3/register", registration, (*Server).register, "api/agents.go", []int{200, 422}},
+	{"GET /v3/metrics", registration, (*Server).metrics, "agent-metrics collector/collector.go", []int{200}},
+	{"GET /v3/metrics/queue", registration, (*Server).queueMetrics, "agent-scaler buildkite/buildkite.go", []int{200, 404}},
+	{"GET /v3/token", registration, (*Server).token, "api/token.go", []int{200}},
 
-	{"POST /v3/connect", session, (*Server).connect},
-	{"POST /v3/disconnect", session, (*Server).disconnect},
-	{"GET /v3/ping", session, (*Server).ping},
-	{"POST /v3/heartbeat", session, (*Server).heartbeat},
-	{"PUT /v3/jobs/{id}/accept", session, (*Server).accept},
-	{"PUT /v3/jobs/{id}/acquire", session, (*Server).acquire},
+	{"POST /v3/connect", session, (*Server).connect, "api/connect.go", []int{200}},
+	{"POST /v3/disconnect", session, (*Server).disconnect, "api/connect.go", []int{200}},
+	{"GET /v3/ping", session, (*Server).ping, "api/pings.go", []int{200}},
+	{"POST /v3/heartbeat", session, (*Server).heartbeat, "api/heartbeats.go", []int{200}},
+	{"PUT /v3/jobs/{id}/accept", session, (*Server).accept, "api/jobs.go", []int{200, 404, 422}},
+	{"PUT /v3/jobs/{id}/acquire", session, (*Server).acquire, "api/jobs.go", []int{200, 404, 422, 423}},
 
-	{"POST /v3/stop", sessionOrJob, (*Server).stop},
-	{"POST /v3/pause", sessionOrJob, (*Server).pause},
-	{"POST /v3/resume", sessionOrJob, (*Server).resume},
+	{"POST /v3/stop", sessionOrJob, (*Server).stop, "api/agents.go", []int{200, 422}},
+	{"POST /v3/pause", sessionOrJob, (*Server).pause, "api/agents.go", []int{200, 422}},
+	{"POST /v3/resume", sessionOrJob, (*Server).resume, "api/agents.go", []int{200, 422}},
 
-	{"PUT /v3/jobs/{id}/start", endedJob, (*Server).start},
-	{"GET /v3/jobs/{id}", endedJob, (*Server).jobState},
-	{"PUT /v3/jobs/{id}/finish", endedJob, (*Server).finish},
-	{"POST /v3/jobs/{id}/chunks", endedJob, (*Server).chunk},
-	{"POST /v3/jobs/{id}/header_times", endedJob, (*Server).headerTimes},
-	{"PUT /v3/jobs/{id}", ownJob, (*Server).updateJob},
-	{"PUT /v3/jobs/{id}/promise_failure", ownJob, (*Server).promiseFailure},
+	{"PUT /v3/jobs/{id}/start", endedJob, (*Server).start, "api/jobs.go", []int{200, 422}},
+	{"GET /v3/jobs/{id}", endedJob, (*Server).jobState, "api/jobs.go", []int{200}},
+	{"PUT /v3/jobs/{id}/finish", endedJob, (*Server).finish, "api/jobs.go", []int{200, 422}},
+	{"POST /v3/jobs/{id}/chunks", endedJob, (*Server).chunk, "api/chunks.go", []int{200, 201, 422}},
+	{"POST /v3/jobs/{id}/header_times", endedJob, (*Server).headerTimes, "api/header_times.go", []int{200, 422}},
+	{"PUT /v3/jobs/{id}", ownJob, (*Server).updateJob, "api/jobs.go", []int{200, 422}},
+	{"PUT /v3/jobs/{id}/promise_failure", ownJob, (*Server).promiseFailure, "api/jobs.go", []int{204, 409, 422}},
 
-	{"POST /v3/jobs/{id}/pipelines", ownJob, (*Server).uploadPipeline},
-	{"GET /v3/jobs/{id}/pipelines/{uuid}", ownJob, (*Server).uploadState},
+	{"POST /v3/jobs/{id}/pipelines", ownJob, (*Server).uploadPipeline, "api/pipelines.go", []int{200, 422}},
+	{"GET /v3/jobs/{id}/pipelines/{uuid}", ownJob, (*Server).uploadState, "api/pipelines.go", []int{200, 404}},
 
-	{"POST /v3/jobs/{id}/artifacts", ownJob, (*Server).createArtifacts},
-	{"PUT /v3/jobs/{id}/artifacts", ownJob, (*Server).updateArtifacts},
-	{"GET /v3/builds/{build}/artifacts/search", anyJob, (*Server).searchArtifacts},
-	{"POST /artifacts/{artifact}", signed, (*Server).receiveArtifact},
-	{"POST /artifacts/{artifact}/batch", signed, (*Server).receiveFromBatch},
-	{"PUT /artifacts/{artifact}/parts/{number}", signed, (*Server).receivePart},
-	{"GET /artifacts/{artifact}", signed, (*Server).sendArtifact},
+	{"POST /v3/jobs/{id}/artifacts", ownJob, (*Server).createArtifacts, "api/artifacts.go", []int{201, 422}},
+	{"PUT /v3/jobs/{id}/artifacts", ownJob, (*Server).updateArtifacts, "api/artifacts.go", []int{200, 404, 422}},
+	{"GET /v3/builds/{build}/artifacts/search", anyJob, (*Server).searchArtifacts, "api/artifacts.go", []int{200, 422}},
+	{"POST /artifacts/{artifact}", signed, (*Server).receiveArtifact, "internal/artifact/bk_uploader.go", []int{200, 204, 404, 422}},
+	{"POST /artifacts/{artifact}/batch", signed, (*Server).receiveFromBatch, "internal/artifact/bk_uploader.go", []int{200, 204, 404, 422}},
+	{"PUT /artifacts/{artifact}/parts/{number}", signed, (*Server).receivePart, "internal/artifact/bk_uploader.go", []int{204, 404, 422}},
+	{"GET /artifacts/{artifact}", signed, (*Server).sendArtifact, "internal/artifact/download.go", []int{200, 206, 302, 304, 404, 416}},
 
-	{"POST /v3/jobs/{id}/data/set", ownJob, (*Server).setMetaData},
-	{"POST /v3/jobs/{id}/data/set-batch", ownJob, (*Server).setMetaDataBatch},
-	{"POST /v3/jobs/{id}/data/get", ownJob, (*Server).getMetaData},
-	{"POST /v3/jobs/{id}/data/exists", ownJob, (*Server).metaDataExists},
-	{"POST /v3/jobs/{id}/data/keys", ownJob, (*Server).metaDataKeys},
-	{"POST /v3/builds/{build}/data/get", anyJob, (*Server).getMetaData},
-	{"POST /v3/builds/{build}/data/exists", anyJob, (*Server).metaDataExists},
-	{"POST /v3/builds/{build}/data/keys", anyJob, (*Server).metaDataKeys},
+	{"POST /v3/jobs/{id}/data/set", ownJob, (*Server).setMetaData, "api/meta_data.go", []int{200, 422}},
+	{"POST /v3/jobs/{id}/data/set-batch", ownJob, (*Server).setMetaDataBatch, "api/meta_data.go", []int{200, 422}},
+	{"POST /v3/jobs/{id}/data/get", ownJob, (*Server).getMetaData, "api/meta_data.go", []int{200, 404}},
+	{"POST /v3/jobs/{id}/data/exists", ownJob, (*Server).metaDataExists, "api/meta_data.go", []int{200, 404}},
+	{"POST /v3/jobs/{id}/data/keys", ownJob, (*Server).metaDataKeys, "api/meta_data.go", []int{200, 404}},
+	{"POST /v3/builds/{build}/data/get", anyJob, (*Server).getMetaData, "api/meta_data.go", []int{200, 404}},
+	{"POST /v3/builds/{build}/data/exists", anyJob, (*Server).metaDataExists, "api/meta_data.go", []int{200, 404}},
+	{"POST /v3/builds/{build}/data/keys", anyJob, (*Server).metaDataKeys, "api/meta_data.go", []int{200, 404}},
 
-	{"POST /v3/jobs/{id}/annotations", ownJob, (*Server).annotate},
-	{"DELETE /v3/jobs/{id}/annotations/{context}", ownJob, (*Server).removeAnnotation},
+	{"POST /v3/jobs/{id}/annotations", ownJob, (*Server).annotate, "api/annotations.go", []int{200, 422}},
+	{"DELETE /v3/jobs/{id}/annotations/{context}", ownJob, (*Server).removeAnnotation, "api/annotations.go", []int{200, 404, 422}},
 
-	{"POST /v3/steps/{step}/export", anyJob, (*Server).exportStep},
-	{"PUT /v3/steps/{step}", anyJob, (*Server).updateStep},
-	{"POST /v3/steps/{step}/cancel", anyJob, (*Server).cancelStep},
-	{"POST /v3/builds/{build}/cancel", anyJob, (*Server).cancelBuild},
+	{"POST /v3/steps/{step}/export", anyJob, (*Server).exportStep, "api/steps.go", []int{200, 404, 422}},
+	{"PUT /v3/steps/{step}", anyJob, (*Server).updateStep, "api/steps.go", []int{200, 404, 422}},
+	{"POST /v3/steps/{step}/cancel", anyJob, (*Server).cancelStep, "api/steps.go", []int{200, 404, 422}},
+	{"POST /v3/builds/{build}/cancel", anyJob, (*Server).cancelBuild, "api/builds.go", []int{200, 422}},
 
-	{"GET /v3/jobs/{id}/secrets", ownJob, (*Server).secret},
-	{"POST /v3/jobs/{id}/oidc/tokens", ownJob, (*Server).oidcToken},
-	{"POST /v3/jobs/{id}/repository_access_token", ownJob, (*Server).repositoryToken},
-	{"/v3/cache_registries/", anyJob, (*Server).cacheRegistry},
+	{"GET /v3/jobs/{id}/secrets", ownJob, (*Server).secret, "api/secrets.go", []int{200, 404, 422}},
+	{"POST /v3/jobs/{id}/oidc/tokens", ownJob, (*Server).oidcToken, "api/oidc.go", []int{200, 422}},
+	{"POST /v3/jobs/{id}/repository_access_token", ownJob, (*Server).repositoryToken, "api/github_code_access_token.go", []int{200, 404, 422}},
+	{"/v3/cache_registries/{registry}", anyJob, (*Server).cacheRegistry, "api/caches.go", []int{404}},
+	{"/v3/cache_registries/{registry}/{call}", anyJob, (*Server).cacheRegistry, "api/caches.go", []int{404}},
 
-	{"/v3/", anybody, (*Server).unknown},
-	{"/artifacts/", anybody, (*Server).unknown},
+	{"/v3/", anybody, (*Server).unknown, "", []int{404, 405}},
+	{"/artifacts/", anybody, (*Server).unknown, "", []int{404, 405}},
 }
 
 // caller is who asks. Which fields are set depends on the route's permission.
@@ -169,7 +183,26 @@ func (a *Server) ownJob(ctx context.Context, r *http.Request, ended bool) (j sto
 	return j, nil
 }
 
-// unknown answers for paths that do not exist. Agents take an HTML page for a proxy's and retry.
-func (a *Server) unknown(http.ResponseWriter, *http.Request, caller) error {
-	return httperr.New(http.StatusNotFound, "Not Found")
+// methods are those that a route may have.
+var methods = []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete}
+
+// unknown answers for paths that do not exist, and for methods that a path does not have. Agents take
+// an HTML page for a proxy's and retry.
+func (a *Server) unknown(w http.ResponseWriter, r *http.Request, _ caller) error {
+	var allowed []string
+	for _, m := range methods {
+		other := *r
+		other.Method = m
+		if _, pattern := a.mux.Handler(&other); !slices.Contains(catchAll, pattern) {
+			allowed = append(allowed, m)
+		}
+	}
+	if len(allowed) == 0 {
+		return httperr.New(http.StatusNotFound, "Not Found")
+	}
+	w.Header().Set("Allow", strings.Join(allowed, ", "))
+	return httperr.New(http.StatusMethodNotAllowed, "%s is not possible here; %s is.", r.Method, strings.Join(allowed, " or "))
 }
+
+// catchAll are the patterns that match what no other does; "" is that of a path that is not clean.
+var catchAll = []string{"/v3/", "/artifacts/", ""}

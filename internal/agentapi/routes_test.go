@@ -48,7 +48,7 @@ func TestEveryRouteRefusesTheWrongCredentials(t *testing.T) {
 		if rt.Permission == "anybody" {
 			continue
 		}
-		path := strings.NewReplacer("{id}", h.job.ID, "{build}", h.build.ID, "{step}", "one", "{uuid}", "u", "{context}", "c", "{artifact}", "a").Replace(rt.Path)
+		path := strings.NewReplacer("{id}", h.job.ID, "{build}", h.build.ID, "{step}", "one", "{uuid}", "u", "{context}", "c", "{artifact}", "a", "{registry}", "r", "{call}", "peek").Replace(rt.Path)
 		for name, c := range credentials {
 			got := w.do(c.token, rt.Method, path, "")
 			if slices.Contains(c.good, rt.Permission) {
@@ -90,13 +90,38 @@ func TestUnknownPathsAndMethodsAreJSON(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	h := w.running()
-	for _, line := range []string{"GET /v3/", "GET /v3/nope", "DELETE /v3/register", "POST /v3/ping", "GET /v3/jobs", "PATCH /v3/jobs/x", "GET /artifacts/", "PUT /artifacts/x"} {
+	for line, want := range map[string]int{
+		"GET /v3/": 404, "GET /v3/nope": 404, "GET /v3/jobs": 404, "GET /artifacts/": 404, "GET /v3/jobs/../ping": 404,
+		"GET /v3/jobs/%2e%2e/ping": 404, "GET /v3/./ping": 404,
+		"DELETE /v3/register": 405, "POST /v3/ping": 405, "PATCH /v3/jobs/x": 405, "PUT /artifacts/x": 405, "BREW /v3/pause": 405,
+	} {
 		method, path, _ := strings.Cut(line, " ")
 		got := w.do(h.Token, method, path, "")
-		if got.status != http.StatusNotFound {
-			t.Errorf("%s: %d, want 404", line, got.status)
+		if got.status != want {
+			t.Errorf("%s: %d, want %d", line, got.status, want)
+		}
+		if allow := got.header.Get("Allow"); (allow != "") != (want == 405) {
+			t.Errorf("%s: Allow %q of a %d", line, allow, want)
 		}
 		got.message(t)
+	}
+}
+
+func TestSlashesTooManyMeanNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.agent()
+	for _, path := range []string{"/v3/ping/", "/v3//ping", "//v3/ping//", "/v3/ping"} {
+		if got := w.do(a.AccessToken, "GET", path, ""); got.status != 200 {
+			t.Errorf("%s: %d, want 200", path, got.status)
+		}
+	}
+	h := w.running()
+	if got := w.do(h.Token, "POST", "/v3//jobs/"+h.job.ID+"/annotations/", `{"body":"b","context":"a.b/c"}`); got.status != 200 {
+		t.Errorf("annotating: %d", got.status)
+	}
+	if got := w.do(h.Token, "DELETE", "/v3/jobs/"+h.job.ID+"/annotations/a%2Eb%2Fc", ""); got.status != 200 {
+		t.Errorf("an encoded context: %d %s, want 200", got.status, got.body)
 	}
 }
 

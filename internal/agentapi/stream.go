@@ -145,7 +145,12 @@ func (s *pingStream) tell(next order, now time.Time) error {
 	return nil
 }
 
+// send sends a message. The first carries the request headers, beside its action: an agent that does
+// not know them sees the action alone.
 func (s *pingStream) send(m *edge.StreamPingsResponse, now time.Time) error {
+	if s.sent.IsZero() && len(s.api.RequestHeaders) > 0 {
+		m.RequestHeaders = &edge.RequestHeaders{Values: s.api.RequestHeaders}
+	}
 	s.sent = now
 	return s.out.Send(m)
 }

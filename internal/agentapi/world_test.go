@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -76,7 +77,7 @@ func newWorld(t testing.TB, change ...func(*agentapi.Deps)) *world {
 		f(&deps)
 	}
 	w.api = agentapi.New(deps)
-	server.Config.Handler = w.api
+	server.Config.Handler = declared(t, w.api)
 	server.Config.Protocols = &http.Protocols{}
 	server.Config.Protocols.SetHTTP1(true)
 	server.Config.Protocols.SetUnencryptedHTTP2(true)
@@ -86,6 +87,35 @@ func newWorld(t testing.TB, change ...func(*agentapi.Deps)) *world {
 	w.url = server.URL
 	return w
 }
+
+// declared reports answers with a status that their route does not declare.
+func declared(t testing.TB, api http.Handler) http.Handler {
+	statuses := map[string][]int{}
+	for _, rt := range agentapi.Routes() {
+		statuses[rt.Pattern] = slices.Concat(rt.Statuses, agentapi.EveryRoute())
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		noted := &notedStatus{ResponseWriter: w}
+		api.ServeHTTP(noted, r)
+		if known := statuses[r.Pattern]; known != nil && noted.status != 0 && !slices.Contains(known, noted.status) {
+			t.Errorf("%s answered %s with %d, which its line in the route table does not have", r.Pattern, r.URL, noted.status)
+		}
+	})
+}
+
+type notedStatus struct {
+	http.ResponseWriter
+	status int
+}
+
+func (n *notedStatus) WriteHeader(status int) {
+	n.status = status
+	n.ResponseWriter.WriteHeader(status)
+}
+
+func (n *notedStatus) Flush() { _ = http.NewResponseController(n.ResponseWriter).Flush() }
+
+func (n *notedStatus) Unwrap() http.ResponseWriter { return n.ResponseWriter }
 
 func closeAfter(t testing.TB, c io.Closer) {
 	t.Cleanup(func() {

@@ -45,6 +45,10 @@ type Config struct {
 	URL          string    // public base; "": the listen address
 	Organization string    // slug of the first organization; "": main
 	S3           s3.Config // where artifacts are kept; no bucket: in Data
+	// AgentEndpoint is where agents are sent, ending in /v3; "": they stay where they registered.
+	AgentEndpoint string
+	// AgentHeaders are request headers that agents are told to send; their names begin with Buildkite-.
+	AgentHeaders map[string]string
 	// OpenQueues and LocalRepositories are for one machine and one person: agents make the queues
 	// that they name, and the server reads repositories from its own disk.
 	OpenQueues        bool
@@ -302,12 +306,14 @@ func (a *App) closeResources() error {
 	return errors.Join(errs...)
 }
 
-// hosts are the hosts under which the server may be addressed by agents: that of its URL, and the
-// loopback names of its own port.
+// hosts are the hosts under which the server may be addressed by agents: that of its URL, that where it
+// sends them, and the loopback names of its own port.
 func (a *App) hosts() []string {
 	hosts := []string{}
-	if u, err := url.Parse(a.URL); err == nil {
-		hosts = append(hosts, u.Host)
+	for _, base := range []string{a.URL, a.AgentEndpoint} {
+		if u, err := url.Parse(base); err == nil && u.Host != "" {
+			hosts = append(hosts, u.Host)
+		}
 	}
 	port := a.listener.Addr().(*net.TCPAddr).Port
 	return append(hosts, fmt.Sprintf("127.0.0.1:%d", port), fmt.Sprintf("localhost:%d", port))

@@ -19,6 +19,7 @@ func (a *App) handler() (http.Handler, error) {
 	a.agentAPI = agentapi.New(agentapi.Deps{
 		Engine: a.Engine, Store: a.Store, Auth: a.auth(), Hub: a.Hub, Logs: a.Logs, Artifacts: a.artifacts, Log: a.Log,
 		Now: time.Now, BaseURL: a.URL, Hosts: a.hosts(), Reread: a.Slow,
+		AgentEndpoint: a.AgentEndpoint, RequestHeaders: a.AgentHeaders,
 	})
 	pages, err := web.New(web.Deps{
 		Store: a.Store, Engine: a.Engine, Auth: a.auth(), Logs: a.Logs, Hub: a.Hub, Log: a.Log, Now: time.Now,
@@ -32,14 +33,21 @@ func (a *App) handler() (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/v2", rest)
 	mux.Handle("/v2/", rest)
-	for _, path := range []string{"/v3/", "/agentedge.v1.AgentEdgeService/", "/artifacts/"} {
+	for _, path := range []string{"/agentedge.v1.AgentEdgeService/", "/artifacts/"} {
 		mux.Handle(path, a.agentAPI)
 	}
 	mux.HandleFunc("GET /healthz", a.healthz)
 	mux.HandleFunc("GET /readyz", a.readyz)
 	mux.Handle("GET /metrics", telemetry.Handler(a.Store, a.Log))
 	mux.Handle("/", pages)
-	return mux, nil
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/v3/") {
+			// Past the mux, which redirects a path with a slash too many.
+			a.agentAPI.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	}), nil
 }
 
 func (a *App) restDeps() restapi.Deps {

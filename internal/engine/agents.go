@@ -19,7 +19,32 @@ func (e *Engine) ConnectAgent(ctx context.Context, id string) error {
 
 // PauseAgent keeps work from an agent, until a time if it is not zero.
 func (e *Engine) PauseAgent(ctx context.Context, id, note string, until time.Time) error {
-	return e.onAgent(ctx, id, ci.AgentPause{Note: note, Until: until})
+	if err := e.onAgent(ctx, id, ci.AgentPause{Note: note, Until: until}); err != nil {
+		return err
+	}
+	return e.withdraw(ctx, id)
+}
+
+// withdraw returns the job to the queue that an agent was offered and will not be told of any more.
+// Where it does not get this far, the offer runs out.
+func (e *Engine) withdraw(ctx context.Context, agentID string) error {
+	job, err := e.Store.JobOfAgent(ctx, agentID)
+	if errors.Is(err, store.ErrNotFound) || err == nil && job.State != ci.JobAssigned {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return e.onJob(ctx, job.ID, func(p *progress, j store.Job) error {
+		if j.State != ci.JobAssigned || j.AgentID != agentID {
+			return nil
+		}
+		j, err := p.apply(j, ci.JobOfferExpired{})
+		if err != nil {
+			return err
+		}
+		return p.freeAgent(j, false)
+	})
 }
 
 // ResumeAgent ends an agent's pause.
@@ -29,7 +54,10 @@ func (e *Engine) ResumeAgent(ctx context.Context, id string) error {
 
 // StopAgent asks an agent to leave after its job; with force its job is canceled.
 func (e *Engine) StopAgent(ctx context.Context, id string, force bool, by ci.Canceler) error {
-	if err := e.onAgent(ctx, id, ci.AgentStop{Force: force}); err != nil || !force {
+	if err := e.onAgent(ctx, id, ci.AgentStop{Force: force}); err != nil {
+		return err
+	}
+	if err := e.withdraw(ctx, id); err != nil || !force {
 		return err
 	}
 	job, err := e.Store.JobOfAgent(ctx, id)
@@ -91,9 +119,16 @@ func (e *Engine) AgentsSeen(ctx context.Context, seen map[string]time.Time) erro
 	})
 }
 
-// DisconnectAgent ends an agent's session at its own wish. A job that it still holds is lost.
-func (e *Engine) DisconnectAgent(ctx context.Context, id string) error {
-	return e.endAgent(ctx, id, ci.AgentDisconnect{}, "The agent disconnected while it held the job.")
+// DisconnectAgent ends an agent's session at its own wish. A job that it still holds is lost. The agent
+// is gone when it has said so, so one that is given a job at the same moment is not left to a pass.
+func (e *Engine) DisconnectAgent(ctx context.Context, id string) (err error) {
+	for range 3 {
+		err = e.endAgent(ctx, id, ci.AgentDisconnect{}, "The agent disconnected while it held the job.")
+		if r, ok := errors.AsType[*Refused](err); !ok || r.Why != Conflict {
+			return err
+		}
+	}
+	return err
 }
 
 // LoseAgent ends the session of an agent that is gone; reason says how that is known.

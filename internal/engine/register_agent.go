@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/live"
@@ -39,6 +40,10 @@ type RegisterAgent struct {
 // run jobs once it has connected.
 func (e *Engine) RegisterAgent(ctx context.Context, op RegisterAgent) (store.Agent, string, error) {
 	token := secret.NewToken("bkaa_")
+	if err := checkRegistration(op); err != nil {
+		return store.Agent{}, "", err
+	}
+	op.Tags = distinct(op.Tags)
 	a, err := e.newAgent(op, token)
 	if err != nil {
 		return a, "", err
@@ -56,6 +61,46 @@ func (e *Engine) RegisterAgent(ctx context.Context, op RegisterAgent) (store.Age
 		return tx.InsertAgent(ctx, a)
 	})
 	return a, token, err
+}
+
+// What an agent may say of itself. Anybody with a registration token can write as much.
+const (
+	maxAgentName = 255      // characters
+	maxAgentTags = 500      // tags, features
+	maxTag       = 1 << 10  // bytes
+	maxAgentText = 16 << 10 // bytes of each text that describes the machine
+)
+
+// checkRegistration refuses what is out of proportion: the agent's process ends and shows why.
+func checkRegistration(op RegisterAgent) error {
+	if utf8.RuneCountInString(op.Name) > maxAgentName {
+		return refuse(Invalid, "The agent's name is longer than %d characters.", maxAgentName)
+	}
+	for what, list := range map[string][]string{"tags": op.Tags, "features": op.Features} {
+		if len(list) > maxAgentTags {
+			return refuse(Invalid, "The agent has %d %s; the limit is %d.", len(list), what, maxAgentTags)
+		}
+		if i := slices.IndexFunc(list, func(s string) bool { return len(s) > maxTag }); i >= 0 {
+			return refuse(Invalid, "One of the agent's %s has %d bytes; the limit is %d.", what, len(list[i]), maxTag)
+		}
+	}
+	for _, s := range []string{op.Hostname, op.OS, op.Arch, op.Version, op.Build, op.MachineID, op.UserAgent} {
+		if len(s) > maxAgentText {
+			return refuse(Invalid, "What the agent says of its machine has a text of %d bytes; the limit is %d.", len(s), maxAgentText)
+		}
+	}
+	return nil
+}
+
+// distinct drops repetitions, which agents send when a tag comes from two places.
+func distinct(list []string) []string {
+	var out []string
+	for _, s := range list {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 func (e *Engine) newAgent(op RegisterAgent, token string) (store.Agent, error) {
@@ -98,9 +143,14 @@ func nonNil(list []string) []string {
 func (e *Engine) queueOf(ctx context.Context, tx *store.Tx, op RegisterAgent) (store.Queue, error) {
 	key := ""
 	for _, t := range op.Tags {
-		if k, v, ok := strings.Cut(t, "="); ok && k == "queue" {
-			key = v
+		k, v, ok := strings.Cut(t, "=")
+		if !ok || k != "queue" {
+			continue
 		}
+		if key != "" && key != v {
+			return store.Queue{}, refuse(Invalid, "The agent names the queues %q and %q; an agent serves one queue.", key, v)
+		}
+		key = v
 	}
 	if key == "" {
 		c, err := tx.Cluster(ctx, op.Token.ClusterID)

@@ -96,9 +96,11 @@ const (
 		ORDER BY scheduled_at LIMIT $1`
 	sqlOldJobs = `SELECT ` + jobColumns + ` FROM jobs WHERE state IN ('scheduled', 'limited') AND created_at < $1
 		AND EXISTS (SELECT 1 FROM builds WHERE builds.id = jobs.build_id AND builds.organization_id = $2) LIMIT $3`
-	sqlCountRetries   = `SELECT COUNT(*) FROM jobs WHERE step_id = $1 AND number = $2 AND retry_rule = $3`
-	sqlCountJobs      = `SELECT COUNT(*) FROM jobs WHERE build_id = $1`
-	sqlCountByState   = `SELECT state, COUNT(*) FROM jobs WHERE build_id = $1 AND retried_in = '' AND kind <> 'waiter' GROUP BY state`
+	sqlCountRetries  = `SELECT COUNT(*) FROM jobs WHERE step_id = $1 AND number = $2 AND retry_rule = $3`
+	sqlCountJobs     = `SELECT COUNT(*) FROM jobs WHERE build_id = $1`
+	sqlCountByState  = `SELECT state, COUNT(*) FROM jobs WHERE build_id = $1 AND retried_in = '' AND kind <> 'waiter' GROUP BY state`
+	sqlOpenJobCounts = `SELECT j.queue_id, j.state, COUNT(*) FROM jobs j JOIN queues q ON q.id = j.queue_id
+		WHERE q.cluster_id = $1 AND j.finished_at = 0 AND j.kind = 'script' GROUP BY j.queue_id, j.state`
 	sqlCountScheduled = `SELECT COUNT(*) FROM jobs WHERE queue_id = $1 AND state = 'scheduled' AND kind = 'script'`
 	sqlCountWaiting   = `SELECT COUNT(*) FROM jobs WHERE state = 'scheduled' AND kind = 'script'`
 )
@@ -270,6 +272,20 @@ func (r Reader) JobStates(ctx context.Context, buildID string) (map[ci.JobState]
 		out[v.state] = v.n
 	}
 	return out, err
+}
+
+// JobCount is a number of jobs of a queue in one state.
+type JobCount struct {
+	QueueID string
+	State   ci.JobState
+	Count   int
+}
+
+// OpenJobCounts counts the script jobs of a cluster that have not ended, by queue and state.
+func (r Reader) OpenJobCounts(ctx context.Context, clusterID string) ([]JobCount, error) {
+	return list(ctx, r.q, func(s scanner) (c JobCount, err error) {
+		return c, s.Scan(&c.QueueID, &c.State, &c.Count)
+	}, sqlOpenJobCounts, clusterID)
 }
 
 // CountScheduledJobs returns how many jobs of a queue wait for an agent; queueID "" counts all queues.

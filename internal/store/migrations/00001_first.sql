@@ -273,6 +273,8 @@ CREATE INDEX jobs_scheduled ON jobs (queue_id, (0 - priority), scheduled_at, pos
 -- One live lease an agent, whatever the code does.
 CREATE UNIQUE INDEX jobs_held ON jobs (agent_id)
     WHERE state IN ('assigned', 'accepted', 'running', 'canceling', 'timing_out') AND agent_id <> '';
+-- What fleet tools count every few seconds: as many rows as there are open jobs, however many have ended.
+CREATE INDEX jobs_open ON jobs (queue_id) WHERE finished_at = 0 AND kind = 'script';
 CREATE INDEX jobs_offers ON jobs (lease_deadline) WHERE lease_state = 'offered' OR state = 'reserved';
 CREATE INDEX jobs_timeouts ON jobs (timeout_at) WHERE state = 'running' AND timeout_at > 0;
 CREATE INDEX jobs_groups ON jobs (concurrency_group, scheduled_at) WHERE concurrency_group <> '' AND finished_at = 0;

@@ -1,0 +1,261 @@
+package agentapi_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/slipway-ci/slipway/internal/agent/wire"
+	"github.com/slipway-ci/slipway/internal/agentapi"
+	"github.com/slipway-ci/slipway/internal/ci"
+)
+
+func TestRegistration(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	many := `["a=1"` + strings.Repeat(`,"a=1"`, 501) + `]`
+	for name, tt := range map[string]struct {
+		body string
+		want int
+	}{
+		"nothing at all":              {`{}`, 200},
+		"a negative priority":         {`{"priority":"-3"}`, 200},
+		"no number for a priority":    {`{"priority":"high"}`, 422},
+		"a tag twice":                 {`{"meta_data":["queue=default","queue=default","linux"]}`, 200},
+		"an unknown queue":            {`{"meta_data":["queue=nope"]}`, 422},
+		"two queues":                  {`{"meta_data":["queue=default","queue=other"]}`, 422},
+		"too many tags":               {`{"meta_data":` + many + `}`, 422},
+		"a long name":                 {`{"name":"` + strings.Repeat("n", 256) + `"}`, 422},
+		"a long tag":                  {`{"meta_data":["a=` + strings.Repeat("n", 2000) + `"]}`, 422},
+		"a long os":                   {`{"os":"` + strings.Repeat("n", 20000) + `"}`, 422},
+		"a name that is not a text":   {`{"name":1}`, 400},
+		"a name that is not UTF-8":    {"{\"name\":\"\xff\xfe\"}", 200},
+		"no JSON":                     {`name=x`, 400},
+		"more than a registration":    {`{"name":"` + strings.Repeat("n", 1<<20) + `"}`, 413},
+		"what later versions may say": {`{"name":"x","later":{"deep":[1]}}`, 200},
+	} {
+		got := w.do(registrationToken, "POST", "/v3/register", tt.body)
+		if got.status != tt.want {
+			t.Errorf("%s: %d %s, want %d", name, got.status, got.body, tt.want)
+		}
+		if got.status != 200 {
+			got.message(t)
+		}
+	}
+}
+
+func TestAnAgentThatAcquiresIsNeverOfferedAJob(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := must(w.client(registrationToken).Register(t.Context(), wire.RegisterRequest{Name: "once", IgnoreInDispatches: true}))(t)
+	a := agent{r, w.client(r.AccessToken)}
+	if err := a.Connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	j := w.job(w.build("steps:\n- command: true\n"))
+	if must(w.AssignJob(t.Context(), j.ID, a.ID))(t) {
+		t.Error("the job was offered")
+	}
+	must(a.Acquire(t.Context(), j.ID, 0))(t)
+	must(a.Acquire(t.Context(), j.ID, 0))(t) // the answer was lost
+}
+
+func TestAcquiringSaysWhetherToComeAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a, other := w.agent(), w.agent()
+	b := w.build("steps:\n- command: true\n- wait\n- command: false\n")
+	var ids []string
+	for _, j := range must(w.Store.Jobs(t.Context(), b.ID))(t) {
+		ids = append(ids, j.ID)
+	}
+	locked := w.do(a.AccessToken, "PUT", "/v3/jobs/"+ids[2]+"/acquire", "")
+	if locked.status != 423 || locked.header.Get("Retry-After") == "" {
+		t.Errorf("a job that waits: %d, Retry-After %q, want 423 and a number", locked.status, locked.header.Get("Retry-After"))
+	}
+	must(a.Acquire(t.Context(), ids[0], 0))(t)
+	for what, got := range map[string]answer{
+		"held by another": w.do(other.AccessToken, "PUT", "/v3/jobs/"+ids[0]+"/acquire", ""),
+		"a wait":          w.do(other.AccessToken, "PUT", "/v3/jobs/"+ids[1]+"/acquire", ""),
+	} {
+		if got.status != 422 {
+			t.Errorf("%s: %d, want 422", what, got.status)
+		}
+	}
+	if got := w.do(other.AccessToken, "PUT", "/v3/jobs/nope/acquire", ""); got.status != 404 {
+		t.Errorf("no job: %d, want 404", got.status)
+	}
+}
+
+func TestPausingAndResumingMayBeRepeated(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.running()
+	for _, token := range []string{h.Token, h.agent.AccessToken} {
+		for range 2 {
+			w.decoded(token, "POST", "/v3/pause", `{"note":"disk","timeout_in_minutes":7}`, 200)
+		}
+		if got := w.do(token, "POST", "/v3/pause", `{"note":"another reason"}`); got.status != 422 {
+			t.Errorf("another pause: %d, want 422", got.status)
+		}
+		if got := must(w.Store.Agent(t.Context(), h.agent.ID))(t); !got.Paused || got.PauseNote != "disk" || got.PauseUntil.Sub(w.Now()).Minutes() != 7 {
+			t.Errorf("the pause is %v, %q until %s", got.Paused, got.PauseNote, got.PauseUntil)
+		}
+		for range 2 {
+			w.decoded(token, "POST", "/v3/resume", "", 200)
+		}
+	}
+	for _, minutes := range []string{"-1", "1441"} {
+		if got := w.do(h.Token, "POST", "/v3/pause", `{"timeout_in_minutes":`+minutes+`}`); got.status != 422 {
+			t.Errorf("a pause of %s minutes: %d, want 422", minutes, got.status)
+		}
+	}
+}
+
+// TestAnOfferGoesBackAtOnce: an agent that leaves or rests is not told of its job, which should not wait
+// for the offer to run out.
+func TestAnOfferGoesBackAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"/v3/pause", "/v3/stop", "/v3/disconnect"} {
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			b := w.build("steps:\n- command: true\n")
+			a, j := w.agent(), w.job(b)
+			w.assign(j, a)
+			w.decoded(a.AccessToken, "POST", path, "{}", 200)
+			if got := w.job(b); got.State != ci.JobScheduled {
+				t.Errorf("the job is %s, want scheduled", got.State)
+			}
+			w.assign(j, w.agent())
+			if got := w.do(a.AccessToken, "PUT", "/v3/jobs/"+j.ID+"/accept", ""); got.status != 422 && path != "/v3/disconnect" {
+				t.Errorf("accepting it now: %d, want 422", got.status)
+			}
+		})
+	}
+}
+
+func TestAStopWaitsForTheJobUnlessItIsForced(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]string{`{}`: "running", `{"force":true}`: "canceling"} {
+		w := newWorld(t)
+		h := w.running()
+		w.decoded(h.Token, "POST", "/v3/stop", body, 200)
+		if s := must(h.JobState(t.Context(), h.job.ID))(t); s != want {
+			t.Errorf("after stop %s the job is %s, want %s", body, s, want)
+		}
+		finish(t, h)
+		if p := must(h.agent.Ping(t.Context()))(t); p.Action != "disconnect" {
+			t.Errorf("ping after the job = %+v, want disconnect", p)
+		}
+	}
+}
+
+func TestAJobIsLostWithTheDisconnectOfItsAgent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.running()
+	w.decoded(h.agent.AccessToken, "POST", "/v3/disconnect", "", 200)
+	j := must(w.Store.Job(t.Context(), h.job.ID))(t)
+	if j.State != ci.JobFinished || *j.ExitStatus != -1 || !j.Lost {
+		t.Errorf("the job is %s with %v, lost: %v", j.State, j.ExitStatus, j.Lost)
+	}
+	if got := w.do(h.Token, "GET", "/v3/jobs/"+h.job.ID, ""); got.status != 401 {
+		t.Errorf("state of a lost job: %d, want 401", got.status)
+	}
+}
+
+func TestAgentsAreSentElsewhere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(d *agentapi.Deps) {
+		d.AgentEndpoint, d.RequestHeaders = "https://new.example.test/v3", map[string]string{"Buildkite-Shard": "7"}
+	})
+	a := w.agent()
+	if a.RegisterResponse.Endpoint != "https://new.example.test/v3" || a.RequestHeaders["Buildkite-Shard"] != "7" {
+		t.Errorf("registration = %+v, want the endpoint and the header", a.RegisterResponse)
+	}
+	if p := must(a.Ping(t.Context()))(t); p.Endpoint != "https://new.example.test/v3" || p.RequestHeaders["Buildkite-Shard"] != "7" {
+		t.Errorf("ping = %+v, want the endpoint and the header", p)
+	}
+	s := w.open(t, a.AccessToken, a.ID, "3.138.1")
+	s.want("resume")
+	if got := s.in.Msg().GetRequestHeaders().GetValues()["Buildkite-Shard"]; got != "7" {
+		t.Errorf("the first message has header %q, want 7", got)
+	}
+	if err := a.Pause(t.Context(), "x", 1); err != nil {
+		t.Fatal(err)
+	}
+	s.want("pause: x")
+	if s.in.Msg().GetRequestHeaders() != nil {
+		t.Error("the second message has headers again")
+	}
+}
+
+func TestMetricsCountAgentsAndJobs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.running()
+	w.agent()
+	w.build("steps:\n- command: true\n- wait\n- command: true\n  parallelism: 3\n")
+	const want = `{"agents":{"idle":1,"busy":1,"total":2,"queues":{"default":{"idle":1,"busy":1,"total":2}}},` +
+		`"jobs":{"scheduled":1,"running":1,"waiting":3,"total":5,"queues":{"default":{"scheduled":1,"running":1,"waiting":3,"total":5}}},` +
+		`"organization":{"slug":"main"},"cluster":{"name":"Default cluster"}}`
+	const ofQueue = `{"agents":{"idle":1,"busy":1,"total":2},"jobs":{"scheduled":1,"running":1,"waiting":3,"total":5},` +
+		`"organization":{"slug":"main"},"cluster":{"name":"Default cluster"}}`
+	for path, want := range map[string]string{
+		"/v3/metrics": want, "/v3/metrics/queue?name=default": ofQueue, "/v3/metrics/queue?name=__default__": ofQueue,
+		"/v3/metrics/queue?name=_default": ofQueue,
+	} {
+		got := w.do(registrationToken, "GET", path, "")
+		if strings.TrimSpace(got.body) != want || got.header.Get("Buildkite-Agent-Metrics-Poll-Duration") != "5" {
+			t.Errorf("%s: %s, poll %q\nwant %s", path, got.body, got.header.Get("Buildkite-Agent-Metrics-Poll-Duration"), want)
+		}
+	}
+	if got := w.do(registrationToken, "GET", "/v3/metrics/queue?name=nope", ""); got.status != 404 {
+		t.Errorf("an unknown queue: %d, want 404", got.status)
+	}
+	finish(t, h)
+}
+
+func TestATokenIsDescribedWhole(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	v := w.decoded(registrationToken, "GET", "/v3/token", "", 200)
+	for _, name := range []string{"uuid", "token_type", "organization_slug", "organization_uuid", "cluster_uuid", "cluster_name"} {
+		if s, ok := v[name].(string); !ok || s == "" {
+			t.Errorf("%s = %v, want a text", name, v[name])
+		}
+	}
+	for _, name := range []string{"description", "organization_queue_uuid", "organization_queue_key"} {
+		if _, ok := v[name]; !ok {
+			t.Errorf("%s is missing", name)
+		}
+	}
+}
+
+func TestHostileBodiesAreRefusedInJSON(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.running()
+	deep := strings.Repeat(`{"a":`, 20_000) + "1" + strings.Repeat("}", 20_000)
+	for name, body := range map[string]string{
+		"deep": deep, "cut": `{"key":"k`, "no object": `[1,2]`, "bytes": "\x00\x01\xff",
+		"two values": `{} {}`,
+	} {
+		for _, rt := range agentapi.Routes() {
+			if rt.Permission != "own job" || rt.Method == "GET" || rt.Method == "DELETE" || strings.HasSuffix(rt.Path, "data/keys") ||
+				strings.HasSuffix(rt.Path, "tokens") || strings.HasSuffix(rt.Path, "_token") {
+				continue
+			}
+			path := strings.NewReplacer("{id}", h.job.ID).Replace(rt.Path)
+			got := w.do(h.Token, rt.Method, path, body)
+			if got.status != 400 && got.status != 422 {
+				t.Errorf("%s to %s: %d, want 400 or 422", name, rt.Path, got.status)
+			}
+			got.message(t)
+		}
+	}
+	if !json.Valid([]byte(w.do(h.Token, "GET", "/v3/jobs/"+h.job.ID, "").body)) {
+		t.Error("the job is gone")
+	}
+}
