@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/bmatcuk/doublestar/v4"
 	gocmp "github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
@@ -159,7 +160,7 @@ func (d *depot) search(w http.ResponseWriter, r *http.Request) {
 	defer d.mu.Unlock()
 	found := []wire.Artifact{}
 	for id, a := range d.stored {
-		if d.states[id] == r.FormValue("state") && matchesAny([]string{r.FormValue("query")}, a.Path) {
+		if d.states[id] == r.FormValue("state") && doublestar.MatchUnvalidated(r.FormValue("query"), a.Path) {
 			found = append(found, a)
 		}
 	}

@@ -2,19 +2,14 @@ package jobcli
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 
-	"github.com/bmatcuk/doublestar/v4"
-	"github.com/buildkite/go-pipeline"
-	"github.com/buildkite/go-pipeline/ordered"
-)
+	gopipeline "github.com/buildkite/go-pipeline"
 
-// skipReason is shown with a step that if_changed left out; the limit is 70
-// characters.
-const skipReason = "if_changed matched no unexcluded changed files in this build"
+	"github.com/slipway-ci/slipway/internal/pipeline"
+)
 
 // changeFlags say how if_changed finds the files that a build changes.
 type changeFlags struct {
@@ -61,38 +56,21 @@ func (c changeFlags) diffBase(env environ) string {
 }
 
 // apply handles if_changed in steps and, for groups, in the steps within.
-func (c *changeEvaluator) apply(ctx context.Context, steps pipeline.Steps) {
-	for _, step := range steps {
-		switch s := step.(type) {
-		case *pipeline.GroupStep:
-			c.apply(ctx, s.Steps)
-			c.applyTo(ctx, s.RemainingFields)
-		case *pipeline.CommandStep:
-			c.applyTo(ctx, s.RemainingFields)
-		case *pipeline.TriggerStep:
-			c.applyTo(ctx, s.Contents)
-		}
-	}
+func (c *changeEvaluator) apply(ctx context.Context, steps gopipeline.Steps) {
+	pipeline.ApplyIfChanged(steps, func(value any) bool { return c.skips(ctx, value) })
 }
 
-// applyTo handles the if_changed of one step. Whatever cannot be decided runs.
-func (c *changeEvaluator) applyTo(ctx context.Context, fields map[string]any) {
-	value := fields["if_changed"]
-	delete(fields, "if_changed")
-	if value == nil || !c.enabled {
-		return
+// skips decides the if_changed of one step. Whatever cannot be decided runs.
+func (c *changeEvaluator) skips(ctx context.Context, value any) bool {
+	if !c.enabled || !c.know(ctx) {
+		return false
 	}
-	if !c.know(ctx) {
-		return
-	}
-	rule, err := newChangeRule(value)
+	rule, err := pipeline.NewChangeRule(value)
 	if err != nil {
 		c.p.warn("%v; the step is not skipped", err)
-		return
+		return false
 	}
-	if !rule.matches(c.changed) {
-		fields["skip"] = skipReason
-	}
+	return !rule.Matches(c.changed)
 }
 
 // know finds the changed files. If that is impossible, no step is skipped.
@@ -164,74 +142,4 @@ func lines(text string) []string {
 		}
 	}
 	return out
-}
-
-// changeRule is a parsed if_changed.
-type changeRule struct{ include, exclude []string }
-
-// newChangeRule reads a pattern, a list of them, or a mapping with include and,
-// perhaps, exclude.
-func newChangeRule(value any) (changeRule, error) {
-	m, ok := value.(*ordered.MapSA)
-	if !ok {
-		include, err := globs(value)
-		return changeRule{include: include}, err
-	}
-	include, ok := m.Get("include")
-	if !ok {
-		return changeRule{}, fmt.Errorf("if_changed is a mapping without include")
-	}
-	var r changeRule
-	var err error
-	if r.include, err = globs(include); err != nil {
-		return r, err
-	}
-	if exclude, ok := m.Get("exclude"); ok {
-		r.exclude, err = globs(exclude)
-	}
-	return r, err
-}
-
-func globs(value any) ([]string, error) {
-	var patterns []string
-	switch v := value.(type) {
-	case nil:
-	case string:
-		patterns = []string{v}
-	case []any:
-		for _, item := range v {
-			s, ok := item.(string)
-			if !ok {
-				return nil, fmt.Errorf("if_changed has an item of type %T, want a pattern", item)
-			}
-			patterns = append(patterns, s)
-		}
-	default:
-		return nil, fmt.Errorf("if_changed has type %T, want a pattern or a list of patterns", value)
-	}
-	for _, pattern := range patterns {
-		if !doublestar.ValidatePattern(pattern) {
-			return nil, fmt.Errorf("if_changed pattern %q is malformed", pattern)
-		}
-	}
-	return patterns, nil
-}
-
-// matches reports whether a changed file is included and not excluded.
-func (r changeRule) matches(changed []string) bool {
-	for _, file := range changed {
-		if matchesAny(r.include, file) && !matchesAny(r.exclude, file) {
-			return true
-		}
-	}
-	return false
-}
-
-func matchesAny(patterns []string, file string) bool {
-	for _, pattern := range patterns {
-		if doublestar.MatchUnvalidated(pattern, file) {
-			return true
-		}
-	}
-	return false
 }

@@ -18,6 +18,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
 	"pgregory.net/rapid"
+
+	"github.com/slipway-ci/slipway/internal/pipeline"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -308,13 +310,13 @@ func TestCommitAndChangesComeFromGit(t *testing.T) {
 	if r.status != 0 || r.err != "" || len(got.Pipeline.Steps) != 2 {
 		t.Fatalf("status %d, stderr %q, upload %+v", r.status, r.err, got)
 	}
-	if steps := got.Pipeline.Steps; steps[0].Command != git("rev-parse", "HEAD") || steps[0].Skip != "" || steps[1].Skip != skipReason {
+	if steps := got.Pipeline.Steps; steps[0].Command != git("rev-parse", "HEAD") || steps[0].Skip != "" || steps[1].Skip != pipeline.UnchangedReason {
 		t.Errorf("steps = %+v", steps)
 	}
 	// On the base branch itself the last commit counts.
 	git("update-ref", "refs/remotes/origin/trunk", "HEAD")
 	r = j.run(t.Context(), "pipeline", "upload", "p.yml")
-	if r.status != 0 || !strings.Contains(r.err, "looks at the last commit only") || got.Pipeline.Steps[1].Skip != skipReason {
+	if r.status != 0 || !strings.Contains(r.err, "looks at the last commit only") || got.Pipeline.Steps[1].Skip != pipeline.UnchangedReason {
 		t.Errorf("status %d, stderr %q, steps %+v", r.status, r.err, got.Pipeline.Steps)
 	}
 }

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"encoding/json"
+	"errors"
 	"math"
 	"regexp"
 	"strconv"
@@ -104,24 +105,45 @@ func (p *planner) condition(v value) bool {
 		err = expr.Check(condition.StepIf)
 	}
 	if err != nil {
-		p.add(v.position(), "`if` is not valid: %v", err)
+		at, why := p.doc.within(v, err)
+		p.add(at, "`if` is not valid: %s", why)
 		return true
 	}
-	if strings.TrimSpace(src) == "" {
-		return true
+	if always, fixed := expr.Fixed(); fixed && !always {
+		p.warn(v.position(), "the step never runs: its `if` is false for every build")
 	}
 	ok, err := expr.Eval(p.facts.Condition)
 	if err != nil {
-		p.add(v.position(), "`if` cannot be evaluated: %v", err)
+		at, why := p.doc.within(v, err)
+		p.add(at, "`if` cannot be evaluated: %s", why)
 		return true
 	}
 	return ok
+}
+
+// within is the place of an error in a condition, and what it says. The place is that of the very
+// character if the condition stands in the document as it is, and else that of the condition, with
+// the column inside of it in the text.
+func (d *Document) within(v value, err error) (Position, string) {
+	at := v.position()
+	fault, ok := errors.AsType[*condition.Error](err)
+	if !ok {
+		return at, err.Error()
+	}
+	if begin, ok := v.at.firstCharacter(v.text()); ok {
+		if fault.Line > 1 {
+			begin.Column = begin.indent
+		}
+		return Position{Line: begin.Line + fault.Line - 1, Column: begin.Column + fault.Column - 1}, fault.Message
+	}
+	return at, err.Error()
 }
 
 func (p *planner) onBranch(v value) bool {
 	if v.unset() {
 		return true
 	}
+	p.lintBranches(v)
 	return condition.MatchBranches(p.texts(v, "branches"), p.facts.Branch)
 }
 

@@ -138,6 +138,7 @@ func (p *planner) template(s *Step, body object, own checkout, m *matrix) (templ
 	t.job.Emitted = p.emitted(body, t.job.Env, own)
 	plugins := body.get("plugins")
 	p.plugins(plugins)
+	p.lintPlugins(plugins)
 	if plugins.unset() && m == nil {
 		return t, true
 	}

@@ -68,6 +68,10 @@ func (p *planner) dependencies() {
 		}
 		if p.facts.UsedKeys == nil || !p.facts.UsedKeys(ref.key) {
 			p.where = ref.where
+			if p.facts.anyKey {
+				p.warn(ref.at, "the step that it depends on, %q, must come from another upload of the build", ref.key)
+				continue
+			}
 			p.add(ref.at, "step dependencies not found: no step of this build has the key %q", ref.key)
 		}
 	}

@@ -9,15 +9,19 @@ import (
 
 // Error says what is wrong with a document, in document order: at least one problem, at most about a
 // hundred.
-// Its text has one line per problem and is shown to people as it is.
+// Its text has one line per problem, then one per warning, and is shown to people as it is.
 type Error struct {
 	Problems []Problem
+	Warnings []Problem // found before planning was given up
 }
 
 func (e *Error) Error() string {
-	lines := make([]string, len(e.Problems))
-	for i, p := range e.Problems {
-		lines[i] = p.String()
+	lines := make([]string, 0, len(e.Problems)+len(e.Warnings))
+	for _, p := range e.Problems {
+		lines = append(lines, p.String())
+	}
+	for _, w := range e.Warnings {
+		lines = append(lines, "warning: "+w.String())
 	}
 	return strings.Join(lines, "\n")
 }

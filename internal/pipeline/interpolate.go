@@ -245,3 +245,51 @@ func lowerFirst(s string) string {
 	}
 	return strings.ToLower(s[:1]) + s[1:]
 }
+
+// guess stands for the value of a variable that only a job knows. It is a number, a key, a name.
+const guess = "1"
+
+// guesses are the variables that a document needs and that nobody knows before a job runs.
+type guesses struct {
+	names  map[string]bool
+	places map[Position]string // of the texts that hold one of them, with its name
+	values map[string]bool     // those texts, with a guess in place of the variable
+}
+
+// guess finds the variables that lookup does not know and that have no default where they are used.
+// A variable of the document's env that is made of such a one is such a one too.
+func (d *Document) guess(lookup func(string) (string, bool)) guesses {
+	g := guesses{names: map[string]bool{}, places: map[Position]string{}, values: map[string]bool{}}
+	env := &environment{lookup: lookup, set: map[string]string{}}
+	guessed := &environment{set: map[string]string{}, lookup: func(name string) (string, bool) {
+		if v, ok := lookup(name); ok {
+			return v, true
+		}
+		return guess, g.names[name]
+	}}
+	for k, v := range d.source.Env.All {
+		if unresolved(k, env) == "" && unresolved(v, env) == "" {
+			if v, err := interpolate.Interpolate(env, v); err == nil {
+				env.Set(k, v)
+			}
+		}
+	}
+	gather := &environment{lookup: env.Get, set: map[string]string{}, unset: g.names}
+	for _, s := range d.texts() {
+		unresolved(s.text, gather)
+	}
+	for k := range d.source.Env.All {
+		delete(g.names, k)
+	}
+	for _, s := range d.texts() {
+		name := unresolved(s.text, env)
+		if name == "" {
+			continue
+		}
+		g.places[s.pos] = name
+		if v, err := interpolate.Interpolate(guessed, s.text); err == nil {
+			g.values[v] = true
+		}
+	}
+	return g
+}

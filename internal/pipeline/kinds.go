@@ -123,6 +123,9 @@ var allowed = map[Kind]map[string]bool{
 	Group:   set("group steps key id identifier label name type if depends_on allow_dependency_failure skip notify"),
 }
 
+// changeable are the kinds that have if_changed.
+var changeable = map[Kind]bool{Command: true, Trigger: true, Group: true}
+
 func set(names string) map[string]bool {
 	m := map[string]bool{}
 	for _, name := range strings.Fields(names) {
@@ -134,7 +137,7 @@ func set(names string) map[string]bool {
 // properties refuses attributes that the kind does not have.
 func (p *planner) properties(body object, kind Kind) {
 	for _, f := range body.fields {
-		if allowed[kind][f.name] {
+		if allowed[kind][f.name] || f.name == "if_changed" && p.facts.agentAttributes && changeable[kind] {
 			continue
 		}
 		at := body.at.keyPosition(f.name)

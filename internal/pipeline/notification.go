@@ -111,7 +111,8 @@ func (p *planner) notify(v value, scope condition.Scope) []json.RawMessage {
 			p.warn(item.position(), "this server does not deliver `%s` notifications", n.Service)
 		}
 		if err := checkNotifyIf(n.If, scope); err != nil {
-			p.warn(item.position(), "the notification is never sent, its `if` is not valid: %v", err)
+			at, why := p.doc.within(item.object().get("if"), err)
+			p.warn(at, "the notification is never sent, its `if` is not valid: %s", why)
 		}
 	}
 	return list

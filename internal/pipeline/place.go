@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
@@ -340,4 +341,41 @@ func (p place) oddItem() Position {
 		}
 	}
 	return p.position()
+}
+
+// character is a place inside of a text; indent is the column at which further lines of it begin.
+type character struct {
+	Position
+	indent int
+}
+
+// firstCharacter is where a text begins that stands in the document letter by letter: in a block
+// with `|`, or on one line, plain or in quotes.
+func (p place) firstCharacter(text string) (character, bool) {
+	if p.tree == nil || text == "" {
+		return character{}, false
+	}
+	switch n := p.resolve().node.(type) {
+	case *ast.LiteralNode:
+		if n.Start == nil || !strings.HasPrefix(n.Start.Value, "|") || n.Value == nil || n.Value.Value != text {
+			return character{}, false
+		}
+		at := tokenPosition(n.Value.GetToken())
+		origin := strings.TrimLeft(n.Value.GetToken().Origin, "\n")
+		indent := 1 + len(origin) - len(strings.TrimLeft(origin, " "))
+		return character{Position{tokenPosition(n.Start).Line + 1, indent}, indent}, at.Line > 0
+	case *ast.StringNode:
+		at := tokenPosition(n.Token)
+		if n.Value != text || strings.Contains(text, "\n") {
+			return character{}, false
+		}
+		switch n.Token.Type {
+		case token.SingleQuoteType, token.DoubleQuoteType:
+			at.Column++
+			plain := strings.Contains(n.Token.Origin, text)
+			return character{at, at.Column}, plain
+		}
+		return character{at, at.Column}, !strings.Contains(strings.TrimSpace(n.Token.Origin), "\n")
+	}
+	return character{}, false
 }

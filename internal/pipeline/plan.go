@@ -210,11 +210,14 @@ type ManualRetry struct {
 }
 
 // Position is a place in a document, both counted from 1.
-type Position struct{ Line, Column int }
+type Position struct {
+	Line   int `json:"line"`
+	Column int `json:"column"`
+}
 
 // Problem is one thing wrong with a document: where, and what to do about it.
 type Problem struct {
-	File    string // "" if the source has no name
-	Pos     Position
-	Message string
+	File    string   `json:"file,omitempty"` // "" if the source has no name
+	Pos     Position `json:"at"`
+	Message string   `json:"message"`
 }

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/slipway-ci/slipway/internal/condition"
@@ -13,6 +14,9 @@ type Facts struct {
 	// UsedKeys says whether a step that the build already has bears the key: such a key cannot be
 	// given again and can be depended on. Nil: the build has no steps yet.
 	UsedKeys func(key string) bool
+
+	agentAttributes bool // what an agent resolves while it uploads is accepted: a check's facts
+	anyKey          bool // keys that nobody has are warned of: they may be in another upload
 }
 
 // Limits bound a plan. Zero means no limit, save that no plan exceeds MaxJobs.
@@ -39,6 +43,18 @@ func DefaultLimits() Limits {
 // Plan works out the steps and jobs of the document. The error, if any, is an *Error that lists
 // every problem found. The document does not change, and equal arguments give equal plans.
 func (d *Document) Plan(facts Facts, limits Limits) (Plan, error) {
+	p := d.planned(facts, limits)
+	if err := p.err(); err != nil {
+		if e, ok := errors.AsType[*Error](err); ok {
+			e.Warnings = p.plan.Warnings
+		}
+		return Plan{}, err
+	}
+	return p.plan, nil
+}
+
+// planned is Plan before it is given up for what is wrong.
+func (d *Document) planned(facts Facts, limits Limits) *planner {
 	p := &planner{
 		doc: d, facts: facts, limits: limits,
 		problems: problems{file: d.file},
@@ -62,10 +78,7 @@ func (d *Document) Plan(facts Facts, limits Limits) (Plan, error) {
 		p.dependencies()
 		p.cycles()
 	}
-	if err := p.err(); err != nil {
-		return Plan{}, err
-	}
-	return p.plan, nil
+	return p
 }
 
 // planner holds one call of Plan.
@@ -181,10 +194,16 @@ func (p *planner) add(pos Position, format string, args ...any) {
 	}
 }
 
-// warn notes what does not stop the plan.
+// warn notes what does not stop the plan, the first hundred times.
 func (p *planner) warn(pos Position, format string, args ...any) {
+	if len(p.plan.Warnings) >= maxProblems {
+		return
+	}
 	w := problems{file: p.file}
 	w.add(pos, format, args...)
+	if last := &w.list[0]; pos.Line == 0 && p.where != "" {
+		last.Message += " (" + p.where + ")"
+	}
 	p.plan.Warnings = append(p.plan.Warnings, w.list...)
 }
 
