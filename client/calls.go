@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"net/http"
 	"strconv"
@@ -184,4 +185,12 @@ func (c *Client) Agents(ctx context.Context, o ListOptions) (Page[Agent], error)
 func (c *Client) StopAgent(ctx context.Context, id string, force bool) error {
 	_, err := call[struct{}](ctx, c, http.MethodPut, c.at("agents", id, "stop"), map[string]bool{"force": force})
 	return err
+}
+
+// CheckPipeline asks what a pipeline document would do. Pipeline is the slug of the one it is for, ""
+// for none; part says that it is one upload of several. The answer is a report in JSON.
+func (c *Client) CheckPipeline(ctx context.Context, configuration, file, pipeline string, part bool) (json.RawMessage, error) {
+	return call[json.RawMessage](ctx, c, http.MethodPost, c.at("check-pipeline"), map[string]any{
+		"configuration": configuration, "file": file, "pipeline": pipeline, "part": part,
+	})
 }

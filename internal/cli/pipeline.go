@@ -1,69 +1,145 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
 	"os"
+	"strings"
 
+	"github.com/slipway-ci/slipway/client"
 	"github.com/slipway-ci/slipway/internal/pipeline"
 )
 
 type pipeCommand struct {
-	Check checkCommand `cmd:"" help:"Say what is wrong with a pipeline file, or which steps it has."`
+	Check checkCommand `cmd:"" help:"Say what is wrong with a pipeline file, and what it will run."`
 }
 
 type checkCommand struct {
-	File string `arg:"" optional:"" help:"Pipeline file, or the name of a pipeline of this checkout."`
+	File     string `arg:"" optional:"" help:"Pipeline file, - for standard input, or the name of a pipeline of this checkout."`
+	Part     bool   `name:"part" help:"The file is one upload of several: what it depends on may be in another."`
+	Endpoint string `name:"endpoint" env:"SLIPWAY_ENDPOINT" help:"Server whose queues, agents and pipelines are asked; without it the file is checked by itself." placeholder:"URL"`
+	Token    string `name:"token" env:"SLIPWAY_API_TOKEN" help:"API token of that server." placeholder:"TOKEN"`
+	Org      string `name:"org" env:"SLIPWAY_ORG" default:"main" help:"Organization there." placeholder:"SLUG"`
+	Pipeline string `name:"pipeline" help:"Pipeline there that the file is for." placeholder:"SLUG"`
+
+	JSON bool `name:"json" xor:"form" help:"Print the report as JSON."`
+	Dot  bool `name:"dot" xor:"form" help:"Print the graph in the language of Graphviz."`
 }
 
-// Run reads the file as it is in the working directory. Conditions are checked, not decided: what
-// they depend on is known only to a build.
+// Help says what a check does and how it ends.
+func (checkCommand) Help() string {
+	return "The file is read as it is in the working directory. Variables that only a job knows, and if_changed, are accepted: " +
+		"what depends on them is not judged, and neither are conditions decided.\n\n" +
+		"Exit statuses: 0 the pipeline can be planned, also with warnings; 1 the check could not be made; " +
+		"2 something is wrong with the pipeline, or with the command line."
+}
+
 func (k checkCommand) Run(c *console) error {
+	text, file, err := k.read(c)
+	if err != nil {
+		return err
+	}
+	if k.Endpoint == "" {
+		return k.print(c, pipeline.Check(text, file, pipeline.CheckFacts{Part: k.Part, Facts: pipeline.Facts{Branch: "main"}}))
+	}
+	r, err := k.ask(c, text, file)
+	if err != nil {
+		return err
+	}
+	return k.print(c, r)
+}
+
+// ask has a server check the document.
+func (k checkCommand) ask(c *console, text []byte, file string) (pipeline.Report, error) {
+	if k.Token == "" {
+		return pipeline.Report{}, usagef("--endpoint needs --token, an API token of that server with the scope read_pipelines")
+	}
+	server := client.Client{URL: strings.TrimRight(k.Endpoint, "/"), Token: k.Token, Organization: k.Org}
+	answer, err := server.CheckPipeline(c.ctx, string(text), file, k.Pipeline, k.Part)
+	if err != nil {
+		return pipeline.Report{}, fmt.Errorf("checking with %s: %w", k.Endpoint, err)
+	}
+	var r pipeline.Report
+	if err := json.Unmarshal(answer, &r); err != nil {
+		return r, fmt.Errorf("the answer of %s is no report: %w", k.Endpoint, err)
+	}
+	return r, nil
+}
+
+// read returns the document and what to call it.
+func (k checkCommand) read(c *console) ([]byte, string, error) {
+	if k.File == "-" {
+		text, err := io.ReadAll(io.LimitReader(c.in, pipeline.MaxSource+1))
+		return text, "stdin", err
+	}
 	path := k.File
 	if _, err := os.Stat(path); path == "" || err != nil {
 		repo, err := findCheckout(c.ctx, ".")
 		if err != nil {
-			return err
+			return nil, "", err
 		}
 		doc, err := repo.choose(k.File)
 		if err != nil {
-			return err
+			return nil, "", err
 		}
 		path = repo.root + "/" + doc.path
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return usage{err}
+		return nil, "", usage{err}
 	}
-	doc, err := pipeline.Parse(text, path)
-	if err != nil {
-		return usage{err}
+	return text, path, nil
+}
+
+// print shows a report. What is wrong goes where errors go, and ends the command with status 2.
+func (k checkCommand) print(c *console, r pipeline.Report) error {
+	if k.JSON {
+		enc := json.NewEncoder(c.out)
+		enc.SetIndent("", "  ")
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(r); err != nil {
+			return err
+		}
+		if !r.OK() {
+			return silent(2)
+		}
+		return nil
 	}
-	plan, err := doc.Plan(pipeline.Facts{Branch: "main"}, pipeline.Limits{})
-	if err != nil {
-		return usage{err}
+	for _, p := range r.Problems {
+		fmt.Fprintln(c.err, p)
 	}
-	for _, w := range plan.Warnings {
+	for _, w := range r.Warnings {
 		fmt.Fprintf(c.err, "warning: %s\n", w)
 	}
-	for _, s := range plan.Steps {
-		indent := ""
-		if s.Group >= 0 {
-			indent = "  "
-		}
-		fmt.Fprintf(c.out, "%s%-8s %s\n", indent, s.Kind, stepName(s))
+	switch {
+	case !r.OK():
+		return silent(2)
+	case k.Dot:
+		fmt.Fprint(c.out, r.Dot())
+	case len(r.Steps) > 0:
+		fmt.Fprint(c.out, r.Draw())
+		writeNeeds(c.out, r)
 	}
-	fmt.Fprintf(c.out, "%d steps, %d jobs\n", len(plan.Steps), plan.JobCount())
 	return nil
 }
 
-func stepName(s pipeline.Step) string {
-	switch {
-	case s.Label != "":
-		return s.Label
-	case s.Key != "":
-		return s.Key
-	case len(s.Jobs) > 0:
-		return firstLineOf(s.Jobs[0].Command)
+// writeNeeds says how much there is to do, and for whom.
+func writeNeeds(w io.Writer, r pipeline.Report) {
+	fmt.Fprintf(w, "\n%d steps, %d jobs\n", len(r.Steps), r.Jobs)
+	for _, n := range r.Needs {
+		name := "queue=" + n.Queue
+		if n.Queue == "" {
+			name = "the default queue"
+		}
+		line := strings.Join(append([]string{name}, n.Rules...), " ") + fmt.Sprintf(": %d jobs", n.Jobs)
+		switch {
+		case n.Service == nil:
+		case n.Service.Agents > 0:
+			line += fmt.Sprintf(", %d agents", n.Service.Agents)
+		default:
+			line += ", " + n.Service.Why
+		}
+		fmt.Fprintln(w, line)
 	}
-	return ""
 }

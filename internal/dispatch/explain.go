@@ -154,3 +154,17 @@ func typos(a, b string) int {
 	}
 	return last[len(b)]
 }
+
+// QueueHint says, for a queue that does not exist, which one was perhaps meant and which there are.
+func QueueHint(key string, s Snapshot) string {
+	keys := make([]string, 0, len(s.Queues))
+	for _, q := range s.Queues {
+		keys = append(keys, q.Key)
+	}
+	slices.Sort(keys)
+	hint := "the queues are: " + strings.Join(keys, ", ")
+	if near := nearest(key, keys); near != "" {
+		return strings.TrimPrefix(near, "; ") + " " + hint
+	}
+	return hint
+}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/dispatch"
 	"github.com/slipway-ci/slipway/internal/pipeline"
 	"github.com/slipway-ci/slipway/internal/store"
 )
@@ -238,9 +239,9 @@ func (m *jobMaker) unknownQueue(key string, ps pipeline.Step) error {
 	if err != nil {
 		return err
 	}
-	var known []string
+	var known dispatch.Snapshot
 	for _, q := range queues {
-		known = append(known, q.Key)
+		known.Queues = append(known.Queues, dispatch.Queue{ID: q.ID, Key: q.Key})
 	}
 	name := ps.Label
 	if name == "" {
@@ -249,7 +250,7 @@ func (m *jobMaker) unknownQueue(key string, ps pipeline.Step) error {
 	if name == "" && len(ps.Jobs) > 0 {
 		name = firstLine(ps.Jobs[0].Command)
 	}
-	msg := fmt.Sprintf("step %q wants queue=%s, which does not exist; the queues are: %s", name, key, strings.Join(known, ", "))
+	msg := fmt.Sprintf("step %q wants queue=%s, which does not exist; %s", name, key, dispatch.QueueHint(key, known))
 	if ps.Pos.Line > 0 {
 		msg = fmt.Sprintf("line %d, column %d: %s", ps.Pos.Line, ps.Pos.Column, msg)
 	}

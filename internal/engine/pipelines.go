@@ -115,7 +115,8 @@ func checkPipeline(pl store.Pipeline) error {
 	if pl.Configuration == "" {
 		return nil
 	}
-	if _, err := pipeline.Parse([]byte(pl.Configuration), "configuration"); err != nil {
+	r := pipeline.Check([]byte(pl.Configuration), "configuration", documentFacts(store.Organization{}, pl, true))
+	if err := r.Err(); err != nil {
 		return &Refused{Why: Invalid, Message: err.Error(), Fields: map[string]string{"configuration": "is invalid"}}
 	}
 	return nil
@@ -131,7 +132,11 @@ func (e *Engine) UpdatePipeline(ctx context.Context, id string, change func(stor
 		}
 		out = change(pl)
 		out.ID, out.OrganizationID, out.CreatedAt = pl.ID, pl.OrganizationID, pl.CreatedAt
-		if err := checkPipeline(out); err != nil {
+		known := out
+		if out.Configuration == pl.Configuration {
+			known.Configuration = "" // it was checked when it was new, by the rules of that time
+		}
+		if err := checkPipeline(known); err != nil {
 			return err
 		}
 		return slugTaken(tx.UpdatePipeline(ctx, out))

@@ -42,8 +42,7 @@ func (e *Engine) plan(in planInput) (pipeline.Plan, error) {
 		Branch:    in.build.Branch,
 	}, decided.PlanLimits())
 	for _, name := range unset {
-		plan.Warnings = append(plan.Warnings, pipeline.Problem{Message: fmt.Sprintf(
-			"$%s is not known before a job runs and was expanded to nothing; write $$%s to leave it to the job's shell", name, name)})
+		plan.Warnings = append(plan.Warnings, pipeline.Problem{Message: fmt.Sprintf(pipeline.ExpandedToNothing, name, name)})
 	}
 	return plan, err
 }

@@ -109,8 +109,12 @@ func (p *planner) condition(v value) bool {
 		p.add(at, "`if` is not valid: %s", why)
 		return true
 	}
-	if always, fixed := expr.Fixed(); fixed && !always {
+	always, fixed := expr.Fixed()
+	if fixed && !always {
 		p.warn(v.position(), "the step never runs: its `if` is false for every build")
+	}
+	if p.facts.undecided {
+		return !fixed || always
 	}
 	ok, err := expr.Eval(p.facts.Condition)
 	if err != nil {
@@ -143,7 +147,12 @@ func (p *planner) onBranch(v value) bool {
 	if v.unset() {
 		return true
 	}
-	p.lintBranches(v)
+	if !p.lintBranches(v) {
+		return false
+	}
+	if p.facts.undecided {
+		return true
+	}
 	return condition.MatchBranches(p.texts(v, "branches"), p.facts.Branch)
 }
 

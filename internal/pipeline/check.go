@@ -1,10 +1,6 @@
 package pipeline
 
-import (
-	"maps"
-	"slices"
-	"strings"
-)
+import "strings"
 
 // CheckFacts are what a check knows of the place where a document will run. Its zero value knows
 // nothing: the document is then checked by itself.
@@ -16,6 +12,9 @@ type CheckFacts struct {
 	// Part says that the document is one of several uploads of a build, so that what it depends on
 	// may be in another.
 	Part bool
+	// Editor says that the document is kept with its pipeline: it knows few variables, all others
+	// expand to nothing, and if_changed is not for it.
+	Editor bool
 	// Agents are the rules of command steps that have none, from the build or the cluster.
 	Agents []string
 	// Serve says how agents serve a queue ("" is the cluster's default) with further rules; nil:
@@ -61,7 +60,7 @@ func (c *checker) check() Report {
 	if c.facts.Part {
 		c.facts.anyKey = true
 	}
-	c.facts.agentAttributes = true
+	c.facts.undecided = true
 	p := c.doc.planned(c.facts.Facts, c.facts.Limits)
 	err := p.err()
 	c.judge(problemsOf(err))
@@ -83,10 +82,15 @@ func (c *checker) interpolate() error {
 	if known == nil {
 		known = func(string) (string, bool) { return "", false }
 	}
-	c.unset = c.doc.guess(known)
-	if len(c.unset.names) > 0 {
-		c.report.Variables = slices.Sorted(maps.Keys(c.unset.names))
+	if c.facts.Editor {
+		names, err := c.doc.InterpolateEditor(known)
+		for _, name := range names {
+			c.warn(c.doc.firstUse(name), ExpandedToNothing, name, name)
+		}
+		return err
 	}
+	c.unset = c.doc.guess(known)
+	c.report.Variables = c.unset.asked
 	return c.doc.expand(func(name string) (string, bool) {
 		if v, ok := known(name); ok {
 			return v, true
@@ -97,6 +101,10 @@ func (c *checker) interpolate() error {
 		return "", false
 	})
 }
+
+// ExpandedToNothing is what to say, with the name twice, of a variable in a pipeline's own
+// configuration that its build has no value for.
+const ExpandedToNothing = "$%s is not known before a job runs and was expanded to nothing; write $$%s to leave it to the job's shell"
 
 // judge takes problems over, but for those about a text that was guessed.
 func (c *checker) judge(list []Problem) {

@@ -94,7 +94,9 @@ type AgentAttribute struct {
 	Pos  Position
 }
 
-func (e *AgentAttribute) Error() string {
+func (e *AgentAttribute) Error() string { return e.problem().String() }
+
+func (e *AgentAttribute) problem() Problem {
 	return Problem{File: e.File, Pos: e.Pos, Message: fmt.Sprintf(
-		"`%s` is applied by the agent; upload this document from a step with `pipeline upload`", e.Name)}.String()
+		"`%s` is applied by the agent; upload this document from a step with `pipeline upload`", e.Name)}
 }

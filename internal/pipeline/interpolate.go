@@ -251,7 +251,8 @@ const guess = "1"
 
 // guesses are the variables that a document needs and that nobody knows before a job runs.
 type guesses struct {
-	names  map[string]bool
+	names  map[string]bool     // those that the document's env sets included
+	asked  []string            // without them, sorted
 	places map[Position]string // of the texts that hold one of them, with its name
 	values map[string]bool     // those texts, with a guess in place of the variable
 }
@@ -278,9 +279,12 @@ func (d *Document) guess(lookup func(string) (string, bool)) guesses {
 	for _, s := range d.texts() {
 		unresolved(s.text, gather)
 	}
-	for k := range d.source.Env.All {
-		delete(g.names, k)
+	for name := range g.names {
+		if !d.source.Env.Contains(name) {
+			g.asked = append(g.asked, name)
+		}
 	}
+	slices.Sort(g.asked)
 	for _, s := range d.texts() {
 		name := unresolved(s.text, env)
 		if name == "" {

@@ -137,7 +137,7 @@ func set(names string) map[string]bool {
 // properties refuses attributes that the kind does not have.
 func (p *planner) properties(body object, kind Kind) {
 	for _, f := range body.fields {
-		if allowed[kind][f.name] || f.name == "if_changed" && p.facts.agentAttributes && changeable[kind] {
+		if allowed[kind][f.name] || f.name == "if_changed" && p.facts.undecided && changeable[kind] {
 			continue
 		}
 		at := body.at.keyPosition(f.name)
@@ -168,25 +168,29 @@ func nearest(name string, names map[string]bool) string {
 	return best
 }
 
-// editDistance counts insertions, deletions and replacements, and gives up at limit.
+// editDistance counts insertions, deletions, replacements and swaps of neighbours, and gives up at
+// limit.
 func editDistance(a, b string, limit int) int {
 	if len(a)-len(b) >= limit || len(b)-len(a) >= limit {
 		return limit
 	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
 	}
 	for i := range len(a) {
-		diagonal := row[0]
 		row[0] = i + 1
 		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
+			if a[i] == b[j] {
+				row[j+1] = last[j]
+				continue
 			}
-			diagonal, row[j+1] = row[j+1], cost
+			row[j+1] = 1 + min(last[j], last[j+1], row[j])
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], 1+before[j-1])
+			}
 		}
+		before, last, row = last, row, before
 	}
-	return row[len(b)]
+	return last[len(b)]
 }

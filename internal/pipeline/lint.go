@@ -42,8 +42,9 @@ func shortPlugin(name string) string {
 	return strings.TrimPrefix(path, "buildkite-plugins/")
 }
 
-// lintBranches warns of patterns that no branch can match: each that would is taken back.
-func (p *planner) lintBranches(v value) {
+// lintBranches warns of patterns that no branch can match, each that would being taken back, and
+// says whether some branch can.
+func (p *planner) lintBranches(v value) bool {
 	var wanted, not []string
 	for _, text := range p.texts(v, "branches") {
 		for _, pattern := range strings.Fields(text) {
@@ -57,5 +58,7 @@ func (p *planner) lintBranches(v value) {
 	gone := func(pattern string) bool { return slices.Contains(not, "*") || slices.Contains(not, pattern) }
 	if len(not) > 0 && !slices.ContainsFunc(wanted, func(w string) bool { return !gone(w) }) && (len(wanted) > 0 || gone("*")) {
 		p.warn(v.position(), "the step never runs: no branch matches `branches`")
+		return false
 	}
+	return true
 }

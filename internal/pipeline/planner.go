@@ -15,8 +15,10 @@ type Facts struct {
 	// given again and can be depended on. Nil: the build has no steps yet.
 	UsedKeys func(key string) bool
 
-	agentAttributes bool // what an agent resolves while it uploads is accepted: a check's facts
-	anyKey          bool // keys that nobody has are warned of: they may be in another upload
+	// undecided is a check's: what an agent resolves while it uploads is accepted, and what depends
+	// on the build is not decided.
+	undecided bool
+	anyKey    bool // keys that nobody has are warned of: they may be in another upload
 }
 
 // Limits bound a plan. Zero means no limit, save that no plan exceeds MaxJobs.

@@ -76,6 +76,9 @@ func problemsOf(err error) []Problem {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Problems
 	}
+	if e, ok := errors.AsType[*AgentAttribute](err); ok {
+		return []Problem{e.problem()}
+	}
 	return []Problem{{Message: err.Error()}}
 }
 

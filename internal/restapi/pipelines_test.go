@@ -131,3 +131,29 @@ func TestPipelinesAreFiltered(t *testing.T) {
 		}
 	}
 }
+
+func TestPipelinesAreCheckedBeforeTheyRun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	got := decode[struct {
+		OK       bool
+		Problems []struct {
+			Message string
+			At      struct{ Line, Column int }
+		}
+		Needs []struct {
+			Queue   string
+			Service struct{ Known bool }
+		}
+		Steps []struct{ Name string }
+	}](t, w.ask(t, "POST", main+"/check-pipeline", `{"configuration":"steps:\n- command: make\n- comand: x","file":"p.yml"}`, 200).text)
+	if got.OK || len(got.Problems) != 1 || got.Problems[0].At.Line != 3 {
+		t.Errorf("a bad document: %+v", got)
+	}
+	w.ask(t, "POST", main+"/pipelines", `{"name":"hello","repository":"r"}`, 201)
+	fine := w.ask(t, "POST", main+"/check-pipeline", `{"configuration":"steps:\n- command: make","pipeline":"hello","editor":true}`, 200).text
+	if !strings.Contains(fine, `"ok":true`) || !strings.Contains(fine, `"known":true`) || !strings.Contains(fine, `"name":"make"`) {
+		t.Errorf("a good document: %s", fine)
+	}
+	w.ask(t, "POST", main+"/check-pipeline", `{"configuration":"","pipeline":"none"}`, 404)
+}

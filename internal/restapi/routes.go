@@ -43,6 +43,7 @@ var routes = append([]route{
 
 	{"GET " + atOrg + "/pipelines", "read_pipelines", listPipelines},
 	{"POST " + atOrg + "/pipelines", "write_pipelines", createPipeline},
+	{"POST " + atOrg + "/check-pipeline", "read_pipelines", checkPipeline},
 	{"GET " + atPipeline, "read_pipelines", getPipeline},
 	{"PATCH " + atPipeline, "write_pipelines", updatePipeline},
 	{"POST " + atPipeline + "/archive", "write_pipelines", archivePipeline},
