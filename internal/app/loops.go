@@ -30,6 +30,7 @@ func (a *App) duties() []duty {
 		{"assign", time.Second, live.Assign, assign.Pass},
 		{"plan", 2 * time.Second, live.Plan, plan.Pass},
 		{"admit", 2 * time.Second, live.Admit, worker.Admit(e)},
+		{"supersede", 2 * time.Second, live.Supersede, worker.Supersede(e)},
 		{"triggers", 2 * time.Second, live.Child, worker.Triggers(e)},
 		{"relay", 5 * time.Second, live.Relay, a.relay.Pass},
 		{"expire offers", 2 * time.Second, "", worker.ExpireOffers(e)},

@@ -23,7 +23,8 @@ type (
 	JobDepsFailed struct{}
 	// JobAdmitted says that the job's concurrency group has room for it.
 	JobAdmitted struct{}
-	// JobSkip says that the job is not wanted: its skip attribute, or a newer build.
+	// JobSkip says that the job is not wanted: its skip attribute, or a newer build. A trigger job whose
+	// build was ended for a newer one is skipped although it runs.
 	JobSkip struct{ Reason string }
 	// JobBreak says that the job can never run: its condition or branch filter does not hold.
 	JobBreak struct{ Reason string }
@@ -127,7 +128,7 @@ func (j Job) unstarted() bool {
 }
 
 func (e JobSkip) apply(j Job, _ time.Time) (Job, bool) {
-	if !j.unstarted() {
+	if !j.unstarted() && (j.Kind != JobTrigger || j.State != JobRunning) {
 		return j, false
 	}
 	j.Reason = e.Reason

@@ -10,6 +10,11 @@ import (
 
 // buildMoved follows up a change of the build's state.
 func (p *progress) buildMoved(was ci.BuildState) error {
+	if p.found.StartedAt.IsZero() && !p.build.StartedAt.IsZero() {
+		if err := p.outdateOnStart(); err != nil {
+			return err
+		}
+	}
 	if err := p.notifyBuild(was); err != nil {
 		return err
 	}

@@ -20,20 +20,25 @@ func (e *Engine) CancelBuild(ctx context.Context, buildID string, by ci.Canceler
 		if p.build.State == ci.BuildCanceling {
 			return nil
 		}
-		p.build.CanceledBy = by
-		if err := p.cancelOpenJobs(by, everyJob); err != nil {
-			return err
-		}
-		if err := p.settle(); err != nil {
-			return err
-		}
-		p.build.Jobs = p.tally
-		return p.buildEvent(ci.BuildCancelRequested{})
+		return p.cancelBuild(by)
 	})
 	if err != nil {
 		return out, err
 	}
 	return e.Store.Build(ctx, buildID)
+}
+
+// cancelBuild ends a build that is open and not being canceled.
+func (p *progress) cancelBuild(by ci.Canceler) error {
+	p.build.CanceledBy = by
+	if err := p.cancelOpenJobs(by, everyJob); err != nil {
+		return err
+	}
+	if err := p.settle(); err != nil {
+		return err
+	}
+	p.build.Jobs = p.tally
+	return p.buildEvent(ci.BuildCancelRequested{})
 }
 
 func everyJob(store.Job) (bool, error) { return true, nil }

@@ -79,6 +79,9 @@ func (e *Engine) createBuild(ctx context.Context, tx *store.Tx, hint func(...str
 	if err := p.insertBuild(op.MetaData); err != nil {
 		return b, err
 	}
+	if err := p.outdate(pl); err != nil {
+		return b, err
+	}
 	if planned {
 		err = p.finish()
 		return p.build, err

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"strconv"
 
@@ -128,6 +129,10 @@ func (e *Engine) SettleTrigger(ctx context.Context, jobID string) error {
 		child, err := p.tx.Build(ctx, j.TriggeredBuild)
 		if err != nil || !child.State.Finished() {
 			return err
+		}
+		if by := child.Detail.SupersededBy; by != nil && child.State != ci.BuildPassed && child.State != ci.BuildFailed {
+			p.hint(live.Child)
+			return p.skipJob(j, fmt.Sprintf("its build #%d was ended for the newer build #%d", child.Number, by.Number))
 		}
 		spec, err := j.Spec()
 		if err != nil {

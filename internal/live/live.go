@@ -34,6 +34,8 @@ const (
 	Relay  = "relay"  // the outbox may have something
 	Child  = "child"  // a trigger job waits for its build
 	Fleet  = "fleet"  // agents came, went or changed
+
+	Supersede = "supersede" // a build makes older ones unnecessary
 )
 
 // Build is the topic of one build.

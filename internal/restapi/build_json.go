@@ -36,6 +36,7 @@ type buildJSON struct {
 	MergeQueue     *mergeQueueJSON    `json:"merge_queue"`
 	RebuiltFrom    *rebuiltFromJSON   `json:"rebuilt_from"`
 	TriggeredFrom  *triggeredFromJSON `json:"triggered_from"`
+	SupersededBy   *rebuiltFromJSON   `json:"superseded_by,omitempty"`
 	Jobs           *[]jobJSON         `json:"jobs,omitempty"`
 	Pipeline       *pipelineJSON      `json:"pipeline,omitempty"`
 	JobStateCounts *jobCountsJSON     `json:"job_state_counts,omitempty"`
@@ -210,6 +211,9 @@ func (s scene) addOrigin(out *buildJSON, b store.Build) {
 	}
 	if r := d.RebuiltFrom; r != nil {
 		out.RebuiltFrom = &rebuiltFromJSON{r.ID, r.Number, s.at.build(r.Pipeline, r.Number)}
+	}
+	if r := d.SupersededBy; r != nil {
+		out.SupersededBy = &rebuiltFromJSON{r.ID, r.Number, s.at.build(r.Pipeline, r.Number)}
 	}
 	if r := d.TriggeredFrom; r != nil {
 		out.TriggeredFrom = &triggeredFromJSON{r.ID, r.Number, r.Pipeline}

@@ -56,6 +56,7 @@ type BuildDetail struct {
 	PlannedFrom   string            `json:"planned_from,omitempty"`
 	Unblocker     *Person           `json:"unblocker,omitempty"` // of the latest unblocked step
 	CommitSubject string            `json:"commit_subject,omitempty"`
+	SupersededBy  *BuildRef         `json:"superseded_by,omitempty"` // the newer build for which it was skipped or canceled
 	MergeQueue    *MergeQueue       `json:"merge_queue,omitempty"`
 	Event         *SourceEvent      `json:"event,omitempty"`
 }

@@ -364,7 +364,7 @@ func TestHotStatementsUseAnIndex(t *testing.T) {
 		sqlReadyTriggers: "jobs_triggers", sqlCountRetries: "jobs_step", sqlBuilds: "sqlite_autoindex_builds_2",
 		sqlRunningTriggers: "jobs_triggers", sqlTriggerOf: "jobs_triggers", sqlHeldShares: "jobs_held", sqlOldJobs: "jobs_",
 		sqlCountScheduled: "jobs_scheduled", sqlCountWaiting: "jobs_scheduled", sqlQuietAgents: "agents_", sqlLimitedJobs: "jobs_groups",
-		sqlCreating: "builds_creating", sqlDueEffects: "outbox_due", sqlOpenBuilds: "builds_",
+		sqlCreating: "builds_creating", sqlSuperseders: "builds_superseding", sqlOlderOpenBuilds: "builds_", sqlDueEffects: "outbox_due", sqlOpenBuilds: "builds_",
 		sqlRecentBuilds: "builds_recent", sqlGroupHolders: "jobs_groups",
 	} {
 		args := make([]any, strings.Count(q, "$"))

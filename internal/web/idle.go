@@ -109,6 +109,8 @@ func (b *buildView) stepless() *IdlePane {
 		return &IdlePane{State: NotRun, Title: "This commit may not run", Text: v.Reason}
 	case b.build.State == ci.BuildCreating:
 		return &IdlePane{State: Created, Title: "Being planned", Text: "The steps appear as soon as the pipeline has been read."}
+	case b.build.State == ci.BuildSkipped:
+		return &IdlePane{State: Skipped, Title: "Skipped before it had a step", Text: "A newer build of the branch came first" + ifSet(": ", b.canceler(b.build.CanceledBy)) + "."}
 	case b.build.State == ci.BuildCanceled:
 		return &IdlePane{State: Canceled, Title: "Canceled before it had a step"}
 	}

@@ -124,6 +124,8 @@ func (q *request) head(b *buildView, version string) BuildHead {
 		h.Text = "Canceling" + ifSet(", asked by ", b.canceler(b.build.CanceledBy))
 	case ci.BuildCanceled:
 		h.Text = "Canceled" + ifSet(" by ", b.canceler(b.build.CanceledBy))
+	case ci.BuildSkipped:
+		h.Text = "Skipped" + ifSet(" for ", b.canceler(b.build.CanceledBy))
 	}
 	h.Actions = b.actions()
 	return h

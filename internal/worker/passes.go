@@ -117,6 +117,14 @@ func Triggers(e *engine.Engine) func(context.Context) (bool, error) {
 	}
 }
 
+// Supersede ends the older builds of a branch that newer ones make unnecessary.
+func Supersede(e *engine.Engine) func(context.Context) (bool, error) {
+	return func(ctx context.Context) (bool, error) {
+		due, err := e.Store.Superseders(ctx, batch)
+		return each(due, err, func(s store.Superseder) error { return e.SupersedeOlder(ctx, s) })
+	}
+}
+
 // Admit lets jobs go that their concurrency group has room for. Groups are gone through in the
 // order of their queues: in an ordered group a job counts those before it that still wait. However
 // many wait for one group, the others get their turn.

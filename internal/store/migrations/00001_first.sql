@@ -166,6 +166,7 @@ CREATE TABLE builds (
     plan_error      TEXT NOT NULL DEFAULT '',
     canceled_by     TEXT NOT NULL DEFAULT '',
     next_position   BIGINT NOT NULL DEFAULT 0,
+    supersedes      BIGINT NOT NULL DEFAULT 0, -- older builds are to be skipped (1) or canceled too (2)
     created_at      BIGINT NOT NULL,
     scheduled_at    BIGINT NOT NULL DEFAULT 0,
     started_at      BIGINT NOT NULL DEFAULT 0,
@@ -177,6 +178,9 @@ CREATE INDEX builds_recent ON builds (organization_id, created_at);
 CREATE INDEX builds_open ON builds (organization_id, created_at)
     WHERE state IN ('creating', 'scheduled', 'running', 'failing', 'blocked', 'canceling');
 CREATE INDEX builds_branch ON builds (pipeline_id, branch, number);
+CREATE INDEX builds_of_branch_open ON builds (pipeline_id, branch, number)
+    WHERE state IN ('creating', 'scheduled', 'running', 'failing', 'blocked');
+CREATE INDEX builds_superseding ON builds (created_at) WHERE supersedes > 0;
 CREATE INDEX builds_creating ON builds (created_at) WHERE state = 'creating';
 
 CREATE TABLE steps (
