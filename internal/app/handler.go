@@ -7,6 +7,7 @@ import (
 
 	"github.com/slipway-ci/slipway/internal/agentapi"
 	"github.com/slipway-ci/slipway/internal/artifact"
+	"github.com/slipway-ci/slipway/internal/hookapi"
 	"github.com/slipway-ci/slipway/internal/httperr"
 	"github.com/slipway-ci/slipway/internal/restapi"
 	"github.com/slipway-ci/slipway/internal/store"
@@ -36,6 +37,7 @@ func (a *App) handler() (http.Handler, error) {
 	for _, path := range []string{"/agentedge.v1.AgentEdgeService/", "/artifacts/"} {
 		mux.Handle(path, a.agentAPI)
 	}
+	mux.Handle("/deliver/", hookapi.New(hookapi.Deps{Engine: a.Engine, Store: a.Store, Log: a.Log}))
 	mux.HandleFunc("GET /healthz", a.healthz)
 	mux.HandleFunc("GET /readyz", a.readyz)
 	mux.Handle("GET /metrics", telemetry.Handler(a.Store, a.Log))

@@ -107,25 +107,8 @@ func (e *Engine) newBuild(ctx context.Context, tx *store.Tx, pl store.Pipeline, 
 	if err != nil {
 		return store.Build{}, err
 	}
-	now := e.Now()
-	b := store.Build{
-		Build:          ci.Build{State: ci.BuildCreating, CreatedAt: now},
-		ID:             e.NewID(),
-		OrganizationID: pl.OrganizationID,
-		PipelineID:     pl.ID,
-		Number:         number,
-		Version:        1,
-		Commit:         firstNonEmpty(strings.TrimSpace(op.Commit), "HEAD"),
-		Branch:         firstNonEmpty(op.Branch, op.Tag, pl.DefaultBranch),
-		Tag:            op.Tag,
-		Message:        op.Message,
-		Source:         string(op.Source),
-		CreatorID:      op.CreatorID,
-		Detail: store.BuildDetail{
-			Author: op.Author, Env: op.Env, PullRequest: op.PullRequest, CleanCheckout: op.CleanCheckout,
-			RebuiltFrom: op.RebuiltFrom, TriggeredFrom: op.TriggeredFrom, MergeQueue: op.MergeQueue, Event: op.Event,
-		},
-	}
+	b := e.buildOf(pl, op)
+	b.ID, b.Number = e.NewID(), number
 	if err := checkRef(b.Commit); err != nil {
 		return b, err
 	}
@@ -138,6 +121,26 @@ func (e *Engine) newBuild(ctx context.Context, tx *store.Tx, pl store.Pipeline, 
 	}
 	b.Verdict = e.decide(facts)
 	return b, nil
+}
+
+// buildOf is the build that is asked for, without what makes it one: an id, a number and a verdict.
+func (e *Engine) buildOf(pl store.Pipeline, op CreateBuild) store.Build {
+	return store.Build{
+		Build:          ci.Build{State: ci.BuildCreating, CreatedAt: e.Now()},
+		OrganizationID: pl.OrganizationID,
+		PipelineID:     pl.ID,
+		Version:        1,
+		Commit:         firstNonEmpty(strings.TrimSpace(op.Commit), "HEAD"),
+		Branch:         firstNonEmpty(op.Branch, op.Tag, pl.DefaultBranch),
+		Tag:            op.Tag,
+		Message:        op.Message,
+		Source:         string(op.Source),
+		CreatorID:      op.CreatorID,
+		Detail: store.BuildDetail{
+			Author: op.Author, Env: op.Env, PullRequest: op.PullRequest, CleanCheckout: op.CleanCheckout,
+			RebuiltFrom: op.RebuiltFrom, TriggeredFrom: op.TriggeredFrom, MergeQueue: op.MergeQueue, Event: op.Event,
+		},
+	}
 }
 
 // checkRef refuses what git would take for an option.

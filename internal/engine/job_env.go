@@ -144,6 +144,12 @@ func pullRequestEnv(a Accepted, env map[string]string) {
 	}
 }
 
+// eventVariables are what a job may read of an event; conditions may read more
+// (https://buildkite.com/docs/pipelines/configure/environment-variables).
+var eventVariables = []string{
+	"COMMENT_ID", "REVIEW_ID", "DEPLOYMENT_ID", "DEPLOYMENT_TASK", "DEPLOYMENT_ENVIRONMENT", "DEPLOYMENT_PAYLOAD",
+}
+
 // eventEnv tells of what came from a forge; where nothing did, the variables are not there.
 func eventEnv(a Accepted, env map[string]string) {
 	if mq := a.Build.Detail.MergeQueue; mq != nil {
@@ -156,10 +162,12 @@ func eventEnv(a Accepted, env map[string]string) {
 	if ev == nil {
 		return
 	}
-	for name, value := range map[string]string{
-		"EVENT": ev.Name, "ACTION": ev.Action, "COMMENT_ID": ev.CommentID, "REVIEW_ID": ev.ReviewID,
-	} {
-		if value != "" {
+	env["BUILDKITE_GITHUB_EVENT"] = ev.Name
+	if ev.Action != "" {
+		env["BUILDKITE_GITHUB_ACTION"] = ev.Action
+	}
+	for _, name := range eventVariables {
+		if value := ev.Values[name]; value != "" {
 			env["BUILDKITE_GITHUB_"+name] = value
 		}
 	}

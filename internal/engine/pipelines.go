@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/slipway-ci/slipway/internal/forge"
 	"github.com/slipway-ci/slipway/internal/pipeline"
 	"github.com/slipway-ci/slipway/internal/store"
 )
@@ -64,7 +66,10 @@ func (e *Engine) CreatePipeline(ctx context.Context, op CreatePipeline) (store.P
 		if err := e.defaultCluster(ctx, tx, &pl); err != nil {
 			return err
 		}
-		return slugTaken(tx.InsertPipeline(ctx, pl))
+		if err := slugTaken(tx.InsertPipeline(ctx, pl)); err != nil {
+			return err
+		}
+		return e.firstWebhook(ctx, tx, pl.ID)
 	})
 	return pl, err
 }
@@ -108,6 +113,11 @@ func checkPipeline(pl store.Pipeline) error {
 	}
 	if strings.HasPrefix(pl.DefaultBranch, "-") {
 		fields["default_branch"] = "is not a branch name"
+	}
+	if settings, err := forge.ParseSettings(pl.Settings, pl.DefaultBranch); err != nil {
+		fields["provider_settings"] = err.Error()
+	} else {
+		maps.Copy(fields, settings.Check())
 	}
 	if len(fields) > 0 {
 		return &Refused{Why: Invalid, Message: "Validation Failed", Fields: fields}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/slipway-ci/slipway/internal/condition"
+	"github.com/slipway-ci/slipway/internal/forge"
 	"github.com/slipway-ci/slipway/internal/pipeline"
 	"github.com/slipway-ci/slipway/internal/store"
 )
@@ -83,6 +84,9 @@ func serverVariables(in planInput) map[string]string {
 	}
 	if ev := b.Detail.Event; ev != nil {
 		v["BUILDKITE_GITHUB_EVENT"], v["BUILDKITE_GITHUB_ACTION"] = ev.Name, ev.Action
+		for name, value := range ev.Values {
+			v["BUILDKITE_GITHUB_"+name] = value
+		}
 	}
 	if t := b.Detail.TriggeredFrom; t != nil {
 		v["BUILDKITE_TRIGGERED_FROM_BUILD_PIPELINE_SLUG"] = t.Pipeline
@@ -119,7 +123,7 @@ func conditionEnv(org store.Organization, pl store.Pipeline, b store.Build) cond
 		vars["build.pull_request.id"] = condition.Optional(pr.Number)
 		vars["build.pull_request.base_branch"] = condition.Optional(pr.BaseBranch)
 		vars["build.pull_request.repository"] = condition.Optional(pr.Repository)
-		vars["build.pull_request.repository.fork"] = condition.Bool(pr.Fork || pr.Repository != "" && pr.Repository != pl.Repository)
+		vars["build.pull_request.repository.fork"] = condition.Bool(pr.Fork || pr.Repository != "" && !forge.SameRepository(pr.Repository, pl.Repository))
 		vars["build.pull_request.draft"] = condition.Bool(pr.Draft)
 		vars["build.pull_request.labels"] = condition.Strings(pr.Labels)
 		vars["build.pull_request.label"] = condition.Optional(pr.Label)

@@ -78,9 +78,14 @@ func (q *request) toPipelines(pipelines []store.Pipeline) ([]pipelineJSON, error
 	if err != nil {
 		return nil, err
 	}
+	addresses, err := q.webhookAddresses(pipelines)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]pipelineJSON, len(pipelines))
 	for i, pl := range pipelines {
 		out[i] = q.toPipeline(pl, loads[pl.ID])
+		out[i].Provider.WebhookURL = addresses[pl.ID]
 		if u, ok := users[pl.CreatedBy]; ok {
 			out[i].CreatedBy = toUser(u)
 		}

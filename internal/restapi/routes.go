@@ -49,6 +49,12 @@ var routes = append([]route{
 	{"POST " + atPipeline + "/archive", "write_pipelines", archivePipeline},
 	{"POST " + atPipeline + "/unarchive", "write_pipelines", unarchivePipeline},
 
+	{"POST " + atPipeline + "/webhook", "write_pipelines", setWebhook},
+	{"GET " + atPipeline + "/github-webhooks", "read_pipelines", getWebhook},
+	{"PUT " + atPipeline + "/github-webhooks", "write_pipelines", enableWebhook},
+	{"DELETE " + atPipeline + "/github-webhooks", "write_pipelines", disableWebhook},
+	{"GET " + atPipeline + "/deliveries", "read_pipelines", listDeliveries},
+
 	{"GET /v2/builds", "read_builds", listBuilds},
 	{"GET " + atOrg + "/builds", "read_builds", listBuilds},
 	{"GET " + atPipeline + "/builds", "read_builds", listBuilds},

@@ -70,10 +70,9 @@ type MergeQueue struct {
 
 // SourceEvent is the event of a forge that a build was made for.
 type SourceEvent struct {
-	Name      string `json:"name"` // as the forge names it, e.g. pull_request
-	Action    string `json:"action,omitempty"`
-	CommentID string `json:"comment_id,omitempty"`
-	ReviewID  string `json:"review_id,omitempty"`
+	Name   string            `json:"name"` // as the forge names it, e.g. pull_request
+	Action string            `json:"action,omitempty"`
+	Values map[string]string `json:"values,omitempty"` // of variables, by the name behind BUILDKITE_GITHUB_
 }
 
 // Person is a name and an e-mail address; either may be empty.

@@ -21,7 +21,7 @@ const (
 		ORDER BY build_id, position, number, retries`
 	sqlJobsOfAgents     = `SELECT ` + jobColumns + ` FROM jobs WHERE state IN ('assigned', 'accepted', 'running', 'canceling', 'timing_out') AND agent_id <> '' AND agent_id IN ($1)`
 	sqlStepsOfBuilds    = `SELECT ` + stepColumns + ` FROM steps WHERE build_id IN ($1)`
-	sqlMetaDataOfBuilds = `SELECT build_id, key, value FROM meta_data WHERE build_id IN ($1)`
+	sqlMetaDataOfBuilds = `SELECT build_id, key, value FROM meta_data WHERE build_id IN ($1) AND key <> 'buildkite:webhook'`
 	sqlBuildsByID       = `SELECT ` + buildColumns + ` FROM builds WHERE id IN ($1)`
 	sqlBuildRefs        = `SELECT b.id, b.number, p.slug FROM builds b JOIN pipelines p ON p.id = b.pipeline_id WHERE b.id IN ($1)`
 	sqlOpenTallies      = `SELECT pipeline_id, state, jobs FROM builds WHERE organization_id = $1 AND state IN

@@ -52,3 +52,10 @@ func (tx *Tx) DeleteSealed(ctx context.Context, place string) error {
 	_, err := count(ctx, tx.q, sqlDeleteSealed, place)
 	return err
 }
+
+const sqlSealedIn = `SELECT place, key_id, value, updated_at FROM sealed_values WHERE place IN ($1)`
+
+// SealedIn returns the values of places, those that there are.
+func (r Reader) SealedIn(ctx context.Context, places []string) ([]Sealed, error) {
+	return many(ctx, r.q, scanSealed, sqlSealedIn, places)
+}

@@ -181,6 +181,7 @@ CREATE INDEX builds_branch ON builds (pipeline_id, branch, number);
 CREATE INDEX builds_of_branch_open ON builds (pipeline_id, branch, number)
     WHERE state IN ('creating', 'scheduled', 'running', 'failing', 'blocked');
 CREATE INDEX builds_superseding ON builds (created_at) WHERE supersedes > 0;
+CREATE INDEX builds_commit ON builds (pipeline_id, commit_sha);
 CREATE INDEX builds_creating ON builds (created_at) WHERE state = 'creating';
 
 CREATE TABLE steps (
@@ -284,6 +285,45 @@ CREATE INDEX jobs_timeouts ON jobs (timeout_at) WHERE state = 'running' AND time
 CREATE INDEX jobs_groups ON jobs (concurrency_group, scheduled_at) WHERE concurrency_group <> '' AND finished_at = 0;
 CREATE INDEX jobs_old ON jobs (created_at) WHERE state IN ('scheduled', 'limited');
 CREATE INDEX jobs_triggers ON jobs (scheduled_at) WHERE kind = 'trigger' AND state IN ('scheduled', 'running');
+
+-- Where a forge delivers its events for a pipeline: the token of the address, whose text is sealed. What it
+-- signs with is sealed too.
+CREATE TABLE webhooks (
+    pipeline_id TEXT PRIMARY KEY REFERENCES pipelines (id),
+    token_hash  TEXT NOT NULL UNIQUE,
+    signed      BOOLEAN NOT NULL DEFAULT FALSE, -- deliveries must bear a signature
+    disabled_at BIGINT NOT NULL DEFAULT 0,
+    disabled_by TEXT NOT NULL DEFAULT '',
+    created_at  BIGINT NOT NULL
+);
+
+-- What arrived for a pipeline and what became of it: a bounded log, by which a repeated delivery is known.
+CREATE TABLE deliveries (
+    id          TEXT PRIMARY KEY,
+    pipeline_id TEXT NOT NULL REFERENCES pipelines (id),
+    key         TEXT NOT NULL, -- the sender's id of the delivery
+    source      TEXT NOT NULL CHECK (source IN ('webhook', 'pipeline_trigger', 'schedule')),
+    event       TEXT NOT NULL,
+    subject     TEXT NOT NULL, -- what it is about, e.g. a branch
+    outcome     TEXT NOT NULL CHECK (outcome IN ('built', 'canceled', 'ignored', 'refused')),
+    reason      TEXT NOT NULL,
+    builds      TEXT NOT NULL, -- JSON list of the numbers of the builds made or canceled
+    created_at  BIGINT NOT NULL,
+    UNIQUE (pipeline_id, key)
+);
+CREATE INDEX deliveries_recent ON deliveries (pipeline_id, created_at, id);
+
+-- Open pull requests, as the forge last described them.
+CREATE TABLE pull_requests (
+    pipeline_id TEXT NOT NULL REFERENCES pipelines (id),
+    number      TEXT NOT NULL,
+    branch      TEXT NOT NULL,
+    own         BOOLEAN NOT NULL, -- from the pipeline's own repository
+    facts       TEXT NOT NULL, -- JSON
+    updated_at  BIGINT NOT NULL, -- by the forge's clock
+    PRIMARY KEY (pipeline_id, number)
+);
+CREATE INDEX pull_requests_branch ON pull_requests (pipeline_id, branch) WHERE own;
 
 CREATE TABLE meta_data (
     build_id TEXT NOT NULL REFERENCES builds (id),
