@@ -27,6 +27,7 @@ import (
 	"github.com/slipway-ci/slipway/internal/agentapi"
 	"github.com/slipway-ci/slipway/internal/artifact"
 	"github.com/slipway-ci/slipway/internal/auth"
+	"github.com/slipway-ci/slipway/internal/blob"
 	blobfs "github.com/slipway-ci/slipway/internal/blob/fs"
 	"github.com/slipway-ci/slipway/internal/blob/s3"
 	"github.com/slipway-ci/slipway/internal/engine"
@@ -81,6 +82,7 @@ type App struct {
 	agentAPI  *agentapi.Server // set before any door opens
 	listener  net.Listener
 	server    *http.Server
+	blobs     blob.Store    // of artifacts, and of logs where several servers keep them
 	files     *blobfs.Store // nil where artifacts are in an object store
 	artifacts *artifact.Store
 	stopping  chan struct{}
@@ -160,13 +162,10 @@ func (a *App) openResources(ctx context.Context) error {
 	if a.Store, err = store.Open(ctx, o); err != nil {
 		return err
 	}
-	if a.Logs, err = joblog.Open(filepath.Join(a.Data, "logs"), joblog.Options{}, a.Log); err != nil {
-		return fmt.Errorf("opening job logs: %w", err)
-	}
 	a.Engine = engine.New(engine.Config{
 		Store: a.Store, Hub: a.Hub, Log: a.Log, Now: time.Now, OpenQueues: a.OpenQueues, Mail: a.SMTP != "",
 	})
-	return errors.Join(a.sealing(ctx), a.openArtifacts(ctx))
+	return errors.Join(a.sealing(ctx), a.openArtifacts(ctx), a.openLogs())
 }
 
 // openArtifacts opens the storage of artifacts: a directory, or a bucket if one is named.
@@ -190,7 +189,7 @@ func (a *App) openArtifacts(ctx context.Context) error {
 		}
 		c.Blobs = c.Direct
 	}
-	a.artifacts = artifact.Open(c)
+	a.blobs, a.artifacts = c.Blobs, artifact.Open(c)
 	return nil
 }
 

@@ -43,12 +43,14 @@ func (a *App) duties() []duty {
 		{"expire artifacts", 10 * time.Minute, "", a.artifacts.Expire},
 		{"release artifacts", time.Minute, "", a.artifacts.Release},
 		{"orphaned artifacts", 10 * time.Minute, "", a.artifacts.Orphans()},
+		{"keep logs", 10 * time.Second, "", a.Logs.Compact},
 		{"heartbeats", 30 * time.Second, "", func(ctx context.Context) (bool, error) { return false, a.agentAPI.FlushSeen(ctx) }},
 	}
 }
 
 func (a *App) startLoops(ctx context.Context) {
 	a.relay = a.newRelay()
+	a.joinServers(ctx)
 	for _, d := range a.duties() {
 		l := &loop.Loop{Name: d.name, Every: d.every, Pass: d.pass, Log: a.Log}
 		if a.Slow > 0 {

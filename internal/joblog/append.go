@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	iofs "io/fs"
 	"time"
+
+	"github.com/slipway-ci/slipway/internal/live"
 )
 
 // gzipOverhead is how much longer than its text the gzip of an incompressible chunk may be, in bytes: RFC 1952 headers with a
@@ -53,10 +54,27 @@ func (s *Store) inspect(ctx context.Context, jobID string, c Chunk) (duplicate b
 	defer s.release(l)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if duplicate, err = l.vet(c); err != nil {
+	err = l.current(func() error {
+		duplicate, err = l.vet(c)
+		return err
+	})
+	if err != nil {
 		return false, Progress{}, err
 	}
 	return duplicate, l.progress(duplicate), nil
+}
+
+// current repeats try, which writes, until no other server wrote to the log at the same time.
+func (l *jobLog) current(try func() error) error {
+	for {
+		err := try()
+		if !errors.Is(err, errMoved) {
+			return err
+		}
+		if err := l.catchUp(); err != nil {
+			return err
+		}
+	}
 }
 
 func (s *Store) validate(c Chunk) error {
@@ -80,14 +98,22 @@ func (l *jobLog) vet(c Chunk) (duplicate bool, err error) {
 	if over, ok := errors.AsType[*LimitError](err); ok {
 		err = errors.Join(err, l.refuse(c.Offset, *over))
 		l.store.queue(l)
-		l.store.watchers.notify(l.id)
+		l.store.hub.Publish(live.Log(l.id))
 	}
 	return duplicate, err
 }
 
-func (l *jobLog) append(c Chunk, text []byte) (Progress, error) {
+func (l *jobLog) append(c Chunk, text []byte) (p Progress, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	err = l.current(func() error {
+		p, err = l.tryAppend(c, text)
+		return err
+	})
+	return p, err
+}
+
+func (l *jobLog) tryAppend(c Chunk, text []byte) (Progress, error) {
 	duplicate, err := l.vet(c)
 	if err != nil {
 		return Progress{}, err
@@ -102,7 +128,7 @@ func (l *jobLog) append(c Chunk, text []byte) (Progress, error) {
 	}
 	l.store.queue(l)
 	if l.text > before {
-		l.store.watchers.notify(l.id)
+		l.store.hub.Publish(live.Log(l.id))
 	}
 	if err != nil {
 		return Progress{}, err
@@ -131,21 +157,22 @@ func (s *Store) Finish(ctx context.Context, jobID string) error {
 	defer s.release(l)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.sealed != nil {
-		return nil
-	}
-	if l.gone {
-		return ErrNotFound
-	}
-	if l.broken != nil {
-		return l.broken
-	}
-	err = l.seal()
+	err = l.current(func() error {
+		switch {
+		case l.sealed != nil:
+			return nil
+		case l.gone:
+			return ErrNotFound
+		case l.broken != nil:
+			return l.broken
+		}
+		return l.seal()
+	})
 	s.queue(l)
 	if err != nil {
 		return fmt.Errorf("finishing log %s: %w", jobID, err)
 	}
-	s.watchers.notify(jobID)
+	s.hub.Publish(live.Log(jobID))
 	return nil
 }
 
@@ -166,7 +193,7 @@ func (s *Store) Delete(ctx context.Context, jobID string) error {
 		return fmt.Errorf("deleting log %s: %w", jobID, err)
 	}
 	l.gone = true
-	s.watchers.notify(jobID)
+	s.hub.Publish(live.Log(jobID))
 	return nil
 }
 
@@ -174,14 +201,17 @@ func (s *Store) Delete(ctx context.Context, jobID string) error {
 func (s *Store) unlink(l *jobLog) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, name := range []string{indexName(l.id), logName(l.id)} {
-		if err := s.root.Remove(name); err != nil && !errors.Is(err, iofs.ErrNotExist) {
-			return err
-		}
+	if err := s.keeper.remove(l.id); err != nil {
+		return err
 	}
+	s.drop(l)
+	return nil
+}
+
+// drop takes a log that was deleted out of the table. The caller holds s.mu.
+func (s *Store) drop(l *jobLog) {
 	l.deleted = true
 	if s.logs[l.id] == l {
 		delete(s.logs, l.id)
 	}
-	return nil
 }

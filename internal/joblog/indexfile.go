@@ -8,8 +8,6 @@ import (
 	"hash/crc32"
 	"io"
 	"math"
-	"os"
-	"path"
 
 	"github.com/slipway-ci/slipway/internal/joblog/lines"
 )
@@ -112,25 +110,10 @@ func (l *jobLog) storeIndex(finished bool) error {
 	if err != nil {
 		return err
 	}
-	name := indexName(l.id)
-	f, err := l.store.root.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if finished && err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := l.store.root.Rename(name+".new", name); err != nil {
+	if err := l.indexes.write(b, finished); err != nil {
 		return err
 	}
 	l.snapshot, l.stored = l.text, l.end
-	if finished {
-		return l.store.syncDir(path.Dir(name))
-	}
 	return nil
 }
 
@@ -144,7 +127,7 @@ func (l *jobLog) storeSealed() error {
 
 // openSealed makes the log readable through its index file.
 func (l *jobLog) openSealed() error {
-	f, err := l.store.root.Open(indexName(l.id))
+	f, err := l.indexes.read(true)
 	if err != nil {
 		return err
 	}
@@ -153,7 +136,7 @@ func (l *jobLog) openSealed() error {
 		err = errIndex
 	}
 	if err != nil {
-		return errors.Join(err, f.Close())
+		return errors.Join(err, f.close())
 	}
 	l.idx, l.sealedIndex = f, h
 	l.extents, l.early, l.index = nil, nil, nil
@@ -169,7 +152,7 @@ func (l *jobLog) openSealed() error {
 	return nil
 }
 
-func readIndexHead(f *os.File) (sealedIndex, error) {
+func readIndexHead(f *indexFile) (sealedIndex, error) {
 	var b [indexHead]byte
 	if _, err := f.ReadAt(b[:], 0); err != nil {
 		return sealedIndex{}, errIndex
@@ -178,21 +161,35 @@ func readIndexHead(f *os.File) (sealedIndex, error) {
 	if err != nil {
 		return h, err
 	}
-	if info, err := f.Stat(); err != nil || info.Size() != h.restBase()+h.rest {
+	if f.size != h.restBase()+h.rest {
 		return h, errIndex
 	}
 	return h, nil
 }
 
-func readRest(f *os.File, h sealedIndex) (indexRest, error) {
+func readRest(f *indexFile, h sealedIndex) (indexRest, error) {
 	var rest indexRest
 	err := json.NewDecoder(io.NewSectionReader(f, h.restBase(), h.rest)).Decode(&rest)
 	return rest, err
 }
 
+// readIndex returns the index of a growing log.
+func (l *jobLog) readIndex() ([]byte, error) {
+	f, err := l.indexes.read(false)
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, f.size)
+	_, err = f.ReadAt(b, 0)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return b, errors.Join(err, f.close())
+}
+
 // loadIndex continues from a stored index. It reports errIndex, and has changed nothing, if there is none to trust.
 func (l *jobLog) loadIndex() error {
-	b, err := l.store.root.ReadFile(indexName(l.id))
+	b, err := l.readIndex()
 	if err != nil {
 		return errIndex
 	}

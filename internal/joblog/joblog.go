@@ -1,8 +1,11 @@
-// Package joblog keeps the logs of running and finished jobs on one server, off the database.
+// Package joblog keeps the logs of running and finished jobs.
 //
-// A log is a file of records, appended in the order in which they arrive: a chunk's sequence, offset, size, checksum and the gzip
+// A log is a run of records, appended in the order in which they arrive: a chunk's sequence, offset, size, checksum and the gzip
 // bytes exactly as the agent sent them. Beside a large one lies an index (where each chunk is, where lines begin, groups, errors)
 // that holds nothing that cannot be rebuilt from the log; a small log is read again instead.
+//
+// Open keeps the records of one server in files. OpenShared keeps those of several servers in rows, and then in blobs. What follows is
+// true of both but for durability, of which OpenShared tells.
 //
 // Order: chunks may come in any order, twice, late or never. What can be read is the text up to the first missing byte. A range
 // that is still missing GapAfter after text beyond it came, or when Finish closes the log, is given up: a line of text takes its
@@ -24,6 +27,7 @@ import (
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/joblog/lines"
+	"github.com/slipway-ci/slipway/internal/live"
 )
 
 // Defaults and limits. The agent reads the chunk limit from the accepted job (chunks_max_size_bytes) and counts the log's
@@ -54,6 +58,7 @@ type Options struct {
 	MaxOpen   int           // logs held open; idle ones beyond are closed, least recently used first
 	SyncEvery time.Duration // least time between two syncs of the files written to
 	GapAfter  time.Duration // how long a missing range may hold back the text after it
+	Hub       *live.Hub     // tells readers that a log has grown; nil: one of the store's own
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -71,6 +76,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.SyncEvery == 0 {
 		o.SyncEvery = DefaultSyncEvery
+	}
+	if o.Hub == nil {
+		o.Hub = &live.Hub{}
 	}
 	if o.GapAfter == 0 {
 		o.GapAfter = DefaultGapAfter

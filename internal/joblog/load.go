@@ -5,60 +5,34 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	iofs "io/fs"
 	"math"
-	"os"
-	"path"
 
 	"github.com/slipway-ci/slipway/internal/joblog/lines"
 )
 
-// load opens the log's files, making them if create. On return the log is whole: a torn last record is cut off.
+// load opens the log's files, making them if create. A torn last record counts for nothing.
 func (l *jobLog) load(create bool) error {
-	f, err := l.openFile(create)
-	if errors.Is(err, iofs.ErrNotExist) {
-		return ErrNotFound
-	}
+	m, err := l.store.keeper.open(l.id, create)
 	if err != nil {
 		return err
 	}
-	l.file = f
-	if err := l.scan(); err != nil {
+	l.file, l.indexes = m.records, m.indexes
+	l.remote, _ = m.records.(*sharedLog)
+	if err := l.scan(m.length); err != nil {
 		return errors.Join(fmt.Errorf("opening log %s: %w", l.id, err), l.closeFiles())
 	}
 	return nil
 }
 
-func (l *jobLog) openFile(create bool) (*os.File, error) {
-	name := logName(l.id)
-	if !create {
-		return l.store.root.OpenFile(name, os.O_RDWR, 0)
-	}
-	const flags = os.O_RDWR | os.O_CREATE
-	f, err := l.store.root.OpenFile(name, flags, 0o600)
-	if !errors.Is(err, iofs.ErrNotExist) {
-		return f, err
-	}
-	if err := l.store.makeDir(path.Dir(name)); err != nil {
-		return nil, err
-	}
-	return l.store.root.OpenFile(name, flags, 0o600)
-}
-
 func (l *jobLog) closeFiles() error {
 	err := l.file.Close()
 	if l.idx != nil {
-		err = errors.Join(err, l.idx.Close())
+		err = errors.Join(err, l.idx.close())
 	}
 	return err
 }
 
-func (l *jobLog) scan() error {
-	info, err := l.file.Stat()
-	if err != nil {
-		return err
-	}
-	size := info.Size()
+func (l *jobLog) scan(size int64) error {
 	l.end = size
 	if size == 0 {
 		return nil
@@ -69,6 +43,11 @@ func (l *jobLog) scan() error {
 	if err := l.resume(); err != nil {
 		return err
 	}
+	return l.readTo(size)
+}
+
+// readTo takes the records up to size.
+func (l *jobLog) readTo(size int64) error {
 	ended, err := l.scanRecords(size)
 	if err != nil {
 		return err
@@ -77,6 +56,24 @@ func (l *jobLog) scan() error {
 		return l.settleIndex()
 	}
 	return nil
+}
+
+// catchUp takes what other servers wrote. It returns errReplaced if one of them deleted the log.
+func (l *jobLog) catchUp() error {
+	if l.remote == nil {
+		return nil
+	}
+	size, err := l.remote.current()
+	if errors.Is(err, errReplaced) {
+		l.gone = true
+		l.store.mu.Lock()
+		l.store.drop(l)
+		l.store.mu.Unlock()
+	}
+	if err != nil || l.sealed != nil || size == l.end {
+		return err
+	}
+	return l.readTo(size)
 }
 
 // endsAt reports whether the file's last record is an end.
@@ -115,15 +112,18 @@ func (l *jobLog) reset() {
 	l.index = lines.NewIndex(lines.Settled{})
 }
 
-// scanRecords reads the records from end to size and cuts off what is not a whole one.
+// scanRecords reads the records from end to size. What is not a whole one at the end counts for nothing.
 func (l *jobLog) scanRecords(size int64) (ended bool, err error) {
 	for l.end < size {
 		r, whole, err := l.readRecord(size)
 		if err != nil {
 			return false, err
 		}
+		if !whole && l.remote != nil {
+			return false, fmt.Errorf("record at %d of log %s: %w", l.end, l.id, errTorn)
+		}
 		if !whole {
-			return false, l.file.Truncate(l.end)
+			return false, nil // the next record takes its place
 		}
 		e := r.extent(l.end + headSize)
 		l.end = e.Pos + int64(r.gzip)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -46,10 +45,12 @@ type jobLog struct {
 	failed error         // of loading; set before ready is closed
 
 	mu          sync.Mutex
-	file        *os.File
-	idx         *os.File // of a finished log
-	end         int64    // of the file's last whole record
-	next        int64    // in the agent's count: all before it is here
+	file        records
+	indexes     indexes
+	remote      *sharedLog // file, where several servers write to it
+	idx         *indexFile // of a finished log
+	end         int64      // of the file's last whole record
+	next        int64      // in the agent's count: all before it is here
 	text        int64
 	extents     []extent // up to next, in order; only ever appended to
 	early       []early  // after next, in order
@@ -187,7 +188,7 @@ func (l *jobLog) write(r record, gz []byte) (extent, error) {
 	buf := l.store.buffers.get(headSize + len(gz))
 	defer l.store.buffers.put(buf)
 	b := append(r.appendTo((*buf)[:0]), gz...)
-	if _, err := l.file.WriteAt(b, l.end); err != nil {
+	if err := l.file.append(l.end, b, r.kind == endRecord); err != nil {
 		return extent{}, fmt.Errorf("writing log %s: %w", l.id, err)
 	}
 	e := r.extent(l.end + headSize)
@@ -340,6 +341,9 @@ func (l *jobLog) settleIndex() error {
 		l.keepSealed()
 		return nil
 	}
+	if l.remote != nil && l.openSealed() == nil {
+		return nil // another server stored it
+	}
 	if err := l.sync(); err != nil {
 		return err
 	}
@@ -360,7 +364,7 @@ func (l *jobLog) keepSealed() {
 func (l *jobLog) sync() error {
 	if l.dirty {
 		l.dirty = false
-		if err := l.file.Sync(); err != nil {
+		if err := l.file.sync(); err != nil {
 			l.fail(err)
 		}
 	}

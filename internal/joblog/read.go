@@ -2,23 +2,43 @@ package joblog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
 	"github.com/slipway-ci/slipway/internal/joblog/lines"
+	"github.com/slipway-ci/slipway/internal/live"
 )
 
 // look calls use with the log as it is now.
 func (s *Store) look(ctx context.Context, jobID string, use func(l *jobLog, v view) error) error {
-	l, err := s.acquire(ctx, jobID, false)
+	l, v, err := s.now(ctx, jobID)
 	if err != nil {
 		return err
 	}
 	defer s.release(l)
-	l.mu.Lock()
-	v := l.view()
-	l.mu.Unlock()
 	return use(l, v)
+}
+
+// now acquires the log of a job as it is now.
+func (s *Store) now(ctx context.Context, jobID string) (*jobLog, view, error) {
+	for {
+		l, err := s.acquire(ctx, jobID, false)
+		if err != nil {
+			return nil, view{}, err
+		}
+		l.mu.Lock()
+		err = l.catchUp()
+		v := l.view()
+		l.mu.Unlock()
+		if err == nil {
+			return l, v, nil
+		}
+		s.release(l)
+		if !errors.Is(err, errReplaced) {
+			return nil, view{}, err
+		}
+	}
 }
 
 // Size describes the log of a job. It returns ErrNotFound, as do all that read, if no chunk has come.
@@ -34,13 +54,10 @@ func (s *Store) Size(ctx context.Context, jobID string) (Size, error) {
 // Reader reads the text from offset, at most the Size at the time of the call, to the end at that time. The text has the agent's time
 // markers; StripMarkers of package lines removes them. The caller closes the reader.
 func (s *Store) Reader(ctx context.Context, jobID string, offset int64) (io.ReadCloser, error) {
-	l, err := s.acquire(ctx, jobID, false)
+	l, v, err := s.now(ctx, jobID)
 	if err != nil {
 		return nil, err
 	}
-	l.mu.Lock()
-	v := l.view()
-	l.mu.Unlock()
 	r, err := v.reader(offset)
 	if err != nil {
 		s.release(l)
@@ -107,7 +124,7 @@ func (s *Store) LineAt(ctx context.Context, jobID string, ms int64) (int64, erro
 
 // Outline returns the log's groups and the lines that look like errors; its first error is Errors[0].
 func (s *Store) Outline(ctx context.Context, jobID string) (Outline, error) {
-	l, err := s.acquire(ctx, jobID, false)
+	l, _, err := s.now(ctx, jobID)
 	if err != nil {
 		return Outline{}, err
 	}
@@ -149,8 +166,9 @@ func (s *Store) Search(ctx context.Context, jobID, query string, from int64, lim
 	return hits, err
 }
 
-// Watch returns a channel that receives after text was added, a log finished or deleted. Several wakes may come as one. The job need not
-// have a log yet. The caller calls cancel.
+// Watch returns a channel that receives after text was added, a log finished or deleted. Several wakes may come as one, and where
+// another server took the text one may be lost. The job need not have a log yet. The caller calls cancel.
 func (s *Store) Watch(jobID string) (wake <-chan struct{}, cancel func()) {
-	return s.watchers.add(jobID)
+	sub := s.hub.Subscribe(live.Log(jobID))
+	return sub.C, sub.Close
 }

@@ -7,21 +7,23 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/slipway-ci/slipway/internal/live"
 )
 
 // Store keeps the logs of one server. Its methods may be called from several goroutines.
 type Store struct {
-	root    *os.Root
+	keeper  keeper
+	shared  *shared // the keeper, where several servers write the same logs
 	options Options
 	log     *slog.Logger
 
 	inflaters inflaters
 	buffers   buffers
-	watchers  watchers
+	hub       *live.Hub
 
 	mu     sync.Mutex
 	logs   map[string]*jobLog
@@ -49,12 +51,16 @@ func Open(dir string, options Options, log *slog.Logger) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("log directory: %w", err)
 	}
+	return start(files{root}, options, log), nil
+}
+
+func start(k keeper, options Options, log *slog.Logger) *Store {
 	s := &Store{
-		root: root, options: options, log: log, logs: map[string]*jobLog{},
+		keeper: k, hub: options.Hub, options: options, log: log, logs: map[string]*jobLog{},
 		wake: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	s.syncing.Go(s.syncLoop)
-	return s, nil
+	return s
 }
 
 // Close syncs and closes all logs. No other call may be under way or follow; readers that are still open fail.
@@ -74,12 +80,12 @@ func (s *Store) Close() error {
 		errs = append(errs, l.sync(), s.shut(l))
 		l.mu.Unlock()
 	}
-	return errors.Join(append(errs, s.root.Close())...)
+	return errors.Join(append(errs, s.keeper.close())...)
 }
 
 // shut stores the index and closes the files of a log that has been synced.
 func (s *Store) shut(l *jobLog) error {
-	if l.sealed == nil && l.stored != l.end && !l.deleted {
+	if l.sealed == nil && l.stored != l.end && !l.deleted && s.shared == nil {
 		if err := l.storeIndex(false); err != nil {
 			s.log.Warn("log index not stored; it will be made again", "job", l.id, "err", err)
 		}
@@ -128,7 +134,7 @@ func (l *jobLog) syncUnlocked() error {
 	if !dirty {
 		return nil
 	}
-	err := l.file.Sync()
+	err := l.file.sync()
 	if err == nil {
 		return nil
 	}
@@ -265,65 +271,5 @@ func (s *Store) evict() {
 func (s *Store) report(l *jobLog, err error) {
 	if err != nil {
 		s.log.Warn("closing a synced log", "job", l.id, "err", err)
-	}
-}
-
-// The last characters spread evenly for every common kind of id; the first ones of a time-ordered UUID do not.
-func logName(id string) string   { return path.Join("d"+id[max(len(id)-2, 0):], id+".log") }
-func indexName(id string) string { return path.Join("d"+id[max(len(id)-2, 0):], id+".idx") }
-
-func (s *Store) makeDir(dir string) error {
-	err := s.root.Mkdir(dir, 0o700)
-	if errors.Is(err, os.ErrExist) {
-		return nil
-	}
-	return errors.Join(err, s.syncDir("."))
-}
-
-func (s *Store) syncDir(dir string) error {
-	d, err := s.root.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-// watchers wakes those who wait for a log to grow.
-type watchers struct {
-	mu   sync.Mutex
-	jobs map[string]map[chan struct{}]struct{}
-}
-
-func (w *watchers) add(id string) (<-chan struct{}, func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.jobs == nil {
-		w.jobs = map[string]map[chan struct{}]struct{}{}
-	}
-	if w.jobs[id] == nil {
-		w.jobs[id] = map[chan struct{}]struct{}{}
-	}
-	c := make(chan struct{}, 1)
-	w.jobs[id][c] = struct{}{}
-	return c, func() { w.remove(id, c) }
-}
-
-func (w *watchers) remove(id string, c chan struct{}) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.jobs[id], c)
-	if len(w.jobs[id]) == 0 {
-		delete(w.jobs, id)
-	}
-}
-
-func (w *watchers) notify(id string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for c := range w.jobs[id] {
-		select {
-		case c <- struct{}{}:
-		default: // it has not yet seen the last wake
-		}
 	}
 }

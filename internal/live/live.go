@@ -1,6 +1,8 @@
 // Package live tells whoever listens in this process that something changed.
 //
-// It carries no data and promises nothing: a hint may be lost, repeated or late, and says only that
+// Where several servers share a database, Join carries hints between them.
+//
+// A hint carries no data and promises nothing: a hint may be lost, repeated or late, and says only that
 // looking again is worth while. Whoever depends on seeing a change looks on a timer too.
 package live
 
@@ -14,8 +16,10 @@ type Hub struct {
 	// Deaf drops every hint; tests prove with it that correctness does not rest on them.
 	Deaf atomic.Bool
 
-	mu   sync.Mutex
-	subs map[string]map[*Subscription]struct{}
+	mu      sync.Mutex
+	subs    map[string]map[*Subscription]struct{}
+	waiting map[string]struct{} // topics to be sent to other servers; nil: there are none
+	send    chan struct{}
 }
 
 // Subscription is one listener. C receives at most one hint that was not taken yet.
@@ -40,6 +44,9 @@ const (
 
 // Build is the topic of one build.
 func Build(id string) string { return "build:" + id }
+
+// Log is the topic of the log of one job.
+func Log(jobID string) string { return "log:" + jobID }
 
 // Agent is the topic of one agent: what it is to do.
 func Agent(id string) string { return "agent:" + id }
@@ -87,6 +94,20 @@ func (h *Hub) Publish(topics ...string) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.wake(topics)
+	if h.waiting == nil || len(h.waiting) >= maxWaiting {
+		return
+	}
+	for _, t := range topics {
+		h.waiting[t] = struct{}{}
+	}
+	select {
+	case h.send <- struct{}{}:
+	default:
+	}
+}
+
+func (h *Hub) wake(topics []string) {
 	for _, t := range topics {
 		for s := range h.subs[t] {
 			select {

@@ -28,7 +28,7 @@ func openPostgres(ctx context.Context, o Options) (*Store, error) {
 	if err := migrate(ctx, db, goose.DialectPostgres); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &Store{Reader: Reader{o.traced(direct{db})}, db: db, update: &pgUpdater{db, o}, kind: goose.DialectPostgres}, nil
+	return &Store{Reader: Reader{o.traced(direct{db})}, db: db, update: &pgUpdater{db, o}, kind: goose.DialectPostgres, name: newName()}, nil
 }
 
 // hostOf is the part of a database URL that may be shown.

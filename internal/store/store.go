@@ -53,6 +53,7 @@ type Store struct {
 	db     *sql.DB
 	update updater
 	kind   goose.Dialect
+	name   string // of this server among those on the database
 }
 
 // updater runs one function in one transaction.

@@ -439,6 +439,32 @@ CREATE TABLE services (
 );
 CREATE INDEX services_organization ON services (organization_id, created_at);
 
+-- Logs of jobs, where several servers share a database: the bytes that one server would append to a file. The first kept of them
+-- are in blobs, the rest in records. A generation is a log's name among blobs, so that one begun anew is not taken for the old one.
+CREATE TABLE logs (
+    job_id     TEXT PRIMARY KEY,
+    generation TEXT NOT NULL UNIQUE,
+    length     BIGINT NOT NULL,
+    kept       BIGINT NOT NULL,
+    ended      BOOLEAN NOT NULL
+);
+CREATE INDEX logs_to_keep ON logs (job_id) WHERE kept < length;
+CREATE TABLE log_records (
+    generation TEXT NOT NULL,
+    position   BIGINT NOT NULL,
+    length     BIGINT NOT NULL,
+    bytes      BYTEA NOT NULL,
+    PRIMARY KEY (generation, position)
+);
+CREATE TABLE log_parts (
+    generation TEXT NOT NULL,
+    position   BIGINT NOT NULL,
+    length     BIGINT NOT NULL,
+    PRIMARY KEY (generation, position)
+);
+-- Deleted logs whose blobs are still there.
+CREATE TABLE log_trash (generation TEXT PRIMARY KEY);
+
 -- One holder a background loop where several servers share a database.
 CREATE TABLE loop_leases (
     name       TEXT PRIMARY KEY,
