@@ -60,6 +60,7 @@ var allowed = map[string]string{
 
 	"archtest": "",
 	"dbtest":   "",
+	"s3test":   "",
 
 	"cmd/slipway": "cli jobcli",
 	"client":      "",

@@ -40,7 +40,8 @@ type Config struct {
 	// SigningKey signs addresses; at least 32 random bytes that outlive a restart, or uploads under
 	// way fail.
 	SigningKey []byte
-	// PartSize is about how many bytes a part has; 0: 16 MiB. S3 wants at least 5 MiB.
+	// PartSize is how many bytes a part of a file below 80 GB has at most; 0: 16 MiB. Parts are equal, so they have at least half of
+	// it, and S3 takes none below 5 MiB but the last.
 	PartSize int64
 }
 

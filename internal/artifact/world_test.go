@@ -41,7 +41,8 @@ type world struct {
 	batch int
 }
 
-func newWorld(t testing.TB) *world {
+// newWorld opens a store; change may alter what it works with.
+func newWorld(t testing.TB, change ...func(*artifact.Config)) *world {
 	t.Helper()
 	ctx := t.Context()
 	w := &world{dir: filepath.Join(t.TempDir(), "blobs")}
@@ -60,9 +61,13 @@ func newWorld(t testing.TB) *world {
 	}))(t)
 	b := must(e.CreateBuild(ctx, engine.CreateBuild{PipelineID: w.pl.ID, Source: trust.SourceAPI}))(t)
 	w.job = must(w.db.Jobs(ctx, b.ID))(t)[0]
-	w.Store = artifact.Open(artifact.Config{
+	c := artifact.Config{
 		Engine: e, DB: w.db, Blobs: w.blobs, Log: log, Now: now, SigningKey: bytes.Repeat([]byte("k"), 32), PartSize: partSize,
-	})
+	}
+	for _, f := range change {
+		f(&c)
+	}
+	w.Store = artifact.Open(c)
 	closeAfter(t, w.Store)
 	return w
 }
@@ -140,7 +145,7 @@ func (w *world) wantContent(t testing.TB, f store.Artifact, want string) {
 // keys lists what lies below a prefix.
 func (w *world) keys(t testing.TB, prefix string) (out []string) {
 	t.Helper()
-	for info, err := range w.blobs.List(context.Background(), prefix) {
+	for info, err := range w.Blobs.List(context.Background(), prefix) {
 		must(0, err)(t)
 		out = append(out, info.Key)
 	}

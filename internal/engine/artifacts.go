@@ -177,7 +177,11 @@ func (e *Engine) letGo(ctx context.Context, tx *store.Tx, a store.Artifact, stat
 	return errors.Join(tx.KillBlob(ctx, a.Blob, e.Now()), tx.ChangeArtifactUsage(ctx, b.OrganizationID, -a.Size))
 }
 
-// BlobDeleted forgets a dead blob whose bytes are gone.
+// BlobDeleted forgets a dead blob whose bytes are gone; one that is forgotten is no error.
 func (e *Engine) BlobDeleted(ctx context.Context, key string) error {
-	return e.Store.Update(ctx, func(tx *store.Tx) error { return tx.DeleteBlob(ctx, key) })
+	err := e.Store.Update(ctx, func(tx *store.Tx) error { return tx.DeleteBlob(ctx, key) })
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	return err
 }

@@ -140,6 +140,7 @@ func params(t *testing.T, dir string, v variant) testscript.Params {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"server":     command((*world).serverCommand),
 			"agent":      command((*world).agentCommand),
+			"s3":         command((*world).s3Command),
 			"git-repo":   command((*world).gitRepo),
 			"pipeline":   command((*world).pipelineCommand),
 			"build":      command((*world).buildCommand),

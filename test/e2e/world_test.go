@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/slipway-ci/slipway/internal/s3test"
 )
 
 // world is what one script has made.
@@ -142,6 +144,19 @@ func (p *process) kill9() error {
 func (p *process) kill() {
 	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // it may be gone
 	<-p.done
+}
+
+// s3Command gives the script an empty bucket, and servers and agents the credentials for it.
+func (w *world) s3Command(ts *testscript.TestScript, args []string) error {
+	if len(args) != 0 {
+		return errors.New("usage: s3")
+	}
+	url, bucket := s3test.Bucket(w.t)
+	ts.Setenv("S3_URL", url)
+	ts.Setenv("S3_BUCKET", bucket)
+	w.vars = append(w.vars, "AWS_ACCESS_KEY_ID="+s3test.AccessKey, "AWS_SECRET_ACCESS_KEY="+s3test.SecretKey,
+		"AWS_REGION="+s3test.Region)
+	return nil
 }
 
 func (w *world) serverCommand(ts *testscript.TestScript, args []string) error {

@@ -37,6 +37,8 @@ type Config struct {
 	// PathStyle puts the bucket in the path of addresses instead of in front of the host, as stores other
 	// than AWS often want it.
 	PathStyle bool
+	// AccessKey, SecretKey and SessionToken are used instead of what the SDK finds, unless AccessKey is "".
+	AccessKey, SecretKey, SessionToken string
 }
 
 // suffix ends the names of objects.
@@ -65,6 +67,11 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	}
 	if loaded.Region == "" {
 		loaded.Region = "us-east-1"
+	}
+	if c.AccessKey != "" {
+		loaded.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{AccessKeyID: c.AccessKey, SecretAccessKey: c.SecretKey, SessionToken: c.SessionToken}, nil
+		})
 	}
 	client := s3.NewFromConfig(loaded, func(o *s3.Options) {
 		o.UsePathStyle = c.PathStyle
