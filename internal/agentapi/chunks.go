@@ -1,15 +1,20 @@
 package agentapi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strconv"
+	"sync"
+	"time"
 
 	"github.com/slipway-ci/slipway/internal/auth"
+	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/httperr"
 	"github.com/slipway-ci/slipway/internal/joblog"
+	"github.com/slipway-ci/slipway/internal/store"
 )
 
 // maxChunkBody bounds a compressed chunk in bytes: an incompressible one of the largest size that the
@@ -25,6 +30,9 @@ func (a *Server) chunk(w http.ResponseWriter, r *http.Request, c caller) error {
 		return err
 	}
 	if err := a.takesChunks(r, c); err != nil {
+		return err
+	}
+	if k.Most, err = a.limits.of(r.Context(), a.Store, c.job.PipelineID, a.Now()); err != nil {
 		return err
 	}
 	if _, err := a.Logs.Append(r.Context(), c.job.ID, k); err != nil {
@@ -82,5 +90,68 @@ func chunkError(err error) error {
 	return &httperr.Error{Status: http.StatusServiceUnavailable, Message: "The log chunk could not be stored; send it again.", Err: err}
 }
 
-// headerTimes takes when the groups of a log began. The log's own time marks say so too.
-func (a *Server) headerTimes(w http.ResponseWriter, _ *http.Request, _ caller) error { return ok(w) }
+// headerTimes takes when the groups of a log began, from agents that put no time marks into the log. Each call repeats all times so far.
+func (a *Server) headerTimes(w http.ResponseWriter, r *http.Request, c caller) error {
+	var in struct {
+		Times map[string]time.Time `json:"header_times"`
+	}
+	if err := httperr.Decode(w, r, maxBody, &in); err != nil {
+		return err
+	}
+	times := make(map[int]time.Time, len(in.Times))
+	for number, at := range in.Times {
+		n, err := strconv.Atoi(number)
+		if err != nil {
+			return httperr.New(http.StatusUnprocessableEntity, "The group %q is not a number.", number)
+		}
+		times[n] = at
+	}
+	if err := a.Engine.SetHeaderTimes(r.Context(), c.job.ID, times); err != nil {
+		return err
+	}
+	return ok(w)
+}
+
+// logLimits remembers for a while how long the logs of a pipeline's jobs may be: each chunk asks.
+type logLimits struct {
+	mu    sync.Mutex
+	known map[string]logLimit
+}
+
+type logLimit struct {
+	bytes int64
+	until time.Time
+}
+
+const (
+	limitTerm   = 10 * time.Second // after which a changed setting is heeded
+	knownLimits = 10_000
+)
+
+func (l *logLimits) of(ctx context.Context, s *store.Store, pipelineID string, now time.Time) (int64, error) {
+	l.mu.Lock()
+	known, ok := l.known[pipelineID]
+	l.mu.Unlock()
+	if ok && now.Before(known.until) {
+		return known.bytes, nil
+	}
+	p, err := s.PipelineByID(ctx, pipelineID)
+	if err != nil {
+		return 0, err
+	}
+	org, err := s.OrganizationByID(ctx, p.OrganizationID)
+	if err != nil {
+		return 0, err
+	}
+	decided, err := engine.SettingsOf(org)
+	if err != nil {
+		return 0, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.known == nil || len(l.known) >= knownLimits {
+		l.known = map[string]logLimit{}
+	}
+	l.known[pipelineID] = logLimit{decided.MaxLogBytes(), now.Add(limitTerm)}
+	return decided.MaxLogBytes(), nil
+}

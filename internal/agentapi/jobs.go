@@ -12,7 +12,6 @@ import (
 	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/httperr"
-	"github.com/slipway-ci/slipway/internal/joblog"
 )
 
 // What agents are told of log chunks. The agent gives a job up without a word if the size is
@@ -91,13 +90,17 @@ func (a *Server) answerJob(w http.ResponseWriter, acc engine.Accepted) error {
 	if err != nil {
 		return fmt.Errorf("job %s: %w", acc.Job.ID, err)
 	}
+	decided, err := engine.SettingsOf(acc.Organization)
+	if err != nil {
+		return err
+	}
 	step, err := stepFor(acc)
 	if err != nil {
 		return fmt.Errorf("step %s: %w", acc.Step.ID, err)
 	}
 	out := job{
 		ID: acc.Job.ID, Token: acc.Token, State: acc.Job.State, Env: env, Step: step, MatrixPermutation: spec.Matrix,
-		ChunksMaxSize: chunkMaxBytes, ChunksInterval: chunkInterval, LogMaxSize: joblog.DefaultMaxBytes,
+		ChunksMaxSize: chunkMaxBytes, ChunksInterval: chunkInterval, LogMaxSize: decided.MaxLogBytes(),
 		Priority: acc.Job.Priority,
 	}
 	if t := acc.Job.RunnableAt; !t.IsZero() {

@@ -43,6 +43,8 @@ func (a *App) duties() []duty {
 		{"expire artifacts", 10 * time.Minute, "", a.artifacts.Expire},
 		{"release artifacts", time.Minute, "", a.artifacts.Release},
 		{"orphaned artifacts", 10 * time.Minute, "", a.artifacts.Orphans()},
+		{"close logs", 10 * time.Second, "", worker.CloseLogs(e, a.Logs)},
+		{"expire logs", time.Hour, "", worker.ExpireLogs(e, a.Logs)},
 		{"keep logs", 10 * time.Second, "", a.Logs.Compact},
 		{"heartbeats", 30 * time.Second, "", func(ctx context.Context) (bool, error) { return false, a.agentAPI.FlushSeen(ctx) }},
 	}

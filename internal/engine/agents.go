@@ -186,7 +186,7 @@ func (p *progress) lose(j store.Job, agentID, reason string) error {
 	if j, err = p.apply(j, ci.JobLose{Reason: reason, Soft: spec.SoftFail.Matches(-1)}); err != nil {
 		return err
 	}
-	if err := p.freeAgent(j, false); err != nil {
+	if err := errors.Join(p.freeAgent(j, false), p.endLog(j, LogEnding)); err != nil {
 		return err
 	}
 	return p.retryByRule(j)

@@ -58,7 +58,7 @@ func (p *progress) finishJob(j store.Job, op FinishJob) (store.Job, error) {
 	if err != nil {
 		return j, transition(err)
 	}
-	if err := p.freeAgent(j, op.IgnoreAgent); err != nil {
+	if err := errors.Join(p.freeAgent(j, op.IgnoreAgent), p.endLog(j, LogClosed)); err != nil {
 		return j, err
 	}
 	return j, p.retryByRule(j)

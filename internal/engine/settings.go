@@ -41,6 +41,8 @@ type Settings struct {
 	// ArtifactRetentionDays is how long artifacts are kept where their pipeline does not say; 0: until
 	// somebody deletes them.
 	ArtifactRetentionDays int `json:"artifact_retention_days"`
+	MaxLogMiB             int `json:"max_log_mib"`        // of a job; what is beyond is not kept
+	LogRetentionDays      int `json:"log_retention_days"` // counted from a job's end; 0: until somebody deletes the log
 	// AgentsCreateQueues lets a registering agent make the queue that it names.
 	AgentsCreateQueues bool `json:"agents_create_queues"`
 }
@@ -57,12 +59,14 @@ func DefaultSettings() Settings {
 		ScheduledJobExpiryDays: maxExpiryDays,
 		MaxArtifactMiB:         10 << 10, MaxArtifactsPerJob: 5000, MaxArtifactMiBPerJob: 50 << 10,
 		ArtifactRetentionDays: 180, // six months (https://buildkite.com/docs/pipelines/configure/artifacts)
+		MaxLogMiB:             1024,
 	}
 }
 
 const (
 	maxExpiryDays     = 30            // (https://buildkite.com/docs/pipelines/configure/build-timeouts)
 	maxTimeoutMinutes = 365 * 24 * 60 // a bound against overflow, not a rule
+	maxLogMiB         = 1 << 20       // 1 TiB
 	maxUploads        = 1_000_000     // positions of uploads have six digits
 	maxFileMiB        = 5 << 20       // 5 TiB, the largest object of S3
 	maxTotalMiB       = 1 << 40       // a bound against overflow, not a rule
@@ -94,8 +98,13 @@ func (s Settings) wrong() map[string]string {
 	between("max_artifact_mib_per_job", s.MaxArtifactMiBPerJob, 0, maxTotalMiB)
 	between("max_artifact_mib_in_total", s.MaxArtifactMiBInTotal, 0, maxTotalMiB)
 	between("artifact_retention_days", s.ArtifactRetentionDays, 0, maxRetentionDays)
+	between("max_log_mib", s.MaxLogMiB, 1, maxLogMiB)
+	between("log_retention_days", s.LogRetentionDays, 0, maxRetentionDays)
 	return out
 }
+
+// MaxLogBytes is how long a job's log may be.
+func (s Settings) MaxLogBytes() int64 { return int64(s.MaxLogMiB) << 20 }
 
 // limits are the bounds of one document with a number of jobs.
 func (s Settings) limits(jobs int) pipeline.Limits {

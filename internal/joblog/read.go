@@ -107,6 +107,25 @@ func (v view) window(from int64, count int) (Lines, error) {
 	return result, err
 }
 
+// LineFrom returns a line that begins at an offset of the text or after it, or the last known one before: lines whose place is known
+// are at most 2,000 apart, and about 1 MB.
+func (s *Store) LineFrom(ctx context.Context, jobID string, offset int64) (int64, error) {
+	var line int64
+	err := s.look(ctx, jobID, func(_ *jobLog, v view) error {
+		at, err := v.checkpoints.before(func(c lines.Checkpoint) bool { return c.Offset >= offset })
+		if at+1 < v.checkpoints.len() {
+			at++
+		}
+		if err != nil || at < 0 || offset <= 0 {
+			return err
+		}
+		cp, err := v.checkpoints.at(at)
+		line = cp.Line
+		return err
+	})
+	return line, err
+}
+
 // LineAt returns the number of the first line that was printed at or after a time in Unix milliseconds, or the number of lines if
 // none was. Time stamps that go back, when the agent's clock was set, may hide a line.
 func (s *Store) LineAt(ctx context.Context, jobID string, ms int64) (int64, error) {

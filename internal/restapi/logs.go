@@ -2,18 +2,23 @@ package restapi
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/httperr"
 	"github.com/slipway-ci/slipway/internal/joblog"
+	"github.com/slipway-ci/slipway/internal/joblog/lines"
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
@@ -43,6 +48,9 @@ func jobLog(q *request) error {
 func (q *request) logSize(j store.Job) (joblog.Size, error) {
 	size, err := q.Logs.Size(q.ctx, j.ID)
 	if errors.Is(err, joblog.ErrNotFound) {
+		if gone, err := q.Store.JobLog(q.ctx, j.ID); err == nil && gone.Note != "" {
+			return size, httperr.New(http.StatusNotFound, "%s", gone.Note)
+		}
 		if j.Kind != ci.JobScript || j.StartedAt.IsZero() {
 			return size, missing("log")
 		}
@@ -98,12 +106,19 @@ func (q *request) writeLogJSON(j store.Job, b store.Build, size joblog.Size) err
 	return err
 }
 
-// headerTimes are when the log's groups began, in nanoseconds since 1970.
+// headerTimes are when the log's groups began, in nanoseconds since 1970: by the log's own marks, or as the agent said apart from it.
 func (q *request) headerTimes(j store.Job) ([]int64, error) {
 	times := []int64{}
 	outline, err := q.Logs.Outline(q.ctx, j.ID)
 	if err != nil && !errors.Is(err, joblog.ErrNotFound) {
 		return nil, err
+	}
+	if !slices.ContainsFunc(outline.Groups, func(g lines.Group) bool { return g.Time > 0 }) {
+		apart, err := q.Store.HeaderTimes(q.ctx, j.ID)
+		for _, n := range slices.Sorted(maps.Keys(apart)) {
+			times = append(times, apart[n].UnixNano())
+		}
+		return times, err
 	}
 	for _, g := range outline.Groups {
 		if g.Time > 0 {
@@ -225,7 +240,12 @@ func (q *request) logStart(size int64) (from int64, status int, err error) {
 // linesAtOnce is how many lines of a log are rendered before they are written.
 const linesAtOnce = 1000
 
-// jobLogHTML answers with the log as a fragment of HTML, one line of it a line of the log.
+// maxHTML is how much of a log's text is rendered at a time, as the service does
+// (https://buildkite.com/docs/pipelines/configure/managing-log-output).
+const maxHTML = 2 << 20
+
+// jobLogHTML answers with the end of the log as a fragment of HTML, one line of it a line of the log. A first line says what stands
+// before.
 func jobLogHTML(q *request) error {
 	j, _, err := q.job()
 	if err != nil {
@@ -238,7 +258,19 @@ func jobLogHTML(q *request) error {
 	q.w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	q.w.Header().Set("Content-Security-Policy", "default-src 'none'; sandbox")
 	q.w.Header().Set("X-Content-Type-Options", "nosniff")
-	for from := int64(0); from < size.Lines; from += linesAtOnce {
+	first := int64(0)
+	if size.Text > maxHTML {
+		if first, err = q.Logs.LineFrom(q.ctx, j.ID, size.Text-maxHTML); err != nil {
+			return err
+		}
+	}
+	if first > 0 {
+		const before = "<span class=\"term-fg2\">[slipway: %d lines stand before; the whole log is to be had as text]</span>\n"
+		if _, err := fmt.Fprintf(q.w, before, first); err != nil {
+			return err
+		}
+	}
+	for from := first; from < size.Lines; from += linesAtOnce {
 		window, err := q.Logs.Window(q.ctx, j.ID, from, int(min(linesAtOnce, size.Lines-from)))
 		if err != nil {
 			return err
@@ -262,6 +294,10 @@ func deleteJobLog(q *request) error {
 		return httperr.New(http.StatusUnprocessableEntity, "The log of a job that has not ended can't be deleted")
 	}
 	if err := q.Logs.Delete(q.ctx, j.ID); err != nil {
+		return err
+	}
+	note := fmt.Sprintf("%s deleted the log on %s.", cmp.Or(q.actor.User.Name, "Somebody"), q.Now().UTC().Format("2 January 2006 at 15:04 UTC"))
+	if err := q.Engine.DropLog(q.ctx, j, engine.LogDeleted, note); err != nil {
 		return err
 	}
 	return q.done()

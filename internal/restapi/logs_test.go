@@ -1,6 +1,8 @@
 package restapi_test
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -94,7 +96,48 @@ func TestDeleteLog(t *testing.T) {
 	w.ask(t, "DELETE", main+"/jobs/"+j.ID+"/log", "", 422)
 	w.run(t, j, w.agent(t, "a1"), 0)
 	w.ask(t, "DELETE", main+"/jobs/"+j.ID+"/log", "", 204)
+	for _, form := range []string{"", ".txt", ".html"} {
+		if got := w.ask(t, "GET", main+"/jobs/"+j.ID+"/log"+form, "", 404); !strings.Contains(got.text, "deleted the log on 23 November 2026 at 12:00 UTC.") {
+			t.Errorf("log%s: %s", form, got.text)
+		}
+	}
+	w.ask(t, "HEAD", main+"/jobs/"+j.ID+"/log", "", 404)
+	w.ask(t, "DELETE", main+"/jobs/"+j.ID+"/log", "", 204)
 	if _, err := w.logs.Size(t.Context(), j.ID); err == nil || !strings.Contains(err.Error(), joblog.ErrNotFound.Error()) {
 		t.Errorf("the log is still there: %v", err)
+	}
+}
+
+// TestP274_ALogIsBoundedAndSoIsWhatIsShownOfIt says where it was cut and what is not shown.
+func TestP274_ALogIsBoundedAndSoIsWhatIsShownOfIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	j := w.job(t, w.build(t, w.pipeline(t, "hello", "steps: [{command: a, key: a}]")), "a")
+	line := strings.Repeat("x", 99) + "\n"
+	piece := strings.Repeat(line, 10_000)
+	for n := range int64(5) {
+		w.print(t, j, n+1, n*int64(len(piece)), piece)
+	}
+	w.print(t, j, 6, 5*int64(len(piece)), "the end\n")
+	html := w.ask(t, "GET", main+"/jobs/"+j.ID+"/log.html", "", 200).text
+	first, rest, _ := strings.Cut(html, "\n")
+	if shown := len(rest); shown > 2<<20 || shown < 1<<20 || !strings.HasSuffix(rest, "\nthe end\n") {
+		t.Errorf("%d bytes are rendered of %d, ending with %q", shown, 5*len(piece), rest[max(0, len(rest)-20):])
+	}
+	if want := fmt.Sprintf("[slipway: %d lines stand before; the whole log is to be had as text]", 50_001-strings.Count(rest, "\n")); !strings.Contains(first, want) {
+		t.Errorf("the first line is %q, want %q", first, want)
+	}
+	over := w.append(j, 7, 1<<30, "too much")
+	if limit, ok := errors.AsType[*joblog.LimitError](over); !ok || limit.Limit != 1<<30 {
+		t.Errorf("text beyond the limit: %v", over)
+	}
+	w.print(t, j, 7, 5*int64(len(piece))+8, "more\n")
+	w.run(t, j, w.agent(t, "a1"), 0)
+	if err := w.logs.Finish(t.Context(), j.ID); err != nil {
+		t.Fatal(err)
+	}
+	raw := w.ask(t, "GET", main+"/jobs/"+j.ID+"/log.txt", "", 200).text
+	if !strings.HasSuffix(raw, "more\n\r\n[slipway: the log has reached its limit of 1073741824 bytes; what follows was not kept]\r\n") {
+		t.Errorf("the log ends with %q", raw[len(raw)-150:])
 	}
 }

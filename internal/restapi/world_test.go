@@ -2,7 +2,6 @@ package restapi_test
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"flag"
@@ -23,6 +22,7 @@ import (
 	"github.com/slipway-ci/slipway/internal/auth"
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/joblog"
+	"github.com/slipway-ci/slipway/internal/joblog/joblogtest"
 	"github.com/slipway-ci/slipway/internal/live"
 	"github.com/slipway-ci/slipway/internal/restapi"
 	"github.com/slipway-ci/slipway/internal/secret"
@@ -204,11 +204,14 @@ func (w *world) run(t testing.TB, j store.Job, a store.Agent, exit int) {
 // print adds text to a job's log.
 func (w *world) print(t testing.TB, j store.Job, sequence, offset int64, text string) {
 	t.Helper()
-	var buf bytes.Buffer
-	zip := gzip.NewWriter(&buf)
-	must(zip.Write([]byte(text)))(t)
-	must(0, zip.Close())(t)
-	must(w.logs.Append(context.Background(), j.ID, joblog.Chunk{Sequence: sequence, Offset: offset, Size: int64(len(text)), Gzip: buf.Bytes()}))(t)
+	must(0, w.append(j, sequence, offset, text))(t)
+}
+
+func (w *world) append(j store.Job, sequence, offset int64, text string) error {
+	_, err := w.logs.Append(context.Background(), j.ID, joblog.Chunk{
+		Sequence: sequence, Offset: offset, Size: int64(len(text)), Gzip: joblogtest.Compress(text),
+	})
+	return err
 }
 
 // token makes an API token of an organization.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -35,12 +36,13 @@ func (q *request) logPane(b *buildView, j store.JobLine, label string) (*LogPane
 	}
 	total, err := q.Logs.Size(q.ctx, j.ID)
 	if errors.Is(err, joblog.ErrNotFound) {
-		return pane, nil
+		pane.Gone, err = q.whyGone(j.ID)
+		return pane, err
 	}
 	if err != nil {
 		return nil, fmt.Errorf("log of job %s: %w", j.ID, err)
 	}
-	outline, err := q.Logs.Outline(q.ctx, j.ID)
+	outline, err := q.outline(j.ID)
 	if err != nil {
 		return nil, fmt.Errorf("outline of job %s: %w", j.ID, err)
 	}
@@ -55,6 +57,31 @@ func (q *request) logPane(b *buildView, j store.JobLine, label string) (*LogPane
 		}
 	}
 	return pane, q.window(pane, j.ID, pane.start(v))
+}
+
+// outline is the structure of a log, with the times that its agent told apart from it where it has none itself.
+func (q *request) outline(jobID string) (joblog.Outline, error) {
+	o, err := q.Logs.Outline(q.ctx, jobID)
+	if err != nil || len(o.Groups) == 0 || slices.ContainsFunc(o.Groups, func(g lines.Group) bool { return g.Time > 0 }) {
+		return o, err
+	}
+	times, err := q.Store.HeaderTimes(q.ctx, jobID)
+	o.Groups = slices.Clone(o.Groups)
+	for k := range o.Groups {
+		if at, ok := times[k]; ok {
+			o.Groups[k].Time = at.UnixMilli()
+		}
+	}
+	return o, err
+}
+
+// whyGone says why a job that has ended has no log any more.
+func (q *request) whyGone(jobID string) (string, error) {
+	l, err := q.Store.JobLog(q.ctx, jobID)
+	if errors.Is(err, store.ErrNotFound) {
+		return "", nil
+	}
+	return l.Note, err
 }
 
 // start is the number of the first line to render.
@@ -206,7 +233,7 @@ func logLines(q *request) error {
 	if err != nil {
 		return err
 	}
-	outline, err := q.Logs.Outline(q.ctx, j.ID)
+	outline, err := q.outline(j.ID)
 	if err != nil {
 		return err
 	}
@@ -255,7 +282,11 @@ func rawLog(q *request) error {
 	}
 	r, err := q.Logs.Reader(q.ctx, j.ID, 0)
 	if errors.Is(err, joblog.ErrNotFound) {
-		r, err = io.NopCloser(strings.NewReader("")), nil
+		r = io.NopCloser(strings.NewReader(""))
+		var gone string
+		if gone, err = q.whyGone(j.ID); gone != "" {
+			return missing(gone)
+		}
 	}
 	if err != nil {
 		return err

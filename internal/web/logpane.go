@@ -30,6 +30,7 @@ type LogPane struct {
 	Prev      string // address of the lines before
 	Next      string // address of the lines after
 	Zone      string // of the time stamps
+	Gone      string // why there is no log any more
 }
 
 // LogBlock is a run of lines under one group, or under none.

@@ -54,7 +54,7 @@ func (w *watcher) lookLog(t topic) error {
 		return nil
 	}
 	e := logEvent{Job: t.id, From: from + 1, Total: size.Lines, Ended: ended, Status: LogPane{Total: int(size.Lines), Bytes: size.Text}.Status()}
-	outline, err := w.Logs.Outline(w.ctx, t.id)
+	outline, err := w.outline(t.id)
 	if err != nil {
 		return err
 	}

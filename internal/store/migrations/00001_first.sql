@@ -439,6 +439,24 @@ CREATE TABLE services (
 );
 CREATE INDEX services_organization ON services (organization_id, created_at);
 
+-- What has become of the log of a job that an agent ran.
+CREATE TABLE job_logs (
+    job_id      TEXT PRIMARY KEY,
+    pipeline_id TEXT NOT NULL,
+    state       TEXT NOT NULL CHECK (state IN ('ending', 'closed', 'deleted', 'expired')),
+    note        TEXT NOT NULL DEFAULT '', -- why it is gone
+    changed_at  BIGINT NOT NULL
+);
+CREATE INDEX job_logs_ending ON job_logs (changed_at) WHERE state = 'ending';
+CREATE INDEX job_logs_closed ON job_logs (changed_at) WHERE state = 'closed';
+-- When groups of a log began, where the log itself does not say.
+CREATE TABLE header_times (
+    job_id TEXT NOT NULL,
+    number BIGINT NOT NULL, -- of the group, from 0
+    at     BIGINT NOT NULL,
+    PRIMARY KEY (job_id, number)
+);
+
 -- Logs of jobs, where several servers share a database: the bytes that one server would append to a file. The first kept of them
 -- are in blobs, the rest in records. A generation is a log's name among blobs, so that one begun anew is not taken for the old one.
 CREATE TABLE logs (

@@ -1,0 +1,70 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/slipway-ci/slipway/internal/engine"
+	"github.com/slipway-ci/slipway/internal/joblog"
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+// CloseLogs closes the logs of lost jobs: what came of them is then shown to its last piece, with a line for each missing one.
+func CloseLogs(e *engine.Engine, logs *joblog.Store) func(context.Context) (bool, error) {
+	return func(ctx context.Context) (bool, error) {
+		ending, err := e.Store.EndingLogs(ctx, batch)
+		return each(ending, err, func(l store.JobLog) error {
+			if err := logs.Finish(ctx, l.JobID); err != nil {
+				return err
+			}
+			size, err := logs.Size(ctx, l.JobID)
+			if err != nil {
+				return err
+			}
+			return e.CloseLog(ctx, l.JobID, size.Text)
+		})
+	}
+}
+
+// ExpireLogs removes logs that are older than their organization wants to keep them. The bytes go first: a pass that is ended in between
+// finds the log again.
+func ExpireLogs(e *engine.Engine, logs *joblog.Store) func(context.Context) (bool, error) {
+	return func(ctx context.Context) (more bool, failed error) {
+		orgs, err := e.Store.Organizations(ctx)
+		if err != nil {
+			return false, err
+		}
+		for _, o := range orgs {
+			again, err := expireLogs(ctx, e, logs, o)
+			more, failed = more || again, errors.Join(failed, err)
+		}
+		return more, failed
+	}
+}
+
+func expireLogs(ctx context.Context, e *engine.Engine, logs *joblog.Store, o store.Organization) (bool, error) {
+	decided, err := engine.SettingsOf(o)
+	if err != nil || decided.LogRetentionDays == 0 {
+		return false, err
+	}
+	old, err := e.Store.OldLogs(ctx, o.ID, e.Now().AddDate(0, 0, -decided.LogRetentionDays), batch)
+	note := fmt.Sprintf("The log was removed: logs are kept for %s.", days(decided.LogRetentionDays))
+	return each(old, err, func(l store.JobLog) error {
+		j, err := e.Store.Job(ctx, l.JobID)
+		if err != nil {
+			return err
+		}
+		if err := logs.Delete(ctx, l.JobID); err != nil {
+			return err
+		}
+		return e.DropLog(ctx, j, engine.LogExpired, note)
+	})
+}
+
+func days(n int) string {
+	if n == 1 {
+		return "one day"
+	}
+	return fmt.Sprintf("%d days", n)
+}
