@@ -9,11 +9,6 @@ import (
 // The endpoints of this file answer for what the server does not offer. They refuse with a 4xx, so
 // that a job fails at once and says why instead of asking again for minutes.
 
-// secret says that there is none of the name: the server keeps no secrets for jobs.
-func (a *Server) secret(_ http.ResponseWriter, r *http.Request, _ caller) error {
-	return httperr.New(http.StatusNotFound, "secret %q not found", r.URL.Query().Get("key"))
-}
-
 func (a *Server) oidcToken(http.ResponseWriter, *http.Request, caller) error {
 	return httperr.New(http.StatusUnprocessableEntity, "This server does not issue OIDC tokens.")
 }

@@ -94,7 +94,7 @@ func (a *Server) answerJob(w http.ResponseWriter, acc engine.Accepted) error {
 	if err != nil {
 		return err
 	}
-	step, err := stepFor(acc)
+	step, err := engine.AgentStep(acc)
 	if err != nil {
 		return fmt.Errorf("step %s: %w", acc.Step.ID, err)
 	}
@@ -107,29 +107,6 @@ func (a *Server) answerJob(w http.ResponseWriter, acc engine.Accepted) error {
 		out.RunnableAt = t.UTC().Format(time.RFC3339Nano)
 	}
 	return httperr.JSON(w, http.StatusOK, out)
-}
-
-// stepFor is the step as it was uploaded: agents verify its signature. One that is not signed gets
-// the secrets of its document with its own.
-func stepFor(acc engine.Accepted) (json.RawMessage, error) {
-	definition := acc.Step.Definition
-	if len(definition) == 0 || string(definition) == "null" {
-		return nil, nil
-	}
-	command := acc.Step.Spec.Command
-	if command == nil || command.Signed || len(command.Secrets) == 0 {
-		return definition, nil
-	}
-	fields := map[string]json.RawMessage{}
-	if err := json.Unmarshal(definition, &fields); err != nil {
-		return nil, err
-	}
-	secrets, err := json.Marshal(command.Secrets)
-	if err != nil {
-		return nil, err
-	}
-	fields["secrets"] = secrets
-	return json.Marshal(fields)
 }
 
 // agentTime is a time by the agent's clock. One that cannot be read is no reason to refuse what

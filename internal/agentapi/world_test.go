@@ -60,7 +60,8 @@ func newWorld(t testing.TB, change ...func(*agentapi.Deps)) *world {
 	closeAfter(t, w.logs)
 	blobs := must(fs.Open(filepath.Join(dir, "blobs")))(t)
 	closeAfter(t, blobs)
-	w.Engine = engine.New(engine.Config{Store: s, Hub: w.hub, Log: log, Now: now})
+	sealer := must(secret.NewSealer(make([]byte, secret.KeyLength)))(t)
+	w.Engine = engine.New(engine.Config{Store: s, Hub: w.hub, Log: log, Now: now, Sealer: sealer})
 	must(w.Bootstrap(context.Background(), engine.Bootstrap{Organization: "main", AgentToken: registrationToken}))(t)
 	files := artifact.Open(artifact.Config{
 		Engine: w.Engine, DB: s, Blobs: blobs, Log: log, Now: now, SigningKey: bytes.Repeat([]byte("k"), 32), PartSize: partSize,

@@ -25,7 +25,7 @@ var allowed = map[string]string{
 	"store":   "ci pipeline", // a step row keeps its part of the plan
 	"blob":    "",
 	"joblog":  "ci blob store live", // live: a log has grown
-	"secret":  "ci store",
+	"secret":  "ci condition store",
 	"gitrepo": "ci",
 	"forge":   "ci condition trust", // facts and decisions are pure; each forge's package is not
 	"cloud":   "ci fleet",

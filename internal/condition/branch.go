@@ -23,20 +23,21 @@ func matchFields(patterns []string, branch string) bool {
 	positive, included := false, false
 	for _, p := range patterns {
 		if excluded, ok := strings.CutPrefix(p, "!"); ok {
-			if glob(excluded, branch) {
+			if Glob(excluded, branch) {
 				return false
 			}
 			continue
 		}
 		positive = true
-		included = included || glob(p, branch)
+		included = included || Glob(p, branch)
 	}
 	return included || !positive
 }
 
-// glob matches the pieces between stars from left to right, each at its first
+// Glob reports whether s matches a pattern in which `*` stands for any characters, slashes too. It
+// matches the pieces between stars from left to right, each at its first
 // place, and the last at the end.
-func glob(pattern, s string) bool {
+func Glob(pattern, s string) bool {
 	head, rest, star := strings.Cut(pattern, "*")
 	s, ok := strings.CutPrefix(s, head)
 	if !ok || !star {

@@ -31,7 +31,8 @@ var Scopes = []string{
 	"read_agents", "write_agents", "read_artifacts", "write_artifacts", "read_builds", "write_builds",
 	"read_build_logs", "write_build_logs", "read_job_env", "read_clusters", "write_clusters", "read_organizations",
 	"read_organization_settings", "write_organization_settings", "read_pipelines", "write_pipelines", "read_user",
-	"read_notification_services", "write_notification_services", "read_teams", "write_teams", "graphql",
+	"read_notification_services", "write_notification_services", "read_teams", "write_teams",
+	"read_secrets_details", "write_secrets", "graphql",
 }
 
 // ErrBootstrapped says that the database is not empty.

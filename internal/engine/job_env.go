@@ -101,10 +101,7 @@ func buildEnv(a Accepted, env map[string]string) {
 	b, d := a.Build, a.Build.Detail
 	env["BUILDKITE_BUILD_ID"], env["BUILDKITE_BUILD_NUMBER"] = b.ID, strconv.FormatInt(b.Number, 10)
 	env["BUILDKITE_BRANCH"], env["BUILDKITE_COMMIT"], env["BUILDKITE_TAG"] = b.Branch, b.Commit, b.Tag
-	env["BUILDKITE_MESSAGE"], env["BUILDKITE_SOURCE"] = b.Message, b.Source
-	if b.Source == "cli" {
-		env["BUILDKITE_SOURCE"] = "api"
-	}
+	env["BUILDKITE_MESSAGE"], env["BUILDKITE_SOURCE"] = b.Message, publicSource(b.Source)
 	env["BUILDKITE_BUILD_AUTHOR"], env["BUILDKITE_BUILD_AUTHOR_EMAIL"] = d.Author.Name, d.Author.Email
 	env["BUILDKITE_BUILD_CREATOR"], env["BUILDKITE_BUILD_CREATOR_EMAIL"] = d.Author.Name, d.Author.Email
 	env["BUILDKITE_BUILD_CREATOR_TEAMS"] = ""

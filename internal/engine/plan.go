@@ -149,8 +149,5 @@ func conditionEnv(org store.Organization, pl store.Pipeline, b store.Build) cond
 
 // conditionSource is build.source for the language, which has no word for our own client.
 func conditionSource(s string) string {
-	if s == "cli" {
-		return "api"
-	}
-	return strings.ToLower(s)
+	return strings.ToLower(publicSource(s))
 }

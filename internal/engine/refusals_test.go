@@ -23,6 +23,16 @@ func wantRefusal(t rapid.TB, err error, message string) {
 	}
 }
 
+// refused is the refusal that an error must be.
+func refused(t rapid.TB, err error) *engine.Refused {
+	t.Helper()
+	r, ok := errors.AsType[*engine.Refused](err)
+	if !ok {
+		t.Fatalf("got %v, want a refusal", err)
+	}
+	return r
+}
+
 func TestAcceptingIsIdempotentForTheHolderAlone(t *testing.T) {
 	worlds(t, func(t *testing.T, w *world) {
 		b := w.build(t, "steps:\n- {command: a, key: a}\n")

@@ -74,7 +74,7 @@ func (q *request) toPipelines(pipelines []store.Pipeline) ([]pipelineJSON, error
 	for _, pl := range pipelines {
 		ids = append(ids, pl.CreatedBy)
 	}
-	users, err := q.Store.UsersByID(q.ctx, ids)
+	users, err := q.usersByID(ids...)
 	if err != nil {
 		return nil, err
 	}
@@ -86,9 +86,7 @@ func (q *request) toPipelines(pipelines []store.Pipeline) ([]pipelineJSON, error
 	for i, pl := range pipelines {
 		out[i] = q.toPipeline(pl, loads[pl.ID])
 		out[i].Provider.WebhookURL = addresses[pl.ID]
-		if u, ok := users[pl.CreatedBy]; ok {
-			out[i].CreatedBy = toUser(u)
-		}
+		out[i].CreatedBy = users[pl.CreatedBy]
 	}
 	return out, nil
 }

@@ -82,6 +82,14 @@ var routes = append([]route{
 	{"GET " + atCluster + "/queues", "read_clusters", listQueues},
 	{"POST " + atCluster + "/queues", "write_clusters", createQueue},
 	{"GET " + atCluster + "/queues/{queue}", "read_clusters", getQueue},
+
+	{"GET " + atCluster + "/secrets", "read_secrets_details", listSecrets},
+	{"POST " + atCluster + "/secrets", "write_secrets", createSecret},
+	{"GET " + atCluster + "/secrets/{secret}", "read_secrets_details", getSecret},
+	{"PUT " + atCluster + "/secrets/{secret}", "write_secrets", updateSecret},
+	{"PATCH " + atCluster + "/secrets/{secret}", "write_secrets", updateSecret},
+	{"PUT " + atCluster + "/secrets/{secret}/value", "write_secrets", setSecretValue},
+	{"DELETE " + atCluster + "/secrets/{secret}", "write_secrets", deleteSecret},
 }, jobRoutes()...)
 
 // jobRoutes are those of one job. Each has two paths: below its build and below the organization.

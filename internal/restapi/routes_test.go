@@ -30,7 +30,8 @@ func settled(t *testing.T, w *world) func(pattern string) (method, path string) 
 		Service: store.Service{OrganizationID: w.org.ID, Provider: "webhook", Spec: store.ServiceSpec{Scope: "all"}},
 		Secret:  engine.ServiceSecret{URL: "https://hook.test"},
 	}))(t)
-	fill := strings.NewReplacer("{service}", service.ID, "{org}", "main", "{pipeline}", "hello", "{uuid}", pl.ID, "{build}", "1", "{job}", j.ID, "{artifact}", files[0].ID,
+	kept := must(w.CreateSecret(t.Context(), engine.CreateSecret{ClusterID: cluster.ID, Key: "KEY", Value: "v"}))(t)
+	fill := strings.NewReplacer("{secret}", kept.ID, "{service}", service.ID, "{org}", "main", "{pipeline}", "hello", "{uuid}", pl.ID, "{build}", "1", "{job}", j.ID, "{artifact}", files[0].ID,
 		"{annotation}", note.ID, "{agent}", a.ID, "{cluster}", cluster.ID, "{queue}", cluster.DefaultQueueID)
 	return func(pattern string) (string, string) {
 		method, path, _ := strings.Cut(pattern, " ")

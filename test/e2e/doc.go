@@ -27,7 +27,8 @@
 //	rest METHOD PATH [@FILE] [STATUS] [ASSERTION…]
 //	exits STATUS COMMAND [ARG…]     run a program and check its exit status
 //
-// PATH is below the organization, or below the build if it begins with "build".
+// PATH is below the organization, below the build if it begins with "build", or below the first
+// cluster if it begins with "cluster/".
 // An assertion is a path into the answer with = and a value or ~ and a regular
 // expression: state=passed, jobs.len=2, jobs[step_key=test].exit_status=0.
 //

@@ -205,6 +205,13 @@ func (w *world) restCommand(ts *testscript.TestScript, args []string) error {
 	if tail, ok := strings.CutPrefix(path, "build"); ok && (tail == "" || tail[0] == '/' || tail[0] == '?') {
 		path = w.path() + tail
 	}
+	if tail, ok := strings.CutPrefix(path, "cluster/"); ok {
+		var clusters []struct{ ID string }
+		if err := w.rest("GET", "clusters", nil, &clusters); err != nil {
+			return err
+		}
+		path = "clusters/" + clusters[0].ID + "/" + tail
+	}
 	var body json.RawMessage
 	if file, more := head(rest); strings.HasPrefix(file, "@") {
 		body, rest = json.RawMessage(ts.ReadFile(file[1:])), more

@@ -483,6 +483,21 @@ CREATE TABLE log_parts (
 -- Deleted logs whose blobs are still there.
 CREATE TABLE log_trash (generation TEXT PRIMARY KEY);
 
+-- Secrets of jobs. The values are in sealed_values.
+CREATE TABLE secrets (
+    id           TEXT PRIMARY KEY,
+    cluster_id   TEXT NOT NULL REFERENCES clusters (id),
+    key          TEXT NOT NULL,
+    description  TEXT NOT NULL,
+    policy       TEXT NOT NULL, -- YAML, '': every job of the cluster
+    created_by   TEXT NOT NULL,
+    updated_by   TEXT NOT NULL,
+    created_at   BIGINT NOT NULL,
+    updated_at   BIGINT NOT NULL,
+    last_read_at BIGINT NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX secrets_key ON secrets (cluster_id, LOWER(key));
+
 -- One holder a background loop where several servers share a database.
 CREATE TABLE loop_leases (
     name       TEXT PRIMARY KEY,
