@@ -74,7 +74,7 @@ func (p *planner) classify(v value) (source, bool) {
 		src.kind, ok = typeNames[nested]
 	default:
 		if src.kind, ok = inferKind(o); !ok {
-			p.add(v.position(), "Step is missing a type `%s`", v.compact())
+			p.add(v.position(), "Step is missing a type `%s`%s", v.compact(), almostTyped(o))
 			return src, false
 		}
 	}
@@ -85,6 +85,20 @@ func (p *planner) classify(v value) (source, bool) {
 		src.definition = v.object().fields[0].raw
 	}
 	return src, ok
+}
+
+// almostTyped names the type key that a step's misspelt key most likely stands for.
+func almostTyped(o object) string {
+	names := map[string]bool{}
+	for _, k := range typeKeys {
+		names[k.key] = true
+	}
+	for _, f := range o.fields {
+		if near := nearest(f.name, names); near != "" && !allowed[Command][f.name] {
+			return ", perhaps you meant `" + near + "`?"
+		}
+	}
+	return ""
 }
 
 func inferKind(o object) (Kind, bool) {

@@ -38,7 +38,7 @@ type ReportStep struct {
 	Stage   int         `json:"stage"`
 	Never   string      `json:"never,omitempty"` // why it does not run
 	Jobs    int         `json:"jobs"`
-	Listed  []ReportJob `json:"listed,omitempty"` // the first jobs of a step that has several
+	Listed  []ReportJob `json:"listed,omitempty"` // the first jobs of a step that has several which differ
 	Trigger string      `json:"trigger,omitempty"`
 }
 
@@ -105,7 +105,7 @@ func (r *Report) fill(plan Plan) {
 		if s.Trigger != nil {
 			step.Trigger = s.Trigger.Pipeline
 		}
-		if len(s.Jobs) > 1 {
+		if len(s.Jobs) > 1 && (s.Jobs[0].Matrix != nil || s.Jobs[0].Label != s.Jobs[1].Label) {
 			for _, j := range s.Jobs[:min(maxListed, len(s.Jobs))] {
 				step.Listed = append(step.Listed, ReportJob{Label: j.Label, Matrix: j.Matrix, Skip: j.Skip})
 			}

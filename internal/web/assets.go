@@ -23,7 +23,7 @@ var sheets = []string{"tokens.css", "base.css", "parts.css", "views.css", "pages
 
 // modules are the scripts in the order they may import one another: a module
 // imports only earlier ones, since an import names the hash of what it loads.
-var modules = []string{"dom.js", "live.js", "log.js", "keys.js", "ui.js"}
+var modules = []string{"dom.js", "live.js", "log.js", "keys.js", "ui.js", "editor.js"}
 
 // asset is one file as it is served.
 type asset struct {

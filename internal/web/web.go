@@ -134,6 +134,8 @@ func (s *server) routes() []route {
 		{"POST /{org}/{pipe}/builds", member, createBuild},
 		{"GET /{org}/{pipe}/builds/new", member, newBuildPage},
 		{"GET /{org}/{pipe}/builds/latest", member, latestBuild},
+		{"GET /{org}/{pipe}/settings", member, stepsPage},
+		{"POST /{org}/{pipe}/settings", member, saveSteps},
 		{"GET /{org}/new", member, newPipelinePage},
 		{"POST /{org}/new", member, createPipeline},
 		{"GET " + build, member, buildPage},
