@@ -1,8 +1,6 @@
 package agentapi
 
 import (
-	"cmp"
-	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -49,25 +47,64 @@ func (a *Server) described(r *http.Request, f store.Artifact) fileJSON {
 
 // search applies a search's parameters (api/artifacts.go of v3.138.1).
 func (a *Server) search(r *http.Request, buildID string, q url.Values) ([]store.Artifact, error) {
-	state, glob := q.Get("state"), strings.TrimPrefix(q.Get("query"), "./")
+	glob, scope := strings.TrimPrefix(q.Get("query"), "./"), q.Get("scope")
 	if costly(glob) {
 		return nil, httperr.New(http.StatusUnprocessableEntity, "The glob is longer than %d bytes or has more than %d braces or %d commas.",
 			maxPath, maxBraces, maxCommas)
 	}
-	all, err := a.Store.Artifacts(r.Context(), buildID)
+	exact := !strings.ContainsAny(glob, globbing)
+	query := store.ArtifactQuery{BuildID: buildID, State: q.Get("state"), Scope: scope, Retried: q.Get("include_retried_jobs") == "true"}
+	if exact {
+		query.Path = strings.ReplaceAll(glob, `\`, "/")
+	}
+	found, err := a.Store.FindArtifacts(r.Context(), query)
 	if err != nil {
 		return nil, err
 	}
-	found := slices.DeleteFunc(all, func(f store.Artifact) bool {
-		return f.State != cmp.Or(state, f.State) || state == "" && f.State == "deleted" || !matches(glob, f.Path)
-	})
-	if found, err = a.ofWantedJobs(r, buildID, found, q); err != nil {
-		return nil, err
-	}
+	found = slices.DeleteFunc(found, func(m store.ArtifactMatch) bool { return !matches(glob, m.Path) })
 	if q.Get("include_duplicates") != "true" {
-		found = latestOfEachPath(found)
+		if scope == "" && exact && severalJobs(found) {
+			return nil, httperr.New(http.StatusBadRequest, "Multiple artifacts were found for query: `%s`. Try scoping by the job ID or name.", glob)
+		}
+		found = latest(found, scope != "")
 	}
-	return found, nil
+	if len(found) > maxFound {
+		return nil, httperr.New(http.StatusUnprocessableEntity, "%d artifacts match; the limit is %d. Name them more closely, or scope the search by a step or job.", len(found), maxFound)
+	}
+	ids := make([]string, len(found))
+	for i, m := range found {
+		ids[i] = m.ID
+	}
+	return a.Store.ArtifactsInOrder(r.Context(), ids)
+}
+
+const (
+	// globbing are the characters that make a query more than the name of a file.
+	globbing = "*?[{"
+	maxFound = 20_000 // artifacts in an answer
+)
+
+// severalJobs says whether artifacts are of more than one job, attempts of which count as one. A query that
+// names a file is ambiguous then (https://buildkite.com/docs/pipelines/configure/artifacts, troubleshooting).
+func severalJobs(found []store.ArtifactMatch) bool {
+	return slices.ContainsFunc(found, func(m store.ArtifactMatch) bool { return m.StepID != found[0].StepID || m.Number != found[0].Number })
+}
+
+// latest keeps the newest of each path of artifacts sorted oldest first. In a search by step, each of its
+// parallel jobs has its own.
+func latest(found []store.ArtifactMatch, ofEachJob bool) []store.ArtifactMatch {
+	of := func(m store.ArtifactMatch) store.ArtifactMatch {
+		m.ID = ""
+		if !ofEachJob {
+			m.StepID, m.Number = "", 0
+		}
+		return m
+	}
+	newest := make(map[store.ArtifactMatch]string, len(found))
+	for _, m := range found {
+		newest[of(m)] = m.ID
+	}
+	return slices.DeleteFunc(found, func(m store.ArtifactMatch) bool { return newest[of(m)] != m.ID })
 }
 
 // Matching takes as long as the alternatives of a glob's braces multiply to, 20 pairs of two 0.1 s a
@@ -82,84 +119,20 @@ func costly(glob string) bool {
 		strings.Contains(glob, "{") && strings.Count(glob, ",") > maxCommas
 }
 
-// matches says whether a path is one that a glob means. A glob that cannot be read means the file of
-// that very name.
+// matches says whether a path is one that a glob means: "*" and "?" stand for slashes too, and "**/" for any
+// number of folders. A glob that cannot be read means the file of that very name.
 func matches(glob, path string) bool {
-	if glob == path || strings.ReplaceAll(path, `\`, "/") == glob {
+	slashed := strings.TrimPrefix(strings.ReplaceAll(path, `\`, "/"), "./")
+	if glob == path || slashed == glob {
 		return true
 	}
-	ok, err := doublestar.Match(glob, strings.TrimPrefix(strings.ReplaceAll(path, `\`, "/"), "./"))
-	return err == nil && ok
-}
-
-// latestOfEachPath keeps the newest of artifacts sorted oldest first.
-func latestOfEachPath(found []store.Artifact) []store.Artifact {
-	newest := make(map[string]string, len(found))
-	for _, f := range found {
-		newest[f.Path] = f.ID
+	if !strings.ContainsAny(glob, globbing+`\`) {
+		return false
 	}
-	return slices.DeleteFunc(found, func(f store.Artifact) bool { return newest[f.Path] != f.ID })
-}
-
-// ofWantedJobs drops the artifacts of jobs outside the search's scope and, unless it asks for them,
-// of jobs that were retried.
-func (a *Server) ofWantedJobs(r *http.Request, buildID string, found []store.Artifact, q url.Values) ([]store.Artifact, error) {
-	scope, retried := q.Get("scope"), q.Get("include_retried_jobs") == "true"
-	if len(found) == 0 || scope == "" && retried {
-		return found, nil
+	if ok, err := doublestar.Match(glob, slashed); ok || err != nil {
+		return ok
 	}
-	jobs, err := a.jobsOf(r, buildID, found)
-	if err != nil {
-		return nil, err
-	}
-	steps, err := a.stepsInScope(r, buildID, scope, jobs)
-	if err != nil {
-		return nil, err
-	}
-	return slices.DeleteFunc(found, func(f store.Artifact) bool {
-		j := jobs[f.JobID]
-		inScope := scope == "" || j.ID == scope || steps[j.StepID]
-		return !inScope || !retried && j.RetriedIn != ""
-	}), nil
-}
-
-// fewJobs is up to how many jobs are read one by one rather than with all of their build.
-const fewJobs = 5
-
-func (a *Server) jobsOf(r *http.Request, buildID string, found []store.Artifact) (map[string]store.Job, error) {
-	jobs := map[string]store.Job{}
-	for _, f := range found {
-		jobs[f.JobID] = store.Job{}
-	}
-	if len(jobs) > fewJobs {
-		all, err := a.Store.Jobs(r.Context(), buildID)
-		for _, j := range all {
-			jobs[j.ID] = j
-		}
-		return jobs, err
-	}
-	for id := range jobs {
-		j, err := a.Store.Job(r.Context(), id)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return nil, err
-		}
-		jobs[id] = j
-	}
-	return jobs, nil
-}
-
-// stepsInScope are the steps whose key or label is the scope. A job's id needs none.
-func (a *Server) stepsInScope(r *http.Request, buildID, scope string, jobs map[string]store.Job) (map[string]bool, error) {
-	if _, isJob := jobs[scope]; isJob || scope == "" {
-		return nil, nil
-	}
-	steps, err := a.Store.Steps(r.Context(), buildID)
-	if err != nil {
-		return nil, err
-	}
-	in := map[string]bool{}
-	for _, s := range steps {
-		in[s.ID] = s.Key == scope || s.Label == scope || s.ID == scope
-	}
-	return in, nil
+	// Without slashes "*" has nothing to stop at.
+	ok, err := doublestar.Match(strings.ReplaceAll(glob, "/", "\x00"), strings.ReplaceAll(slashed, "/", "\x00"))
+	return ok && err == nil
 }

@@ -342,10 +342,12 @@ func TestSearch(t *testing.T) {
 		want []string
 	}{
 		"retried jobs are left out": {wire.Search{Query: "**"}, []string{"out/a.txt"}},
-		"star stays in its folder":  {wire.Search{Query: "out/*", IncludeRetriedJobs: true}, []string{"out/a.txt"}},
-		"two stars do not":          {wire.Search{Query: "out/**", IncludeRetriedJobs: true}, []string{"out/a.txt", "out/sub/b.txt"}},
+		"star stands for slashes":   {wire.Search{Query: "out/*", IncludeRetriedJobs: true}, []string{"out/a.txt", "out/sub/b.txt"}},
+		"star in a name":            {wire.Search{Query: "*b.t?t", IncludeRetriedJobs: true}, []string{"out/sub/b.txt"}},
+		"two stars":                 {wire.Search{Query: "out/**", IncludeRetriedJobs: true}, []string{"out/a.txt", "out/sub/b.txt"}},
 		"a name in any folder":      {wire.Search{Query: "**/*.txt", IncludeRetriedJobs: true}, []string{"out/a.txt", "out/sub/b.txt"}},
-		"star at the top":           {wire.Search{Query: "*", IncludeRetriedJobs: true}, []string{"top.log"}},
+		"star alone":                {wire.Search{Query: "*", IncludeRetriedJobs: true}, []string{"out/a.txt", "out/sub/b.txt", "top.log"}},
+		"a name is not a part":      {wire.Search{Query: "a.txt", IncludeRetriedJobs: true}, []string{}},
 		"alternatives":              {wire.Search{Query: "{top,out/a}.*", IncludeRetriedJobs: true}, []string{"out/a.txt", "top.log"}},
 		"duplicates":                {wire.Search{Query: "out/a.txt", IncludeRetriedJobs: true, IncludeDuplicates: true}, []string{"out/a.txt", "out/a.txt"}},
 		"by key":                    {wire.Search{Query: "**", Scope: "one"}, []string{"out/a.txt"}},

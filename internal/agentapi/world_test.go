@@ -30,10 +30,15 @@ import (
 	"github.com/slipway-ci/slipway/internal/trust"
 )
 
-const (
-	registrationToken = "registration-token"
-	partSize          = 10 // bytes of a part of an artifact
-)
+const registrationToken = "registration-token"
+
+// partSize is how many bytes a part of an artifact has, in tests few.
+func partSize(t testing.TB) int64 {
+	if _, measured := t.(*testing.B); measured {
+		return 16 << 20
+	}
+	return 10
+}
 
 // world is the API on a real database behind a real server, with a clock that moves by hand.
 type world struct {
@@ -64,7 +69,7 @@ func newWorld(t testing.TB, change ...func(*agentapi.Deps)) *world {
 	w.Engine = engine.New(engine.Config{Store: s, Hub: w.hub, Log: log, Now: now, Sealer: sealer})
 	must(w.Bootstrap(context.Background(), engine.Bootstrap{Organization: "main", AgentToken: registrationToken}))(t)
 	files := artifact.Open(artifact.Config{
-		Engine: w.Engine, DB: s, Blobs: blobs, Log: log, Now: now, SigningKey: bytes.Repeat([]byte("k"), 32), PartSize: partSize,
+		Engine: w.Engine, DB: s, Blobs: blobs, Log: log, Now: now, SigningKey: bytes.Repeat([]byte("k"), 32), PartSize: partSize(t),
 	})
 	closeAfter(t, files)
 	deps := agentapi.Deps{
