@@ -80,9 +80,13 @@ func (a *Server) acquire(w http.ResponseWriter, r *http.Request, c caller) error
 	return a.answerJob(w, accepted)
 }
 
+// buildPage is the URL of the page of a job's build.
+func (a *Server) buildPage(acc engine.Accepted) string {
+	return fmt.Sprintf("%s/%s/%s/builds/%d", a.BaseURL, acc.Organization.Slug, acc.Pipeline.Slug, acc.Build.Number)
+}
+
 func (a *Server) answerJob(w http.ResponseWriter, acc engine.Accepted) error {
-	page := fmt.Sprintf("%s/%s/%s/builds/%d", a.BaseURL, acc.Organization.Slug, acc.Pipeline.Slug, acc.Build.Number)
-	env, err := engine.JobEnv(acc, page)
+	env, err := engine.JobEnv(acc, a.buildPage(acc))
 	if err != nil {
 		return err
 	}

@@ -102,6 +102,15 @@ var routes = []route{
 	{"/v3/cache_registries/{registry}", anyJob, (*Server).cacheRegistry, "api/caches.go", []int{404}},
 	{"/v3/cache_registries/{registry}/{call}", anyJob, (*Server).cacheRegistry, "api/caches.go", []int{404}},
 
+	{"POST /v3/stacks/register", registration, (*Server).registerStack, "stacksapi register.go", []int{200, 201, 404, 422}},
+	{"POST /v3/stacks/{stack}/deregister", registration, (*Server).deregisterStack, "stacksapi register.go", []int{204, 404}},
+	{"GET /v3/stacks/{stack}/scheduled-jobs", registration, (*Server).scheduledJobs, "stacksapi scheduled_jobs.go", []int{200, 404, 422}},
+	{"PUT /v3/stacks/{stack}/scheduled-jobs/batch-reserve", registration, (*Server).reserveJobs, "stacksapi scheduled_jobs.go", []int{200, 404, 422}},
+	{"GET /v3/stacks/{stack}/jobs/{id}", registration, (*Server).stackJob, "stacksapi get_job.go", []int{200, 404}},
+	{"POST /v3/stacks/{stack}/jobs/get-states", registration, (*Server).jobStates, "stacksapi get_job_states.go", []int{200, 404, 422}},
+	{"POST /v3/stacks/{stack}/jobs/{id}/finish", registration, (*Server).declineJob, "stacksapi finish.go", []int{200, 404, 422}},
+	{"POST /v3/stacks/{stack}/notifications", registration, (*Server).stackNotes, "stacksapi stack_notification.go", []int{200, 404, 422}},
+
 	{"/v3/", anybody, (*Server).unknown, "", []int{404, 405}},
 	{"/artifacts/", anybody, (*Server).unknown, "", []int{404, 405}},
 }

@@ -48,7 +48,7 @@ func TestEveryRouteRefusesTheWrongCredentials(t *testing.T) {
 		if rt.Permission == "anybody" {
 			continue
 		}
-		path := strings.NewReplacer("{id}", h.job.ID, "{build}", h.build.ID, "{step}", "one", "{uuid}", "u", "{context}", "c", "{artifact}", "a", "{registry}", "r", "{call}", "peek").Replace(rt.Path)
+		path := strings.NewReplacer("{id}", h.job.ID, "{build}", h.build.ID, "{step}", "one", "{uuid}", "u", "{context}", "c", "{artifact}", "a", "{registry}", "r", "{call}", "peek", "{stack}", "k").Replace(rt.Path)
 		for name, c := range credentials {
 			got := w.do(c.token, rt.Method, path, "")
 			if slices.Contains(c.good, rt.Permission) {

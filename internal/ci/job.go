@@ -181,7 +181,7 @@ func (j Job) stamp(now time.Time) Job {
 	case j.State.Terminal():
 		j.FinishedAt = orNow(j.FinishedAt, now)
 	}
-	if !j.State.Held() {
+	if !j.State.Held() && j.State != JobReserved {
 		j.Lease = Lease{}
 	}
 	return j

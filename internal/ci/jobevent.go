@@ -30,7 +30,7 @@ type (
 	JobBreak struct{ Reason string }
 	// JobUnblock says that a person answered a block or input step.
 	JobUnblock struct{}
-	// JobReserve says that a stack took the job until a time.
+	// JobReserve says that a stack took the job until a time. Reserving it again sets another time.
 	JobReserve struct{ Until time.Time }
 	// JobAssign offers the job to an agent, who must accept before Until.
 	JobAssign struct {
@@ -47,6 +47,12 @@ type (
 	JobPromise struct {
 		ExitStatus int
 		Hard       bool
+	}
+	// JobDecline says that the stack that was to find an agent for the job ended it instead.
+	JobDecline struct {
+		ExitStatus int
+		Detail     string
+		Soft       bool // the step allows this failure
 	}
 	// JobFinish says how the job ended on its agent.
 	JobFinish struct {
@@ -151,7 +157,7 @@ func (JobUnblock) apply(j Job, _ time.Time) (Job, bool) {
 }
 
 func (e JobReserve) apply(j Job, _ time.Time) (Job, bool) {
-	if j.State != JobScheduled || j.Kind != JobScript {
+	if j.State != JobScheduled && j.State != JobReserved || j.Kind != JobScript {
 		return j, false
 	}
 	j.State, j.Lease = JobReserved, Lease{Deadline: e.Until}
@@ -217,6 +223,14 @@ func (e JobFinish) apply(j Job, now time.Time) (Job, bool) {
 		to = JobFinished
 	}
 	return j.result(e, now).to(to)
+}
+
+func (e JobDecline) apply(j Job, now time.Time) (Job, bool) {
+	if j.State != JobReserved && j.State != JobScheduled || j.Kind != JobScript {
+		return j, false
+	}
+	j.Reason = e.Detail
+	return j.result(JobFinish{ExitStatus: e.ExitStatus, SignalReason: "stack_error", Soft: e.Soft}, now).to(JobFinished)
 }
 
 // result records how the job ended. A promised failure is a floor for it. Instants come from the

@@ -152,6 +152,7 @@ func TestJobMatrix(t *testing.T) {
 		{"", ci.JobBreak{}},
 		{"", ci.JobUnblock{}},
 		{"", ci.JobReserve{Until: now}},
+		{"", ci.JobDecline{ExitStatus: -1}},
 		{"", ci.JobAssign{Agent: "a", Until: now}},
 		{"", ci.JobOfferExpired{}},
 		{"holder", ci.JobAccept{Agent: "a"}},

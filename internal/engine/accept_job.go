@@ -107,7 +107,7 @@ func (e *Engine) AcquireJob(ctx context.Context, jobID, agentID string) (Accepte
 			return ErrNotYet
 		}
 		var err error
-		if j.State == ci.JobScheduled {
+		if j.State == ci.JobScheduled || j.State == ci.JobReserved {
 			if j, err = p.takeScheduled(j, agentID); err != nil {
 				return err
 			}

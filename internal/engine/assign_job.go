@@ -102,6 +102,7 @@ func (e *Engine) ExpireOffer(ctx context.Context, jobID string) error {
 		if !offered || j.Lease.Deadline.After(p.now) {
 			return nil
 		}
+		j.ReservedBy = ""
 		j, err := p.apply(j, ci.JobOfferExpired{})
 		if err != nil {
 			return err

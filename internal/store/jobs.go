@@ -25,6 +25,8 @@ type Job struct {
 	Concurrency       int
 	ConcurrencyMethod string
 	AgentID           string // who holds or held it
+	AgentReason       string // why that agent of those that matched; reads on after "this agent"
+	ReservedBy        string // the stack that took it to find an agent for it
 	TokenHash         string // "" until accepted
 	TimeoutMinutes    int    // 0: none
 	TimeoutAt         time.Time
@@ -51,18 +53,19 @@ const (
 		concurrency_group, concurrency, concurrency_method, lease_state, agent_id, lease_deadline, token_hash,
 		timeout_minutes, timeout_at, soft_failed, lost, exit_status, signal, signal_reason, promised, promised_hard, reason,
 		canceled_by, retried_in, retry_of, retry_type, retry_rule, retries, retried_by, triggered_build, unblocked_by,
-		chunks_failed, log_size, spec, created_at, scheduled_at, runnable_at, started_at, finished_at`
+		chunks_failed, log_size, spec, created_at, scheduled_at, runnable_at, started_at, finished_at, agent_reason, reserved_by`
 	// Some conditions below are redundant: they repeat those of a partial index, without which SQLite
 	// does not use it.
 
 	sqlInsertJob = `INSERT INTO jobs (` + jobColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
 		$14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36,
-		$37, $38, $39, $40, $41, $42, $43, $44, $45)`
+		$37, $38, $39, $40, $41, $42, $43, $44, $45, $46, $47)`
 	sqlUpdateJob = `UPDATE jobs SET state = $2, priority = $3, lease_state = $4, agent_id = $5, lease_deadline = $6,
 		token_hash = $7, timeout_minutes = $8, timeout_at = $9, soft_failed = $10, lost = $11, exit_status = $12,
 		signal = $13, signal_reason = $14, promised = $15, promised_hard = $16, reason = $17, canceled_by = $18,
 		retried_in = $19, retried_by = $20, triggered_build = $21, unblocked_by = $22, chunks_failed = $23, log_size = $24,
-		scheduled_at = $25, runnable_at = $26, started_at = $27, finished_at = $28 WHERE id = $1`
+		scheduled_at = $25, runnable_at = $26, started_at = $27, finished_at = $28,
+		agent_reason = $29, reserved_by = $30 WHERE id = $1`
 
 	sqlJob        = `SELECT ` + jobColumns + ` FROM jobs WHERE id = $1`
 	sqlJobByToken = `SELECT ` + jobColumns + ` FROM jobs WHERE token_hash = $1`
@@ -114,7 +117,7 @@ func scanJob(s scanner) (j Job, err error) {
 		&exit, &j.Signal, &j.SignalReason, &promised, &j.PromisedHard, &j.Reason, &j.CanceledBy, &j.RetriedIn, &j.RetryOf,
 		&j.RetryType, &j.RetryRule, &j.Retries, &j.RetriedBy, &j.TriggeredBuild, &j.UnblockedBy, &j.ChunksFailed,
 		&j.LogSize, rawDocument{&j.SpecJSON}, instant{&j.CreatedAt}, instant{&j.ScheduledAt}, instant{&j.RunnableAt},
-		instant{&j.StartedAt}, instant{&j.FinishedAt})
+		instant{&j.StartedAt}, instant{&j.FinishedAt}, &j.AgentReason, &j.ReservedBy)
 	j.ExitStatus, j.Promised, j.TokenHash = intOrNil(exit), intOrNil(promised), token.String
 	if j.Lease.State != ci.LeaseNone {
 		j.Lease.Agent = j.AgentID
@@ -306,7 +309,7 @@ func (tx *Tx) InsertJob(ctx context.Context, j Job) error {
 		j.Lost, j.ExitStatus, j.Signal, j.SignalReason, j.Promised, j.PromisedHard, j.Reason, j.CanceledBy, j.RetriedIn,
 		j.RetryOf, j.RetryType, j.RetryRule, j.Retries, j.RetriedBy, j.TriggeredBuild, j.UnblockedBy, j.ChunksFailed,
 		j.LogSize, string(j.SpecJSON), micros(j.CreatedAt), micros(j.ScheduledAt), micros(j.RunnableAt),
-		micros(j.StartedAt), micros(j.FinishedAt))
+		micros(j.StartedAt), micros(j.FinishedAt), j.AgentReason, j.ReservedBy)
 }
 
 // UpdateJob saves what changes in a job's life. An agent that holds another job is ErrConflict.
@@ -315,5 +318,5 @@ func (tx *Tx) UpdateJob(ctx context.Context, j Job) error {
 		nullable(j.TokenHash), j.TimeoutMinutes, micros(j.TimeoutAt), j.SoftFailed, j.Lost, j.ExitStatus, j.Signal,
 		j.SignalReason, j.Promised, j.PromisedHard, j.Reason, j.CanceledBy, j.RetriedIn, j.RetriedBy, j.TriggeredBuild,
 		j.UnblockedBy, j.ChunksFailed, j.LogSize, micros(j.ScheduledAt), micros(j.RunnableAt), micros(j.StartedAt),
-		micros(j.FinishedAt))
+		micros(j.FinishedAt), j.AgentReason, j.ReservedBy)
 }

@@ -2,7 +2,10 @@ module github.com/slipway-ci/slipway/test/officialagent
 
 go 1.26.8
 
-require github.com/buildkite/agent/v3 v3.138.1
+require (
+	github.com/buildkite/agent/v3 v3.138.1
+	github.com/buildkite/stacksapi v1.0.2
+)
 
 require (
 	cloud.google.com/go v0.123.0 // indirect

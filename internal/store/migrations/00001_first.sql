@@ -122,6 +122,20 @@ CREATE INDEX agents_live ON agents (cluster_id, name) WHERE state IN ('never_con
 CREATE INDEX agents_process ON agents (process) WHERE process <> '' AND state IN ('never_connected', 'connected', 'stopping');
 CREATE INDEX agents_seen ON agents (last_seen_at) WHERE state IN ('never_connected', 'connected', 'stopping');
 
+-- Programs that find agents for jobs, such as agent-stack-k8s.
+CREATE TABLE stacks (
+    id              TEXT PRIMARY KEY,
+    cluster_id      TEXT NOT NULL REFERENCES clusters (id),
+    key             TEXT NOT NULL,
+    type            TEXT NOT NULL CHECK (type IN ('kubernetes', 'elastic', 'custom')),
+    queue_id        TEXT NOT NULL REFERENCES queues (id),
+    metadata        TEXT NOT NULL, -- JSON object of texts
+    created_at      BIGINT NOT NULL,
+    seen_at         BIGINT NOT NULL,
+    deregistered_at BIGINT NOT NULL DEFAULT 0,
+    UNIQUE (cluster_id, key)
+);
+
 CREATE TABLE pipelines (
     id                TEXT PRIMARY KEY,
     organization_id   TEXT NOT NULL REFERENCES organizations (id),
@@ -241,6 +255,8 @@ CREATE TABLE jobs (
     lease_state    TEXT NOT NULL DEFAULT '' CHECK (lease_state IN ('', 'offered', 'held')),
     agent_id       TEXT NOT NULL DEFAULT '', -- who holds or held it
     lease_deadline BIGINT NOT NULL DEFAULT 0,
+    agent_reason   TEXT NOT NULL DEFAULT '', -- why that agent of those that matched
+    reserved_by    TEXT NOT NULL DEFAULT '', -- the stack that took it to find an agent
     token_hash     TEXT, -- NULL until accepted
     timeout_minutes BIGINT NOT NULL DEFAULT 0,
     timeout_at     BIGINT NOT NULL DEFAULT 0, -- of a running job
@@ -324,6 +340,15 @@ CREATE TABLE pull_requests (
     PRIMARY KEY (pipeline_id, number)
 );
 CREATE INDEX pull_requests_branch ON pull_requests (pipeline_id, branch) WHERE own;
+
+-- What stacks say of the jobs that they find agents for.
+CREATE TABLE stack_notes (
+    id         TEXT PRIMARY KEY,
+    job_id     TEXT NOT NULL REFERENCES jobs (id),
+    detail     TEXT NOT NULL,
+    noted_at   BIGINT NOT NULL
+);
+CREATE INDEX stack_notes_job ON stack_notes (job_id, noted_at);
 
 CREATE TABLE meta_data (
     build_id TEXT NOT NULL REFERENCES builds (id),
