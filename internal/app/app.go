@@ -23,6 +23,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	_ "time/tzdata" // schedules name zones, and not every machine has them
 
 	"github.com/slipway-ci/slipway/internal/agentapi"
 	"github.com/slipway-ci/slipway/internal/artifact"
@@ -35,6 +36,7 @@ import (
 	"github.com/slipway-ci/slipway/internal/joblog"
 	"github.com/slipway-ci/slipway/internal/live"
 	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/trust"
 	"github.com/slipway-ci/slipway/internal/worker"
 )
 
@@ -164,6 +166,8 @@ func (a *App) openResources(ctx context.Context) error {
 	}
 	a.Engine = engine.New(engine.Config{
 		Store: a.Store, Hub: a.Hub, Log: a.Log, Now: time.Now, OpenQueues: a.OpenQueues, Mail: a.SMTP != "",
+		// Members alone make schedules, and members alone push to the repositories that they build.
+		Policy: trust.Policy{Schedules: trust.SchedulesOrigin},
 	})
 	return errors.Join(a.sealing(ctx), a.openArtifacts(ctx), a.openLogs())
 }

@@ -32,6 +32,7 @@ func (a *App) duties() []duty {
 		{"admit", 2 * time.Second, live.Admit, worker.Admit(e)},
 		{"supersede", 2 * time.Second, live.Supersede, worker.Supersede(e)},
 		{"triggers", 2 * time.Second, live.Child, worker.Triggers(e)},
+		{"schedules", 5 * time.Second, "", worker.Schedules(e)},
 		{"relay", 5 * time.Second, live.Relay, a.relay.Pass},
 		{"expire offers", 2 * time.Second, "", worker.ExpireOffers(e)},
 		{"time out", time.Second, "", worker.TimeOut(e)},

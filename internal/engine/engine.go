@@ -80,6 +80,7 @@ const (
 	Missing              // what it is about does not exist
 	Conflict             // the state of things does not allow it now
 	Forbidden            // not for this caller
+	TooMany              // asked too often; later it is allowed again
 )
 
 // Refused is an answer of no that the caller could expect. Message is for people.

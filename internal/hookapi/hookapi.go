@@ -1,5 +1,6 @@
 // Package hookapi is the door for what comes from outside: a forge's webhooks, at an address that each
-// pipeline has of its own (https://buildkite.com/docs/pipelines/source-control/github).
+// pipeline has of its own (https://buildkite.com/docs/pipelines/source-control/github), and requests to
+// pipelines' trigger addresses (https://buildkite.com/docs/apis/webhooks/incoming/pipeline-triggers).
 //
 // The address holds a secret, and that is who may use it: nothing else is asked, and a body is not read
 // before the secret was found to be good. Where the pipeline has a secret to sign with, a delivery must
@@ -16,6 +17,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/httperr"
@@ -86,8 +88,11 @@ type answer struct {
 // (https://docs.github.com/en/webhooks/webhook-events-and-payloads#payload-cap).
 const maxBody = 25 << 20
 
-// deliver takes an event of a forge.
+// deliver takes an event of a forge, or a request to a trigger address.
 func (s *server) deliver(w http.ResponseWriter, r *http.Request) error {
+	if strings.HasPrefix(r.PathValue("secret"), engine.TriggerPrefix) {
+		return s.trigger(w, r)
+	}
 	hook, err := s.Store.WebhookByToken(r.Context(), secret.HashToken(r.PathValue("secret")))
 	if errors.Is(err, store.ErrNotFound) {
 		return httperr.New(http.StatusNotFound, "No pipeline has this delivery address. It may have been replaced; the pipeline's settings show the present one.")

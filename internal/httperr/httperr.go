@@ -43,6 +43,7 @@ func New(status int, format string, args ...any) *Error {
 var statuses = map[engine.Why]int{
 	engine.Invalid: http.StatusUnprocessableEntity, engine.Missing: http.StatusNotFound,
 	engine.Conflict: http.StatusUnprocessableEntity, engine.Forbidden: http.StatusForbidden,
+	engine.TooMany: http.StatusTooManyRequests,
 }
 
 // Of finds out what an error is to the caller.

@@ -55,6 +55,18 @@ var routes = append([]route{
 	{"DELETE " + atPipeline + "/github-webhooks", "write_pipelines", disableWebhook},
 	{"GET " + atPipeline + "/deliveries", "read_pipelines", listDeliveries},
 
+	{"GET " + atPipeline + "/schedules", "read_pipelines", listSchedules},
+	{"POST " + atPipeline + "/schedules", "write_pipelines", createSchedule},
+	{"GET " + atPipeline + "/schedules/{schedule}", "read_pipelines", getSchedule},
+	{"PUT " + atPipeline + "/schedules/{schedule}", "write_pipelines", updateSchedule},
+	{"PATCH " + atPipeline + "/schedules/{schedule}", "write_pipelines", updateSchedule},
+	{"DELETE " + atPipeline + "/schedules/{schedule}", "write_pipelines", deleteSchedule},
+
+	{"GET " + atPipeline + "/triggers", "read_pipelines", listTriggers},
+	{"POST " + atPipeline + "/triggers", "write_pipelines", createTrigger},
+	{"PATCH " + atPipeline + "/triggers/{trigger}", "write_pipelines", updateTrigger},
+	{"DELETE " + atPipeline + "/triggers/{trigger}", "write_pipelines", deleteTrigger},
+
 	{"GET /v2/builds", "read_builds", listBuilds},
 	{"GET " + atOrg + "/builds", "read_builds", listBuilds},
 	{"GET " + atPipeline + "/builds", "read_builds", listBuilds},

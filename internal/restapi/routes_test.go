@@ -31,7 +31,16 @@ func settled(t *testing.T, w *world) func(pattern string) (method, path string) 
 		Secret:  engine.ServiceSecret{URL: "https://hook.test"},
 	}))(t)
 	kept := must(w.CreateSecret(t.Context(), engine.CreateSecret{ClusterID: cluster.ID, Key: "KEY", Value: "v"}))(t)
-	fill := strings.NewReplacer("{secret}", kept.ID, "{service}", service.ID, "{org}", "main", "{pipeline}", "hello", "{uuid}", pl.ID, "{build}", "1", "{job}", j.ID, "{artifact}", files[0].ID,
+	schedule := must(w.SaveSchedule(t.Context(), pl.ID, "", func(s store.Schedule) store.Schedule {
+		s.Label, s.Cronline = "nightly", "@daily"
+		return s
+	}))(t)
+	trigger, _, err := w.SaveTrigger(t.Context(), engine.SaveTrigger{PipelineID: pl.ID, Change: func(v store.PipelineTrigger) store.PipelineTrigger {
+		v.Label = "alerts"
+		return v
+	}})
+	must(0, err)(t)
+	fill := strings.NewReplacer("{secret}", kept.ID, "{schedule}", schedule.ID, "{trigger}", trigger.ID, "{service}", service.ID, "{org}", "main", "{pipeline}", "hello", "{uuid}", pl.ID, "{build}", "1", "{job}", j.ID, "{artifact}", files[0].ID,
 		"{annotation}", note.ID, "{agent}", a.ID, "{cluster}", cluster.ID, "{queue}", cluster.DefaultQueueID)
 	return func(pattern string) (string, string) {
 		method, path, _ := strings.Cut(pattern, " ")

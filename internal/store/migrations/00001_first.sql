@@ -329,6 +329,43 @@ CREATE TABLE deliveries (
 );
 CREATE INDEX deliveries_recent ON deliveries (pipeline_id, created_at, id);
 
+-- Addresses that make builds for whoever has one. Their tokens are shown once.
+CREATE TABLE pipeline_triggers (
+    id          TEXT PRIMARY KEY,
+    pipeline_id TEXT NOT NULL REFERENCES pipelines (id),
+    token_hash  TEXT NOT NULL UNIQUE,
+    label       TEXT NOT NULL,
+    signed      BOOLEAN NOT NULL DEFAULT FALSE, -- requests must bear a signature
+    branch      TEXT NOT NULL, -- '': the pipeline's default branch
+    commit_sha  TEXT NOT NULL,
+    message     TEXT NOT NULL,
+    env         TEXT NOT NULL, -- JSON
+    enabled     BOOLEAN NOT NULL,
+    created_by  TEXT NOT NULL DEFAULT '',
+    created_at  BIGINT NOT NULL,
+    used_at     BIGINT NOT NULL DEFAULT 0
+);
+CREATE INDEX pipeline_triggers_of ON pipeline_triggers (pipeline_id, created_at);
+
+CREATE TABLE schedules (
+    id             TEXT PRIMARY KEY,
+    pipeline_id    TEXT NOT NULL REFERENCES pipelines (id),
+    label          TEXT NOT NULL,
+    cronline       TEXT NOT NULL,
+    message        TEXT NOT NULL,
+    commit_sha     TEXT NOT NULL,
+    branch         TEXT NOT NULL, -- '': the pipeline's default branch
+    env            TEXT NOT NULL, -- JSON
+    enabled        BOOLEAN NOT NULL,
+    next_at        BIGINT NOT NULL, -- when it makes its next build; 0: never
+    failed_at      BIGINT NOT NULL DEFAULT 0,
+    failed_message TEXT NOT NULL DEFAULT '', -- why its latest build could not be made
+    created_by     TEXT NOT NULL DEFAULT '',
+    created_at     BIGINT NOT NULL
+);
+CREATE INDEX schedules_of ON schedules (pipeline_id, created_at);
+CREATE INDEX schedules_due ON schedules (next_at) WHERE enabled AND next_at > 0;
+
 -- Open pull requests, as the forge last described them.
 CREATE TABLE pull_requests (
     pipeline_id TEXT NOT NULL REFERENCES pipelines (id),
