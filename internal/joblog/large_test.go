@@ -6,14 +6,21 @@
 package joblog_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/slipway-ci/slipway/internal/joblog"
 	"github.com/slipway-ci/slipway/internal/joblog/joblogtest"
+	"github.com/slipway-ci/slipway/internal/joblog/lines"
 )
 
 const chunkSize = 102_400 // what accepted jobs are told
@@ -115,19 +122,47 @@ func cpu(b *testing.B) float64 {
 	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e6
 }
 
-// BenchmarkIngest replays compressed chunks; the bar is 4 ms of processor time per MB.
+// BenchmarkIngest replays compressed chunks; the bar is 4 ms of processor time per MB. The ratio is to decompressing the same bytes and
+// writing them to a file, in the same run.
 func BenchmarkIngest(b *testing.B) {
 	text := tile(true)
 	s := open(b, b.TempDir(), joblog.Options{MaxBytes: 1 << 40})
 	defer closeStore(b, s)
+	ingest(b, text, func(job string) { repeat(b, s, job, text, 100) })
+}
+
+// BenchmarkIngestShared is BenchmarkIngest where several servers keep logs; the processor time of PostgreSQL is not counted.
+func BenchmarkIngestShared(b *testing.B) {
+	text := tile(true)
+	s := openServers(b, joblog.Options{MaxBytes: 1 << 40})
+	ingest(b, text, func(job string) { repeat(b, s.a, job, text, 100) })
+}
+
+func ingest(b *testing.B, text string, take func(job string)) {
+	gz := joblogtest.Compress(text)
+	f, err := os.Create(filepath.Join(b.TempDir(), "plain"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
 	b.SetBytes(chunkSize * 100)
 	b.ReportAllocs()
-	before, jobs := cpu(b), 0
+	var ours, plain float64
+	jobs := 0
 	for b.Loop() {
 		jobs++
-		repeat(b, s, fmt.Sprint(jobs), text, 100)
+		before := cpu(b)
+		take(fmt.Sprint(jobs))
+		between := cpu(b)
+		for range 100 {
+			if _, err := f.WriteAt(gunzip(b, gz), 0); err != nil {
+				b.Fatal(err)
+			}
+		}
+		ours, plain = ours+between-before, plain+cpu(b)-between
 	}
-	b.ReportMetric((cpu(b)-before)/(float64(jobs)*chunkSize*100/1e6), "cpu-ms/MB")
+	b.ReportMetric(ours/(float64(jobs)*chunkSize*100/1e6), "cpu-ms/MB")
+	b.ReportMetric(ours/plain, "x-plain")
 }
 
 // BenchmarkWindow reads 200 lines in the middle of 1 GB; the bar is 100 ms.
@@ -146,15 +181,51 @@ func BenchmarkWindow(b *testing.B) {
 	}
 }
 
-// BenchmarkSearch looks for what is not there, in 100 MB.
+// BenchmarkSearch looks for what is not there, in 100 MB. The ratio is to decompressing the same bytes and looking for the same in them,
+// in the same run.
 func BenchmarkSearch(b *testing.B) {
 	s := open(b, b.TempDir(), joblog.Options{})
 	defer closeStore(b, s)
-	repeat(b, s, "j", tile(true), 1000)
-	b.SetBytes(chunkSize * 1000)
-	for b.Loop() {
-		if _, err := s.Search(b.Context(), "j", "not there", 0, 10); err != nil {
-			b.Fatal(err)
-		}
+	text := tile(true)
+	repeat(b, s, "j", text, 1000)
+	gz := joblogtest.Compress(text)
+	for _, asked := range []string{"not there", "Not There", "/not [a-z]here/"} {
+		b.Run(asked, func(b *testing.B) {
+			q, err := lines.ParseQuery(asked)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.SetBytes(chunkSize * 1000)
+			var ours, plain float64
+			for b.Loop() {
+				before := cpu(b)
+				found, err := s.Search(b.Context(), "j", q, 0, 10, time.Minute)
+				if err != nil || len(found.Lines) > 0 || found.Next >= 0 {
+					b.Fatal(found, err)
+				}
+				between := cpu(b)
+				for range 1000 {
+					if bytes.Contains(gunzip(b, gz), []byte("not there")) {
+						b.Fatal("it is there")
+					}
+				}
+				ours, plain = ours+between-before, plain+cpu(b)-between
+			}
+			b.ReportMetric(ours/float64(b.N)/(chunkSize*1000/1e6), "cpu-ms/MB")
+			b.ReportMetric(ours/plain, "x-plain")
+		})
 	}
+}
+
+func gunzip(b *testing.B, gz []byte) []byte {
+	b.Helper()
+	r, err := gzip.NewReader(bytes.NewReader(gz))
+	if err != nil {
+		b.Fatal(err)
+	}
+	out := make([]byte, chunkSize)
+	if _, err := io.ReadFull(r, out); err != nil {
+		b.Fatal(err)
+	}
+	return out
 }

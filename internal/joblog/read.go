@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/slipway-ci/slipway/internal/joblog/lines"
 	"github.com/slipway-ci/slipway/internal/live"
@@ -164,25 +165,33 @@ func (s *Store) Outline(ctx context.Context, jobID string) (Outline, error) {
 	return Outline{rest.Settled.Groups, rest.Settled.Errors}, nil
 }
 
-// Search returns the first limit lines from line from on that contain query; case matters only if query has a capital letter. It reads
-// the log until they are found, so cancel ctx when the reader has gone.
-func (s *Store) Search(ctx context.Context, jobID, query string, from int64, limit int) ([]lines.Hit, error) {
-	if query == "" || limit < 1 || limit > MaxWindow || from < 0 {
-		return nil, fmt.Errorf("search for %q, %d lines from line %d: give a text, 1 to %d lines and a line not below 0", query, limit, from, MaxWindow)
+// Search returns the first limit lines from line from on that match. It reads the log until they are found, for at most as long as term says,
+// and returns where to go on. Cancel ctx when the reader has gone. A few searches run at a time, others wait for their turn.
+func (s *Store) Search(ctx context.Context, jobID string, q lines.Query, from int64, limit int, term time.Duration) (lines.Found, error) {
+	if limit < 1 || limit > MaxWindow || from < 0 {
+		return lines.Found{}, fmt.Errorf("search for %d lines from line %d: give 1 to %d lines and a line not below 0", limit, from, MaxWindow)
 	}
-	var hits []lines.Hit
+	select {
+	case s.searching <- struct{}{}:
+		defer func() { <-s.searching }()
+	case <-ctx.Done():
+		return lines.Found{}, ctx.Err()
+	}
+	until := time.Now().Add(term)
+	var found lines.Found
 	err := s.look(ctx, jobID, func(_ *jobLog, v view) error {
 		cp, err := v.checkpoint(func(c lines.Checkpoint) bool { return c.Line > from })
 		if err != nil {
 			return err
 		}
-		hits, err = lines.Search(v.open, cp, query, from, limit, func() bool { return ctx.Err() != nil })
+		stop := func() bool { return ctx.Err() != nil || time.Now().After(until) }
+		found, err = lines.Search(v.open, cp, q, from, limit, stop)
 		return err
 	})
 	if err == nil {
 		err = ctx.Err()
 	}
-	return hits, err
+	return found, err
 }
 
 // Watch returns a channel that receives after text was added, a log finished or deleted. Several wakes may come as one, and where

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -36,7 +37,7 @@ func migrated(dsn string) error {
 	return s.Close()
 }
 
-func openServers(t *testing.T, o joblog.Options) *servers {
+func openServers(t testing.TB, o joblog.Options) *servers {
 	t.Helper()
 	db, err := store.Open(t.Context(), store.Options{Postgres: dbtest.Template(t, "joblog", migrated)})
 	if err != nil {
@@ -64,7 +65,7 @@ func openServers(t *testing.T, o joblog.Options) *servers {
 // next is the server whose turn it is. Now and then one moves rows to blobs.
 func (s *servers) next() *joblog.Store {
 	n := s.calls.Add(1)
-	if n%7 == 0 {
+	if n%29 == 0 {
 		if _, err := s.a.Compact(context.Background()); err != nil {
 			panic(err) // it reaches the test, which has no part in this call
 		}
@@ -104,8 +105,8 @@ func (s *servers) LineAt(ctx context.Context, id string, ms int64) (int64, error
 	return s.next().LineAt(ctx, id, ms)
 }
 
-func (s *servers) Search(ctx context.Context, id, query string, from int64, limit int) ([]lines.Hit, error) {
-	return s.next().Search(ctx, id, query, from, limit)
+func (s *servers) Search(ctx context.Context, id string, q lines.Query, from int64, limit int, term time.Duration) (lines.Found, error) {
+	return s.next().Search(ctx, id, q, from, limit, term)
 }
 
 func (s *servers) Watch(id string) (<-chan struct{}, func()) { return s.a.Watch(id) }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -24,6 +25,7 @@ type Store struct {
 	inflaters inflaters
 	buffers   buffers
 	hub       *live.Hub
+	searching chan struct{} // holds as many as search at a time
 
 	mu     sync.Mutex
 	logs   map[string]*jobLog
@@ -57,7 +59,7 @@ func Open(dir string, options Options, log *slog.Logger) (*Store, error) {
 func start(k keeper, options Options, log *slog.Logger) *Store {
 	s := &Store{
 		keeper: k, hub: options.Hub, options: options, log: log, logs: map[string]*jobLog{},
-		wake: make(chan struct{}, 1), stop: make(chan struct{}),
+		wake: make(chan struct{}, 1), stop: make(chan struct{}), searching: make(chan struct{}, max(2, runtime.GOMAXPROCS(0)/2)),
 	}
 	s.syncing.Go(s.syncLoop)
 	return s

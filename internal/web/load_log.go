@@ -24,6 +24,7 @@ const (
 	wrapScreen  = 1000
 	maxRange    = 2000
 	maxHits     = 5000
+	searchTerm  = time.Second // after which a search says what it has found so far
 )
 
 // logPane reads the part of a log that the address asks for: from a line on,
@@ -52,7 +53,7 @@ func (q *request) logPane(b *buildView, j store.JobLine, label string) (*LogPane
 		pane.ErrorLine = int(outline.Errors[0]) + 1
 	}
 	if pane.Query != "" {
-		if err := q.hits(pane, j.ID); err != nil {
+		if err := q.hits(pane, j.ID, 0); err != nil {
 			return nil, err
 		}
 	}
@@ -141,13 +142,21 @@ func (l *LogPane) at(from int) string {
 	return l.Base + "?" + v.Encode()
 }
 
-// hits finds the lines that hold the query.
-func (q *request) hits(pane *LogPane, jobID string) error {
-	found, err := q.Logs.Search(q.ctx, jobID, pane.Query, 0, maxHits)
-	for _, h := range found {
-		pane.Hits = append(pane.Hits, int(h.Line)+1)
+// hits finds the lines from line from on that match the query, as many as it can in searchTerm. What is wrong with a query the pane says.
+func (q *request) hits(pane *LogPane, jobID string, from int64) error {
+	query, err := lines.ParseQuery(pane.Query)
+	if err != nil {
+		pane.Problem = err.Error()
+		return nil
 	}
-	pane.HitsMore = len(found) == maxHits
+	found, err := q.Logs.Search(q.ctx, jobID, query, from, maxHits, searchTerm)
+	if errors.Is(err, joblog.ErrNotFound) {
+		return nil
+	}
+	for _, n := range found.Lines {
+		pane.Hits = append(pane.Hits, int(n)+1)
+	}
+	pane.HitsNext = int(found.Next) + 1
 	return err
 }
 
@@ -301,20 +310,26 @@ func rawLog(q *request) error {
 	return nil
 }
 
-// searchLog answers the viewer with the numbers of the lines found.
+// searchLog answers the viewer with the numbers of the lines found from one on, and with the one from which to ask on; 0 is the end.
 func searchLog(q *request) error {
 	j, err := q.jobRef()
 	if err != nil {
 		return err
 	}
 	pane := LogPane{Query: q.r.FormValue("q"), Hits: []int{}}
+	from := 1
+	if s := q.r.FormValue("from"); s != "" {
+		if from, err = strconv.Atoi(s); err != nil || from < 1 {
+			return &problem{status: http.StatusBadRequest, title: "from is a line's number"}
+		}
+	}
 	if pane.Query != "" {
-		if err := q.hits(&pane, j.ID); err != nil {
+		if err := q.hits(&pane, j.ID, int64(from-1)); err != nil {
 			return err
 		}
 	}
 	q.w.Header().Set("Content-Type", "application/json")
 	return q.send(http.StatusOK, func(w io.Writer) error {
-		return json.NewEncoder(w).Encode(map[string]any{"hits": pane.Hits, "more": pane.HitsMore})
+		return json.NewEncoder(w).Encode(map[string]any{"hits": pane.Hits, "next": pane.HitsNext, "problem": pane.Problem})
 	})
 }

@@ -24,7 +24,8 @@ type LogPane struct {
 	Now       time.Time
 	Query     string // search
 	Hits      []int  // numbers of the lines it found
-	HitsMore  bool   // the search stopped at its limit
+	HitsNext  int    // the line from which the search would go on, 0 if it has come to the end
+	Problem   string // of the query
 	Stamps    bool
 	Wrap      bool
 	Prev      string // address of the lines before
@@ -77,9 +78,13 @@ func (l LogPane) HitText() string {
 	switch {
 	case l.Query == "":
 		return ""
+	case l.Problem != "":
+		return l.Problem
+	case len(l.Hits) == 0 && l.HitsNext > 0:
+		return "none before line " + count(l.HitsNext)
 	case len(l.Hits) == 0:
 		return "no match"
-	case l.HitsMore:
+	case l.HitsNext > 0:
 		return count(len(l.Hits)) + " or more"
 	}
 	return count(len(l.Hits))

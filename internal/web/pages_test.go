@@ -95,7 +95,7 @@ func fixtureServer(p *Pages) http.Handler {
 		_, _ = w.Write(p.marks.writeLines(longLog(from, 1_000_000)))
 	})
 	mux.HandleFunc("GET /jobs/cargo/search", func(w http.ResponseWriter, r *http.Request) {
-		_, _ = w.Write([]byte(`{"hits":[1190,1191,1192]}`))
+		_, _ = w.Write([]byte(`{"hits":[1190,1191,1192],"next":0}`))
 	})
 	for _, f := range fixtures() {
 		mux.HandleFunc("GET /"+f.Name, func(w http.ResponseWriter, r *http.Request) {

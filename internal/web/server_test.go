@@ -326,9 +326,17 @@ func TestLinesAreOneElementEach(t *testing.T) {
 	if raw := s.get(base+"/raw", 200); raw != testLog {
 		t.Errorf("raw log %q", raw)
 	}
-	if hits := s.get(base+"/search?q=test", 200); strings.TrimSpace(hits) != `{"hits":[5,7],"more":false}` {
-		t.Errorf("search: %s", hits)
+	for ask, want := range map[string]string{
+		"q=test":               `{"hits":[5,7],"next":0,"problem":""}`,
+		"q=test&from=6":        `{"hits":[7],"next":0,"problem":""}`,
+		"q=%2Ft.st$%7CTEST%2F": `{"hits":[],"next":0,"problem":""}`,
+		"q=%2F(%2F":            `{"hits":[],"next":0,"problem":"the pattern has an error: missing closing ): ("}`,
+	} {
+		if hits := s.get(base+"/search?"+ask, 200); strings.TrimSpace(hits) != want {
+			t.Errorf("search %s: %s, want %s", ask, hits, want)
+		}
 	}
+	s.get(base+"/search?q=test&from=0", 400)
 }
 
 // The forms do what they say, without script.

@@ -12,8 +12,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"github.com/slipway-ci/slipway/internal/joblog"
@@ -31,7 +33,7 @@ type Log interface {
 	Tail(ctx context.Context, jobID string, count int) (joblog.Lines, error)
 	Outline(ctx context.Context, jobID string) (joblog.Outline, error)
 	LineAt(ctx context.Context, jobID string, ms int64) (int64, error)
-	Search(ctx context.Context, jobID, query string, from int64, limit int) ([]lines.Hit, error)
+	Search(ctx context.Context, jobID string, q lines.Query, from int64, limit int, term time.Duration) (lines.Found, error)
 	Watch(jobID string) (<-chan struct{}, func())
 }
 
@@ -515,21 +517,24 @@ func outline(t *testing.T, open Open) {
 		search(t, l, "^^^ +++", 0, 10)
 		search(t, l, "error: no", 0, 10, 4)
 		search(t, l, "bk;t", 0, 10)
+		search(t, l, "/^n.*e$/", 0, 10, 8, 9)
+		search(t, l, `/\S+ting$/`, 0, 10)
+		search(t, l, "/NO|Needle/", 0, 10, 8)
 		finish(t, l, "j")
 	}
 }
 
 func search(t *testing.T, l Log, query string, from int64, limit int, want ...int64) {
 	t.Helper()
-	hits, err := l.Search(t.Context(), "j", query, from, limit)
+	q, err := lines.ParseQuery(query)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got []int64
-	for _, h := range hits {
-		got = append(got, h.Line)
+	found, err := l.Search(t.Context(), "j", q, from, limit, time.Minute)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, found.Lines, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("search for %q from %d: %s", query, from, diff)
 	}
 }

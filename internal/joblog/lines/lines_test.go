@@ -265,9 +265,9 @@ func TestTheMarkThatOpensAGroupIsNoLine(t *testing.T) {
 		if diff := cmp.Diff(tc.want, text) + cmp.Diff(tc.open, isOpen); diff != "" || int(total) != len(tc.want) {
 			t.Errorf("%s: %d lines (-want +got):\n%s", tc.name, total, diff)
 		}
-		hits, err := Search(source(tc.log), Checkpoint{}, "^^^ +++", 0, 10, func() bool { return false })
-		if err != nil || len(hits) > 0 && tc.name != "not quite" {
-			t.Errorf("%s: found %v, %v", tc.name, hits, err)
+		found, err := Search(source(tc.log), Checkpoint{}, query(t, "^^^ +++"), 0, 10, never)
+		if err != nil || len(found.Lines) > 0 && tc.name != "not quite" {
+			t.Errorf("%s: found %v, %v", tc.name, found, err)
 		}
 	}
 }

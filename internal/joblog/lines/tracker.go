@@ -268,9 +268,10 @@ func (t *Tracker) mark(ms int64) {
 func (t *Tracker) leave() {
 	if t.dirty {
 		r := t.row(t.y)
-		r.Kind, r.Name = classify(t.line)
 		if t.seen != nil {
-			t.seen(r.Line, t.line)
+			t.seen(r.Line, t.line) // whoever searches does not ask for kinds
+		} else {
+			r.Kind, r.Name = classify(t.line)
 		}
 	}
 	t.line, t.dirty, t.pending, t.url = t.line[:0], false, false, ""

@@ -8,7 +8,7 @@
 // put right after a pause.
 import { all, clockMs, one, parse, thousands, toast, typing } from './dom.js';
 
-const HEAD = 28, CAP = 8_000_000, CHUNK = 2000, KEEP = 48;
+const HEAD = 28, CAP = 8_000_000, CHUNK = 2000, KEEP = 48, MOST = 20_000;
 
 class LogView {
   // Browsers keep ranges for good. Their group heads refer to the icons, so an
@@ -381,27 +381,46 @@ class LogView {
     this.query = q;
     this.hits = [];
     this.hit = -1;
-    const box = one('#hits');
-    if (q) {
-      const res = await fetch(`${this.base}/search?q=${encodeURIComponent(q)}`);
-      if (q !== this.query) return;
-      const d = res.ok ? await res.json() : { hits: [], problem: 'search failed' };
-      this.hits = d.hits ?? [];
-      this.more = d.more;
-      if (d.problem) box.firstElementChild.textContent = d.problem;
+    this.asking?.abort();
+    const asking = this.asking = new AbortController();
+    let problem = '';
+    // The server searches for a second at a time: hits show while it goes on.
+    for (let from = 1; q && from && !problem && this.hits.length < MOST;) {
+      let d = { problem: 'search failed' };
+      try {
+        const res = await fetch(`${this.base}/search?q=${encodeURIComponent(q)}&from=${from}`, { signal: asking.signal });
+        if (res.ok) d = await res.json();
+      } catch { /* aborted, or the server is away */ }
+      if (asking.signal.aborted) return;
+      const first = !this.hits.length;
+      this.hits.push(...(d.hits ?? []));
+      problem = d.problem;
+      from = d.next ?? 0;
+      this.more = from > 0;
+      this.drawRuler();
+      this.redress();
+      if (first && this.hits.length) this.walk(1); else this.tally(from);
     }
     this.drawRuler();
     this.redress();
-    if (this.hits.length) this.walk(1); else if (box) { const s = document.createElement('span'); s.textContent = q ? 'no match' : ''; box.replaceChildren(s); }
+    this.tally(0, problem || (q && !this.hits.length ? 'no match' : ''));
+  }
+
+  // tally says how far the search has come: the hit in view among those found.
+  tally(from, text = '') {
+    const s = document.createElement('span');
+    if (text) s.textContent = text;
+    else if (this.hits.length) s.textContent = `${thousands(this.hit + 1)} of ${thousands(this.hits.length)}${this.more ? '+' : ''}`;
+    else if (from) s.textContent = `${Math.floor((100 * from) / Math.max(1, this.total))} %`;
+    s.title = text;
+    one('#hits')?.replaceChildren(s);
   }
 
   walk(by) {
     if (!this.hits.length) return false;
     if (this.hit < 0) this.hit = Math.max(0, this.hits.findIndex((n) => n >= this.from)) - (by > 0 ? 1 : 0);
     this.hit = (this.hit + by + this.hits.length) % this.hits.length;
-    const s = document.createElement('span');
-    s.textContent = `${thousands(this.hit + 1)} of ${thousands(this.hits.length)}${this.more ? '+' : ''}`;
-    one('#hits')?.replaceChildren(s);
+    this.tally(0);
     this.setFollow(false);
     this.goto(this.hits[this.hit]);
     this.redress();
