@@ -22,6 +22,8 @@ type planInput struct {
 	// variables, and any other expands to nothing, with a warning. Otherwise a variable that the
 	// server does not know is a *pipeline.UnknownVariable.
 	lenient bool
+	// changed decides if_changed; nil: a document that has it cannot be planned here.
+	changed *Changed
 }
 
 // plan parses, interpolates and plans a document. It does no I/O.
@@ -34,6 +36,10 @@ func (e *Engine) plan(in planInput) (pipeline.Plan, error) {
 	if err != nil {
 		return pipeline.Plan{}, err
 	}
+	var faults []pipeline.Problem
+	if in.changed != nil {
+		faults = doc.IfChanged(in.changed.Files)
+	}
 	unset, err := interpolate(doc, in)
 	if err != nil {
 		return pipeline.Plan{}, err
@@ -42,6 +48,7 @@ func (e *Engine) plan(in planInput) (pipeline.Plan, error) {
 		Condition: conditionEnv(in.org, in.pipeline, in.build),
 		Branch:    in.build.Branch,
 	}, decided.PlanLimits())
+	plan.Warnings = append(plan.Warnings, faults...)
 	for _, name := range unset {
 		plan.Warnings = append(plan.Warnings, pipeline.Problem{Message: fmt.Sprintf(pipeline.ExpandedToNothing, name, name)})
 	}

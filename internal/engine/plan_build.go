@@ -23,6 +23,10 @@ type PlanBuild struct {
 	// Err ends the build: the repository was read and has no usable document.
 	Err string
 
+	// Changed are the files that the build changes; nil: they were not asked for. A document that has
+	// if_changed is then uploaded by an agent, which finds them.
+	Changed *Changed
+
 	Commit  string // what the build's commit turned out to be; "" if it was not resolved
 	Message string // of the commit
 	Author  store.Person
@@ -79,7 +83,11 @@ func (p *progress) planFound(op PlanBuild, pl store.Pipeline) (pipeline.Plan, er
 		return pipeline.Plan{}, err
 	}
 	p.build.Detail.PlannedBy, p.build.Detail.PlannedFrom = "repository", op.File
-	plan, err := p.e.plan(planInput{org: org, pipeline: pl, build: p.build, source: op.Source, file: op.File})
+	in := planInput{org: org, pipeline: pl, build: p.build, source: op.Source, file: op.File, changed: op.Changed}
+	if c := op.Changed; c != nil {
+		p.build.Detail.Changes = &store.Changes{Base: c.Base, Since: c.Since, Count: len(c.Files), Files: c.Files[:min(maxKeptChanges, len(c.Files))]}
+	}
+	plan, err := p.e.plan(in)
 	var unknown *pipeline.UnknownVariable
 	var attribute *pipeline.AgentAttribute
 	if errors.As(err, &unknown) || errors.As(err, &attribute) {

@@ -59,6 +59,15 @@ type BuildDetail struct {
 	SupersededBy  *BuildRef         `json:"superseded_by,omitempty"` // the newer build for which it was skipped or canceled
 	MergeQueue    *MergeQueue       `json:"merge_queue,omitempty"`
 	Event         *SourceEvent      `json:"event,omitempty"`
+	Changes       *Changes          `json:"changes,omitempty"` // that decided if_changed
+}
+
+// Changes are the files that a build changes, as far as they are named to people.
+type Changes struct {
+	Base  string   `json:"base"`  // what was asked for, such as origin/main
+	Since string   `json:"since"` // full hash of the commit they were compared with
+	Count int      `json:"count"`
+	Files []string `json:"files,omitempty"` // the first of them
 }
 
 // MergeQueue is what a build of a merge queue would be merged into.

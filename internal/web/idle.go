@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/pipeline"
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
@@ -32,6 +33,9 @@ func (q *request) idle(b *buildView, j store.JobLine, s State) (*IdlePane, error
 	case Skipped, Broken:
 		rule, err := q.ruleOf(b, j)
 		p.Code = rule
+		if c := b.build.Detail.Changes; c != nil && j.Reason == pipeline.UnchangedReason {
+			p.Code = changesText(c)
+		}
 		return p, err
 	}
 	return p, nil
@@ -77,6 +81,18 @@ func (q *request) ruleOf(b *buildView, j store.JobLine) (string, error) {
 		}
 	}
 	return "", nil
+}
+
+// changesText says what if_changed looked at.
+func changesText(c *store.Changes) string {
+	text := fmt.Sprintf("%s changed since %s (%s)", plural(c.Count, "file"), c.Base, shortCommit(c.Since))
+	for _, f := range c.Files {
+		text += "\n" + f
+	}
+	if more := c.Count - len(c.Files); more > 0 {
+		text += fmt.Sprintf("\nand %d more", more)
+	}
+	return text
 }
 
 // attribute is one of a step's attributes as a line, "" if it has none.

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/slipway-ci/slipway/internal/store"
 )
 
 const edited = `steps:
@@ -62,6 +64,14 @@ func TestStepsAreCheckedAndSaved(t *testing.T) {
 	}
 	if got := must(s.Store.PipelineByID(t.Context(), p.ID))(t).Configuration; got != edited {
 		t.Errorf("saved %q", got)
+	}
+}
+
+func TestAStepThatNothingChangedForNamesWhatWasChanged(t *testing.T) {
+	t.Parallel()
+	got := changesText(&store.Changes{Base: "origin/main", Since: strings.Repeat("a", 40), Count: 3, Files: []string{"docs/a.txt", "b"}})
+	if want := "3 files changed since origin/main (aaaaaaa)\ndocs/a.txt\nb\nand 1 more"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"errors"
 
@@ -55,6 +56,23 @@ func (p *Plan) plan(ctx context.Context, b store.Build) error {
 		op.Err = none.Error()
 	case err != nil:
 		op.Upload = "The server could not read the repository: " + err.Error()
+	default:
+		p.changes(ctx, &op, b, pl)
 	}
 	return p.Engine.PlanBuild(ctx, op)
+}
+
+// changes finds the changed files for a document that asks for them. Where the server cannot, an
+// agent does.
+func (p *Plan) changes(ctx context.Context, op *engine.PlanBuild, b store.Build, pl store.Pipeline) {
+	if !bytes.Contains(op.Source, []byte("if_changed")) {
+		return
+	}
+	base := engine.DiffBase(b, pl)
+	found, err := p.Repos.Changes(ctx, gitrepo.ChangesRequest{Repository: pl.Repository, Commit: op.Commit, Base: base})
+	if err != nil {
+		op.Upload = "The server could not find the changed files for if_changed, so an agent does: " + err.Error()
+		return
+	}
+	op.Changed = &engine.Changed{Base: base, Since: found.Since, Files: found.Files}
 }
