@@ -30,6 +30,6 @@ chaos: ## Kill the server and agents under load for FOR=10m, then look for what 
 	go test ./test/e2e -race -v -count=1 -timeout 0 -run '^TestNothingIsLostUnderKills$$' -chaos $(or $(FOR),10m)
 
 .PHONY: bench
-bench: ## Measure this machine against the bars of docs/performance.md
+bench: ## Measure this machine against the bars of docs/performance.md, on SQLite and PostgreSQL; 10,000 agents want 20,000 open files
 	CGO_ENABLED=0 go build -C test/officialagent -trimpath -ldflags '-s -w' -o $(CURDIR)/bin/buildkite-agent github.com/buildkite/agent/v3
-	go run ./test/load -official bin/buildkite-agent
+	ulimit -n $$(ulimit -Hn) && go run ./test/load -official bin/buildkite-agent && go run ./test/load -postgres one-job many-jobs throughput dispatch busy-dispatch ingest

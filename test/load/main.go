@@ -6,7 +6,7 @@
 // they are simulated in this process, with the protocol's real messages. Times
 // drift with the machine; ratios between rows of one run are what to compare.
 //
-//	go run ./test/load [-slipway PATH] [-official PATH] [-agents N] [MEASUREMENT…]
+//	go run ./test/load [-slipway PATH] [-official PATH] [-agents N] [-fleet N] [-postgres] [MEASUREMENT…]
 //
 // It exits 1 if a measurement cannot be made, and 0 whatever the ratios are.
 package main
@@ -45,7 +45,13 @@ var measurements = []measurement{
 	{"many-jobs", manyJobs},
 	{"throughput", throughput},
 	{"dispatch", dispatch},
+	{"busy-dispatch", busyDispatch},
+	{"triggers", triggers},
+	{"sizes", sizes},
 	{"log", bigLog},
+	{"ingest", ingest},
+	{"fleet", idleFleet},
+	{"storm", storm},
 }
 
 // bench is what the measurements share.
@@ -53,6 +59,8 @@ type bench struct {
 	binary   string
 	official string // the official agent's binary, or ""
 	agents   int    // simulated ones for dispatch
+	fleet    int    // idle ones
+	postgres bool   // servers keep their state in PostgreSQL
 	dir      string
 }
 
@@ -70,6 +78,8 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&b.binary, "slipway", "", "binary to measure; by default one is built")
 	flags.StringVar(&b.official, "official", "", "binary of the official agent, to measure beside ours")
 	flags.IntVar(&b.agents, "agents", 1000, "simulated agents that are connected while dispatch is measured")
+	flags.IntVar(&b.fleet, "fleet", 10_000, "simulated agents that idle, and that come back after a restart")
+	flags.BoolVar(&b.postgres, "postgres", false, "servers use a PostgreSQL that is started for each of them, without flushes to disk")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

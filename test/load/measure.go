@@ -148,7 +148,7 @@ func throughput(ctx context.Context, b *bench) ([]row, error) {
 		return nil, err
 	}
 	defer s.stop()
-	f, err := s.connect(ctx, 64)
+	f, err := s.connect(ctx, 64, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -203,7 +203,7 @@ func dispatch(ctx context.Context, b *bench) ([]row, error) {
 		return nil, err
 	}
 	defer s.stop()
-	f, err := s.connect(ctx, b.agents)
+	f, err := s.connect(ctx, b.agents, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -217,11 +217,7 @@ func dispatch(ctx context.Context, b *bench) ([]row, error) {
 	if err := f.stop(); err != nil {
 		return nil, err
 	}
-	close(f.took)
-	var times []time.Duration
-	for took := range f.took {
-		times = append(times, took)
-	}
+	times := f.times()
 	return []row{
 		{fmt.Sprintf("runnable to accepted, %d agents stream (p50)", b.agents), ms(percentile(times, 50)), 5, "ms"},
 		{"  p99", ms(percentile(times, 99)), 25, "ms"},

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,11 +17,14 @@ import (
 	"time"
 )
 
-// server is a running `slipway server` on a directory of its own.
+// server is a running `slipway server` on a directory of its own, and on a database of its own if
+// that is PostgreSQL.
 type server struct {
-	cmd  *exec.Cmd
-	dir  string
-	http *http.Client
+	cmd      *exec.Cmd
+	args     []string
+	dir      string
+	database *database // nil: SQLite
+	http     *http.Client
 
 	URL        string `json:"url"`
 	APIToken   string `json:"api_token"`
@@ -33,31 +37,71 @@ func (b *bench) startServer(ctx context.Context) (*server, time.Duration, error)
 	if err != nil {
 		return nil, 0, err
 	}
-	s := &server{dir: dir, http: &http.Client{Timeout: time.Minute}}
-	begin := time.Now()
-	if s.cmd, err = launch(dir, b.binary, "server", "--listen", "127.0.0.1:0", "--data", filepath.Join(dir, "data")); err != nil {
+	address, err := freeAddress()
+	if err != nil {
 		return nil, 0, err
 	}
-	err = await(ctx, time.Millisecond, func() bool {
-		text, err := os.ReadFile(filepath.Join(dir, "data", "bootstrap.json"))
-		if err != nil || json.Unmarshal(text, s) != nil {
-			return false
+	s := &server{dir: dir, http: &http.Client{Timeout: 5 * time.Minute}}
+	s.args = []string{b.binary, "server", "--listen", address, "--data", filepath.Join(dir, "data")}
+	if b.postgres {
+		if s.database, err = startDatabase(); err != nil {
+			return nil, 0, err
 		}
-		resp, err := s.http.Get(s.URL + "/healthz")
-		if err != nil {
-			return false
-		}
-		resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
-	})
-	if err != nil {
-		s.stop()
-		return nil, 0, fmt.Errorf("start slipway server: %w", err)
+		s.args = append(s.args, "--database", s.database.url)
 	}
-	return s, time.Since(begin), nil
+	took, err := s.start(ctx)
+	return s, took, err
 }
 
-func (s *server) stop() { halt(s.cmd) }
+// freeAddress is one that nobody listened on a moment ago: a server that is started again has to
+// come back under the address that agents know.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// start starts the process and returns how long it took until it answered.
+func (s *server) start(ctx context.Context) (time.Duration, error) {
+	begin := time.Now()
+	var err error
+	if s.cmd, err = launch(s.dir, s.args...); err != nil {
+		return 0, err
+	}
+	if err := await(ctx, time.Millisecond, s.answers); err != nil {
+		s.stop()
+		return 0, fmt.Errorf("start slipway server: %w", err)
+	}
+	return time.Since(begin), nil
+}
+
+func (s *server) answers() bool {
+	text, err := os.ReadFile(filepath.Join(s.dir, "data", "bootstrap.json"))
+	if err != nil || json.Unmarshal(text, s) != nil {
+		return false
+	}
+	resp, err := s.http.Get(s.URL + "/healthz")
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+// kill ends the process as kill -9 does. Its database stays.
+func (s *server) kill() {
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
+}
+
+func (s *server) stop() {
+	halt(s.cmd)
+	if s.database != nil {
+		s.database.stop()
+	}
+}
 
 // startAgent starts an agent process: ours, or the official one.
 func (b *bench) startAgent(ctx context.Context, s *server, official bool, flags ...string) (*exec.Cmd, error) {
