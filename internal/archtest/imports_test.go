@@ -37,9 +37,9 @@ var allowed = map[string]string{
 
 	// Doors. They show verdicts; only engine decides them.
 	"agentapi": "artifact ci edge/... store blob/s3 joblog/... secret engine auth httperr live telemetry",
-	"restapi":  "ci pipeline trust store blob joblog/... secret engine auth httperr live telemetry",
+	"restapi":  "annotation ci pipeline trust store blob joblog/... secret engine auth httperr live telemetry",
 	"graphapi": "ci pipeline trust store blob joblog/... secret engine auth httperr live telemetry",
-	"web":      "ci pipeline trust store blob joblog/... secret engine auth httperr live telemetry",
+	"web":      "annotation ci pipeline trust store blob joblog/... secret engine auth httperr live telemetry",
 	"hookapi":  "ci trust store forge/... secret engine httperr telemetry",
 
 	// The other end of the wire.
@@ -48,15 +48,16 @@ var allowed = map[string]string{
 	"jobcli": "agent/wire agent/jobapi agent/redact pipeline",
 
 	// Glue.
-	"auth":      "ci secret store",
-	"httperr":   "ci engine store", // turns their refusals into statuses
-	"live":      "",
-	"loop":      "",
-	"config":    "",
-	"telemetry": "",
-	"procid":    "",
-	"app":       "...",
-	"cli":       "agent/... app blob/s3 ci client config gitrepo jobcli pipeline store telemetry",
+	"auth":       "ci secret store",
+	"annotation": "",
+	"httperr":    "ci engine store", // turns their refusals into statuses
+	"live":       "",
+	"loop":       "",
+	"config":     "",
+	"telemetry":  "",
+	"procid":     "",
+	"app":        "...",
+	"cli":        "agent/... app blob/s3 ci client config gitrepo jobcli pipeline store telemetry",
 
 	"archtest": "",
 	"dbtest":   "",

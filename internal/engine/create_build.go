@@ -32,6 +32,8 @@ type CreateBuild struct {
 	CleanCheckout bool
 	RebuiltFrom   *store.BuildRef
 	TriggeredFrom *store.BuildRef
+	// Answers are those to the fields of the step that the build begins with; nil: it is not answered.
+	Answers map[string][]string
 	// Configuration takes the place of the pipeline's own document, "" for none.
 	Configuration string
 	// IgnoreBranchFilter lets a branch through that the pipeline's filter does not; steps have theirs.
@@ -83,6 +85,9 @@ func (e *Engine) createBuild(ctx context.Context, tx *store.Tx, hint func(...str
 		return b, err
 	}
 	if planned {
+		if err := p.answerLeading(op); err != nil {
+			return b, err
+		}
 		err = p.finish()
 		return p.build, err
 	}

@@ -1,15 +1,10 @@
 package restapi
 
 import (
-	"bytes"
 	"net/http"
 	"slices"
 
-	"github.com/microcosm-cc/bluemonday"
-	"github.com/yuin/goldmark"
-	"github.com/yuin/goldmark/extension"
-	"github.com/yuin/goldmark/renderer/html"
-
+	"github.com/slipway-ci/slipway/internal/annotation"
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/store"
 )
@@ -27,11 +22,8 @@ type annotationJSON struct {
 	UpdatedAt stamp   `json:"updated_at"`
 }
 
-// Annotations are Markdown with HTML inside; what could act in a page that shows them is taken out.
-var (
-	markdown = goldmark.New(goldmark.WithExtensions(extension.GFM), goldmark.WithRendererOptions(html.WithUnsafe()))
-	safeHTML = bluemonday.UGCPolicy()
-)
+// rendered turns what jobs write into HTML.
+var rendered = annotation.New()
 
 func toAnnotation(a store.Annotation, withBody bool) (annotationJSON, error) {
 	out := annotationJSON{
@@ -44,11 +36,7 @@ func toAnnotation(a store.Annotation, withBody bool) (annotationJSON, error) {
 	if !withBody {
 		return out, nil
 	}
-	var buf bytes.Buffer
-	if err := markdown.Convert([]byte(a.Body), &buf); err != nil {
-		return out, err
-	}
-	body := safeHTML.Sanitize(buf.String())
+	body := rendered.HTML(a.Body, annotation.Options{})
 	out.BodyHTML = &body
 	return out, nil
 }

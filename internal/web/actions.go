@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/slipway-ci/slipway/internal/ci"
@@ -197,16 +198,14 @@ func unblock(q *request) error {
 }
 
 // refill puts back what was typed.
-func (a *AskPane) refill(given map[string][]string) {
-	for k := range a.Fields {
-		f := &a.Fields[k]
+func (a *AskPane) refill(given map[string][]string) { refill(a.Fields, given) }
+
+func refill(fields []Field, given map[string][]string) {
+	for k := range fields {
+		f := &fields[k]
 		f.Value = strings.Join(given[f.Name], "\n")
 		for i := range f.Options {
-			o := &f.Options[i]
-			o.On = false
-			for _, v := range given[f.Name] {
-				o.On = o.On || v == o.Value
-			}
+			f.Options[i].On = slices.Contains(given[f.Name], f.Options[i].Value)
 		}
 	}
 }

@@ -1,67 +1,41 @@
 package web
 
 import (
-	"bytes"
 	"html/template"
-	"regexp"
 	"strings"
 
-	"github.com/microcosm-cc/bluemonday"
+	"github.com/slipway-ci/slipway/internal/annotation"
 	"github.com/slipway-ci/slipway/internal/pipeline"
 	"github.com/slipway-ci/slipway/internal/store"
-	"github.com/yuin/goldmark"
-	"github.com/yuin/goldmark/extension"
-	"github.com/yuin/goldmark/renderer/html"
 )
 
-// markdown takes the dialect of annotations: GitHub's, with HTML inside
-// (https://buildkite.com/docs/agent/cli/reference/annotate).
-var markdown = goldmark.New(goldmark.WithExtensions(extension.GFM), goldmark.WithRendererOptions(html.WithUnsafe()))
-
-// allowedHTML is what of it reaches a page: text, tables, code, details and
-// links; no script, style, form, frame or image.
-var allowedHTML = bluemonday.NewPolicy().
-	AllowElements("p", "br", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "dl", "dt", "dd", "blockquote", "pre", "code", "samp", "kbd",
-		"b", "strong", "i", "em", "del", "s", "sub", "sup", "span", "div", "table", "thead", "tbody", "tr", "th", "td", "details", "summary").
-	AllowAttrs("class").Matching(regexp.MustCompile(`^term-[a-z]+[0-9]+( term-[a-z]+[0-9]+)*$`)).OnElements("span").
-	AllowAttrs("href").OnElements("a").AllowURLSchemes("http", "https").AllowRelativeURLs(false).
-	RequireNoReferrerOnLinks(true).RequireNoFollowOnLinks(true).
-	AllowAttrs("align").Matching(regexp.MustCompile(`^(left|right|center)$`)).OnElements("td", "th")
+// rendered turns what jobs write into HTML.
+var rendered = annotation.New()
 
 // styles are the annotation styles of the agent's command line
 // (buildkite-agent v3.138.1, clicommand/annotate.go), as states.
 var styles = map[string]State{"error": Failed, "warning": Soft, "success": Passed, "info": Created, "": Created}
 
-func annotation(a store.Annotation) Annotation {
-	n := Annotation{ID: a.ID, State: styles[a.Style], Body: renderMarkdown(a.Body)}
+func (b *buildView) note(a store.Annotation) Annotation {
+	n := Annotation{ID: a.ID, State: styles[a.Style], Body: template.HTML(rendered.HTML(a.Body, annotation.Options{
+		Artifact: b.artifactAt, Emoji: func(name string) string { return emoji[name] },
+	}))}
 	if n.State == "" {
 		n.State = Created
 	}
-	n.Summary = summaryOf(a.Body, a.Context)
+	n.Summary = orElse(labelText(rendered.Summary(a.Body)), orElse(a.Context, "Note"))
 	return n
 }
 
-func renderMarkdown(src string) template.HTML {
-	var buf bytes.Buffer
-	if err := markdown.Convert([]byte(src), &buf); err != nil {
-		return template.HTML(`<pre>` + template.HTMLEscapeString(src) + `</pre>`)
+// artifactAt is the address of the newest artifact with a path, to which only members get.
+func (b *buildView) artifactAt(path string) string {
+	href := ""
+	for _, a := range b.artifacts {
+		if a.Path == path && a.State == "finished" {
+			href = b.path() + "/artifacts/" + a.ID
+		}
 	}
-	return template.HTML(allowedHTML.SanitizeReader(&buf).String())
-}
-
-var (
-	textOnly = bluemonday.StrictPolicy()
-	entities = strings.NewReplacer("&#39;", "'", "&#34;", `"`, "&lt;", "<", "&gt;", ">", "&amp;", "&")
-)
-
-// summaryOf is an annotation's first line of text.
-func summaryOf(body, context string) string {
-	var buf bytes.Buffer
-	if err := markdown.Convert([]byte(body), &buf); err != nil {
-		return context
-	}
-	text := entities.Replace(textOnly.Sanitize(strings.ReplaceAll(buf.String(), "</", " </")))
-	return orElse(firstLine(text), orElse(context, "Note"))
+	return href
 }
 
 // askField is a block step's field as a form shows it.

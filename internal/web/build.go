@@ -3,6 +3,7 @@ package web
 import (
 	"html/template"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -219,6 +220,7 @@ type AskPane struct {
 	State  State
 	Label  string
 	Prompt string
+	Submit string // what the button says
 	Why    string
 	Action string
 	Fields []Field
@@ -243,7 +245,39 @@ type Field struct {
 }
 
 // ID is the field's id in the document.
-func (f Field) ID() string { return "f-" + f.Name }
+func (f Field) ID() string {
+	return "f-" + strings.NewReplacer("[", "-", "]", "", "/", "-").Replace(f.Name)
+}
+
+// maxRadios is the most choices that are shown one below the other.
+const maxRadios = 6
+
+// Radios says whether exactly one of a few choices is to be made: all of them are in sight then.
+func (f Field) Radios() bool {
+	return !f.Multiple && f.Required && len(f.Options) > 0 && len(f.Options) <= maxRadios
+}
+
+// Empty says whether the list offers no choice at all: where none need be made, or none is.
+func (f Field) Empty() bool {
+	for _, o := range f.Options {
+		if o.On {
+			return !f.Required
+		}
+	}
+	return true
+}
+
+// Describers are the ids of the texts about the field, as for aria-describedby.
+func (f Field) Describers() string {
+	ids := []string{}
+	if f.Hint != "" || f.Format != "" {
+		ids = append(ids, f.ID()+"-h")
+	}
+	if f.Problem != "" {
+		ids = append(ids, f.ID()+"-p")
+	}
+	return strings.Join(ids, " ")
+}
 
 // Option is one choice of a field.
 type Option struct {

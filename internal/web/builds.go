@@ -96,9 +96,10 @@ type NewBuildForm struct {
 	Branch   string
 	Commit   string
 	Message  string
-	Env      string // NAME=value, one a line
-	Problem  string // why the last attempt was refused
-	Field    string // the field it is about
+	Env      string  // NAME=value, one a line
+	Fields   []Field // of the block or input step that the build begins with
+	Problem  string  // why the last attempt was refused
+	Field    string  // the field it is about
 }
 
 // NewBuildPage is the form as a page.

@@ -143,7 +143,7 @@ func pipelineFixture() PipelinePage {
 }
 
 func newBuildFixture() NewBuildForm {
-	return NewBuildForm{Pipeline: "test", Action: "/main/test/builds", Back: "/pipeline", Branch: "main", Commit: "HEAD", Env: "TESTDRIVE_SEED=4182\nRUST_LOG=coord=debug"}
+	return NewBuildForm{Pipeline: "test", Action: "/main/test/builds", Back: "/pipeline", Branch: "main", Commit: "HEAD", Env: "TESTDRIVE_SEED=4182\nRUST_LOG=coord=debug", Fields: askFixture().Ask.Fields}
 }
 
 func headFixture() BuildHead {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 
@@ -14,8 +15,58 @@ import (
 // maxForm is the largest form that is read, in bytes.
 const maxForm = 1 << 20
 
-func newBuildForm(p store.Pipeline, path string) NewBuildForm {
-	return NewBuildForm{Pipeline: p.Name, Action: path + "/builds", Back: path, Branch: p.DefaultBranch, Commit: "HEAD"}
+// newBuildForm is the form as it opens: with the message, the branch and the answers that the address
+// names, as in ?message=x&meta_data[key]=v, where several choices are apart by commas.
+func (q *request) newBuildForm(p store.Pipeline) (NewBuildForm, error) {
+	path := "/" + q.org.Slug + "/" + p.Slug
+	form := NewBuildForm{Pipeline: p.Name, Action: path + "/builds", Back: path, Branch: p.DefaultBranch, Commit: "HEAD"}
+	query := q.r.URL.Query()
+	form.Branch, form.Commit = orElse(query.Get("branch"), form.Branch), orElse(query.Get("commit"), form.Commit)
+	form.Message = query.Get("message")
+	fields, err := q.Engine.LeadingFields(q.ctx, p)
+	if err != nil {
+		return form, err
+	}
+	for _, f := range fields {
+		if values, ok := query[answerName(f.Key)]; ok {
+			f.Default = values
+			if f.Multiple {
+				f.Default = strings.Split(strings.Join(values, ","), ",")
+			}
+		}
+		field := askField(f, "")
+		field.Name = answerName(f.Key)
+		form.Fields = append(form.Fields, field)
+	}
+	return form, nil
+}
+
+// answerName is the name that the answer to a field has in the form of a new build.
+func answerName(key string) string { return "meta_data[" + key + "]" }
+
+// answers are what was answered to the fields of the form; nil: it has none.
+func (f *NewBuildForm) answers(given url.Values) map[string][]string {
+	var out map[string][]string
+	for _, field := range f.Fields {
+		if out == nil {
+			out = map[string][]string{}
+		}
+		out[strings.TrimSuffix(strings.TrimPrefix(field.Name, "meta_data["), "]")] = given[field.Name]
+	}
+	return out
+}
+
+// refuse shows what was wrong at the fields that it is about.
+func (f *NewBuildForm) refuse(no *engine.Refused) {
+	f.Problem = no.Message
+	for name, why := range no.Fields {
+		f.Field = name
+		for k := range f.Fields {
+			if f.Fields[k].Name == answerName(name) {
+				f.Fields[k].Problem, f.Problem, f.Field = why, "One of the answers is not accepted.", ""
+			}
+		}
+	}
 }
 
 func newBuildPage(q *request) error {
@@ -23,7 +74,11 @@ func newBuildPage(q *request) error {
 	if err != nil {
 		return err
 	}
-	return q.newBuild(http.StatusOK, p, newBuildForm(p, "/"+q.org.Slug+"/"+p.Slug))
+	form, err := q.newBuildForm(p)
+	if err != nil {
+		return err
+	}
+	return q.newBuild(http.StatusOK, p, form)
 }
 
 func (q *request) newBuild(status int, p store.Pipeline, form NewBuildForm) error {
@@ -39,9 +94,13 @@ func createBuild(q *request) error {
 		return err
 	}
 	q.r.Body = http.MaxBytesReader(q.w, q.r.Body, maxForm)
-	form := newBuildForm(p, "/"+q.org.Slug+"/"+p.Slug)
+	form, err := q.newBuildForm(p)
+	if err != nil {
+		return err
+	}
 	form.Branch, form.Commit = strings.TrimSpace(q.r.PostFormValue("branch")), strings.TrimSpace(q.r.PostFormValue("commit"))
 	form.Message, form.Env = strings.TrimSpace(q.r.PostFormValue("message")), q.r.PostFormValue("env")
+	refill(form.Fields, q.r.PostForm)
 	env, err := parseEnv(form.Env)
 	if err != nil {
 		form.Problem, form.Field = err.Error(), "env"
@@ -49,13 +108,10 @@ func createBuild(q *request) error {
 	}
 	b, err := q.Engine.CreateBuild(q.ctx, engine.CreateBuild{
 		PipelineID: p.ID, Source: "ui", Commit: form.Commit, Branch: form.Branch, Message: form.Message, Env: env, CreatorID: q.user.ID,
-		Author: store.Person{ID: q.user.ID, Name: q.user.Name, Email: q.user.Email},
+		Author: store.Person{ID: q.user.ID, Name: q.user.Name, Email: q.user.Email}, Answers: form.answers(q.r.PostForm),
 	})
 	if no, ok := errors.AsType[*engine.Refused](err); ok {
-		form.Problem = no.Message
-		for field := range no.Fields {
-			form.Field = field
-		}
+		form.refuse(no)
 		return q.newBuild(refusedStatus(no.Why), p, form)
 	}
 	if err != nil {

@@ -145,7 +145,9 @@ func (q *request) loadPipeline(p store.Pipeline) (PipelinePage, error) {
 		return page, err
 	}
 	page.BuildsPage = BuildsPage{Frame: q.frame(p.Name, "pipelines"), Filters: f, States: f.choices()}
-	page.Form = newBuildForm(p, path)
+	if page.Form, err = q.newBuildForm(p); err != nil {
+		return page, err
+	}
 	if page.Total, err = q.Store.CountBuilds(q.ctx, p.ID); err != nil {
 		return page, err
 	}

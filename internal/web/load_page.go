@@ -279,7 +279,7 @@ func (b *buildView) ask(j store.JobLine, refused map[string]string) *AskPane {
 	if m == nil {
 		return a
 	}
-	a.Prompt = m.Prompt
+	a.Prompt, a.Submit = m.Prompt, m.Submit
 	if a.State == Blocked {
 		a.Action = b.jobPath(j.ID) + "/unblock"
 	}
@@ -292,13 +292,12 @@ func (b *buildView) ask(j store.JobLine, refused map[string]string) *AskPane {
 func (b *buildView) notes() []Annotation {
 	out := b.planNotes()
 	for _, a := range b.annotations {
-		n := annotation(a)
+		n := b.note(a)
 		if a.JobID != "" {
 			n.From, n.Href = b.nameOf(a.JobID), b.jobPath(a.JobID)
 		}
 		out = append(out, n)
 	}
-	slices.SortStableFunc(out, func(x, y Annotation) int { return looks[x.State].Rank - looks[y.State].Rank })
 	return out
 }
 
