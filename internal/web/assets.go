@@ -19,7 +19,7 @@ import (
 var assetFiles embed.FS
 
 // sheets are the parts of the one style sheet, in cascade order.
-var sheets = []string{"tokens.css", "base.css", "parts.css", "views.css", "pages.css", "annotations.css", "narrow.css"}
+var sheets = []string{"tokens.css", "base.css", "parts.css", "views.css", "pages.css", "narrow.css"}
 
 // modules are the scripts in the order they may import one another: a module
 // imports only earlier ones, since an import names the hash of what it loads.
@@ -54,7 +54,7 @@ func loadAssets() (*assetSet, error) {
 	if err := set.add("app.css", css.Bytes()); err != nil {
 		return nil, err
 	}
-	for _, name := range slices.Concat([]string{"icons.svg", "favicon.svg"}, modules) {
+	for _, name := range slices.Concat([]string{"icons.svg", "favicon.svg", "annotations.css"}, modules) {
 		b, err := fs.ReadFile(assetFiles, path.Join("assets", name))
 		if err != nil {
 			return nil, fmt.Errorf("asset %s: %w", name, err)
