@@ -104,6 +104,7 @@ type Job struct {
 
 	CreatedAt   time.Time
 	ScheduledAt time.Time // intended time; orders dispatch; inherited by uploads and retries
+	LimitedAt   time.Time // entered limited
 	RunnableAt  time.Time // entered scheduled
 	StartedAt   time.Time
 	FinishedAt  time.Time
@@ -175,6 +176,8 @@ func (j Job) Apply(ev JobEvent, now time.Time) (Job, error) {
 
 func (j Job) stamp(now time.Time) Job {
 	switch {
+	case j.State == JobLimited:
+		j.LimitedAt = orNow(j.LimitedAt, now)
 	case j.State == JobScheduled:
 		j.RunnableAt = orNow(j.RunnableAt, now)
 		j.ScheduledAt = orNow(j.ScheduledAt, now)

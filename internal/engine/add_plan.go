@@ -186,6 +186,7 @@ func (m *jobMaker) command(j *store.Job, ps pipeline.Step, pj pipeline.Job) erro
 	}
 	j.Priority, j.TimeoutMinutes = c.Priority, effectiveTimeout(c.TimeoutMinutes, m.at.pipeline, decided)
 	j.Concurrency, j.ConcurrencyGroup, j.ConcurrencyMethod = c.Concurrency, c.ConcurrencyGroup, c.ConcurrencyMethod
+	j.GroupID = store.GroupID(m.p.build.OrganizationID, c.ConcurrencyGroup)
 	rules := firstOf(pj.Agents, c.Agents, m.p.build.Detail.Agents)
 	key := ""
 	for _, r := range rules {

@@ -122,17 +122,17 @@ func (w *world) lined(t testing.TB, builds []store.Build) string {
 func TestP199_OneBuildAtATimeIsInAGroupOfOne(t *testing.T) {
 	w := stated(t)
 	builds := w.inOrder(t, limited, limited)
-	w.admit(t, "deploy")
+	w.admit(t)
 	if got := w.lined(t, builds); got != "scheduled limited" {
 		t.Fatalf("the jobs are %s", got)
 	}
 	a := w.begin(t, builds[0], "a")
-	w.admit(t, "deploy")
+	w.admit(t)
 	if got := w.lined(t, builds); got != "running limited" {
 		t.Errorf("the jobs are %s", got)
 	}
 	w.finish(t, a, 1)
-	w.admit(t, "deploy")
+	w.admit(t)
 	if got := w.lined(t, builds); got != "finished scheduled" {
 		t.Errorf("the jobs are %s", got)
 	}
@@ -142,7 +142,7 @@ func TestP200_AnOrderedGroupTakesTheOldestBuildFirst(t *testing.T) {
 	w := stated(t)
 	builds := w.inOrder(t, limited, limited, limited)
 	for n, want := range []string{"scheduled limited limited", "finished scheduled limited", "finished finished scheduled"} {
-		w.admit(t, "deploy")
+		w.admit(t)
 		if got := w.lined(t, builds); got != want {
 			t.Fatalf("round %d: the jobs are %s, want %s", n, got, want)
 		}
@@ -154,7 +154,7 @@ func TestP203_EachJobIsHeldAgainstItsOwnLimit(t *testing.T) {
 	w := stated(t)
 	wide := strings.Replace(limited, "concurrency: 1", "concurrency: 3", 1)
 	builds := w.inOrder(t, limited, limited, wide, wide)
-	w.admit(t, "deploy")
+	w.admit(t)
 	// One holds a slot and one is ahead: the third job is the third of three, the fourth is not.
 	if got := w.lined(t, builds); got != "scheduled limited scheduled limited" {
 		t.Errorf("the jobs are %s", got)
@@ -164,7 +164,7 @@ func TestP203_EachJobIsHeldAgainstItsOwnLimit(t *testing.T) {
 func TestP204_ARetryKeepsItsLimit(t *testing.T) {
 	w := stated(t)
 	b := w.build(t, limited)
-	w.admit(t, "deploy")
+	w.admit(t)
 	w.end(t, b, "a", 1)
 	next := must(w.RetryJob(t.Context(), w.job(t, b, "a").ID, "ana"))(t)
 	if next.Concurrency != 1 || next.ConcurrencyGroup != "deploy" || next.State != ci.JobLimited {
@@ -176,13 +176,13 @@ func TestP207_AJobBehindABlockStandsInNoLine(t *testing.T) {
 	w := stated(t)
 	blocked := "steps:\n- {block: go, key: gate}\n- {command: a, key: a, concurrency: 1, concurrency_group: deploy}\n"
 	builds := w.inOrder(t, blocked, limited, limited)
-	w.admit(t, "deploy")
+	w.admit(t)
 	if got := w.lined(t, builds); got != "waiting scheduled limited" {
 		t.Fatalf("the jobs are %s", got)
 	}
 	must(w.UnblockJob(t.Context(), engine.UnblockJob{JobID: w.job(t, builds[0], "gate").ID}))(t)
 	w.end(t, builds[1], "a", 0)
-	w.admit(t, "deploy")
+	w.admit(t)
 	if got := w.lined(t, builds); got != "scheduled finished limited" {
 		t.Errorf("the jobs are %s: the oldest build comes first as soon as it stands in line", got)
 	}

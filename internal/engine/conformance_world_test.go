@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/store"
@@ -202,14 +204,13 @@ func (w *world) decide(t testing.TB, settings string) {
 	must(w.ChangeSettings(t.Context(), w.org.ID, change))(t)
 }
 
-// admit lets the jobs of a concurrency group go that it has room for, in the order of its line, each
-// with the number of jobs before it that still wait.
-func (w *world) admit(t testing.TB, group string) {
+// admit lets the jobs of the groups go in which something changed and that have room for them.
+func (w *world) admit(t rapid.TB) {
 	t.Helper()
-	ahead := 0
-	for _, id := range must(w.Store.GroupLine(t.Context(), group, 100))(t) {
-		if !must(w.AdmitJob(t.Context(), id, ahead))(t) {
-			ahead++
+	ctx := context.Background()
+	for _, g := range must(w.Store.DueGroups(ctx, 1000))(t) {
+		if err := w.AdmitGroup(ctx, g); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

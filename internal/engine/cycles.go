@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+
 	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/store"
 )
@@ -28,6 +30,9 @@ func (p *progress) waits() (waits, error) {
 	}
 	w, ended, groups := waits{}, map[string]bool{}, map[string]bool{}
 	for _, s := range steps {
+		if now, ok := p.steps[s.ID]; ok {
+			s = *now // with what this transaction has changed
+		}
 		ended[s.ID], groups[s.ID] = s.End() != ci.NotEnded, s.Kind == ci.StepGroup
 		if s.GroupID != "" {
 			w.add(s.ID, s.GroupID)
@@ -55,10 +60,10 @@ func (w waits) edge(e store.Edge, toGroup bool) {
 	w.add(from, to)
 }
 
-// behind returns every node that waits for one, directly or not.
-func (w waits) behind(id string) map[string]bool {
+// behind returns every node that waits for some, directly or not.
+func (w waits) behind(ids ...string) map[string]bool {
 	seen := map[string]bool{}
-	for todo := []string{id}; len(todo) > 0; {
+	for todo := slices.Clone(ids); len(todo) > 0; {
 		next := w[todo[0]]
 		todo = todo[1:]
 		for _, n := range next {

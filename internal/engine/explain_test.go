@@ -52,13 +52,11 @@ func TestAConcurrencyGroupSaysWhoHoldsItAndWhoIsNext(t *testing.T) {
 	worlds(t, func(t *testing.T, w *world) {
 		const one = "steps:\n- {command: a, key: a, concurrency: 1, concurrency_group: lock}\n"
 		first, second, third := w.build(t, one), w.build(t, one), w.build(t, one)
-		if !must(w.AdmitJob(t.Context(), w.job(t, first, "a").ID, 0))(t) {
-			t.Fatal("not admitted")
-		}
+		w.wantJob(t, first, "a", ci.JobScheduled)
 		w.wantJob(t, second, "a", ci.JobLimited)
-		users := must(w.Store.GroupUsers(t.Context(), w.job(t, first, "a").ConcurrencyGroup, 10))(t)
-		line := must(w.Store.GroupLine(t.Context(), w.job(t, first, "a").ConcurrencyGroup, 10))(t)
-		if len(users) != 1 || users[0].ID != first.ID || len(line) != 2 || line[1] != w.job(t, third, "a").ID {
+		users := must(w.Store.GroupUsers(t.Context(), w.job(t, first, "a").GroupID, 10))(t)
+		line := must(w.Store.Line(t.Context(), w.job(t, first, "a").GroupID, 10))(t)
+		if len(users) != 1 || users[0].ID != first.ID || len(line) != 2 || line[1].ID != w.job(t, third, "a").ID {
 			t.Errorf("held by %v, line %v", users, line)
 		}
 	})

@@ -36,6 +36,7 @@ type progress struct {
 	keys    map[string]string       // fresh steps by key
 	tally   ci.Tally                // the build's, as it will be
 	decided *Settings               // of the organization; nil until settings reads them
+	lines   lines                   // of concurrency groups
 }
 
 // freshStep is a step that is not in the database yet: it and its jobs are inserted in the state
@@ -126,6 +127,9 @@ func (p *progress) apply(j store.Job, ev ci.JobEvent) (store.Job, error) {
 	if next.Lease.State == ci.LeaseOffered {
 		j.AgentID = next.Lease.Agent
 	}
+	if j.State != was {
+		p.lineMoved(was, &j)
+	}
 	if err := p.save(j); err != nil {
 		return j, err
 	}
@@ -144,8 +148,6 @@ func (p *progress) jobMoved(j store.Job) error {
 		p.hint(live.Child)
 	case j.State == ci.JobScheduled:
 		p.hint(live.Assign)
-	case j.State == ci.JobLimited, j.State.Terminal() && j.ConcurrencyGroup != "":
-		p.hint(live.Admit)
 	case j.State == ci.JobBlocked:
 		s, err := p.step(j.StepID)
 		if err != nil {
@@ -316,7 +318,13 @@ func (p *progress) finish() error {
 	if err := p.notifySteps(); err != nil {
 		return err
 	}
+	if err := p.lineUp(); err != nil {
+		return err
+	}
 	if err := p.insertFresh(); err != nil {
+		return err
+	}
+	if err := p.admitHere(); err != nil {
 		return err
 	}
 	for _, id := range p.changed {

@@ -264,7 +264,7 @@ func (p *play) runChild(rt *rapid.T, j store.Job, status int) {
 
 func (p *play) admit(rt *rapid.T) {
 	if j, ok := p.any(rt, ci.JobLimited); ok {
-		_, err := p.AdmitJob(context.Background(), j.ID, 0)
+		_, err := p.AdmitJob(context.Background(), j.ID)
 		said(rt, err)
 	}
 }
@@ -357,7 +357,7 @@ func (p *play) move(j store.Job) {
 	case j.State == ci.JobBlocked:
 		_, err = p.UnblockJob(ctx, engine.UnblockJob{JobID: j.ID})
 	case j.State == ci.JobLimited:
-		_, err = p.AdmitJob(ctx, j.ID, 0)
+		_, err = p.AdmitJob(ctx, j.ID)
 	case j.Kind == ci.JobTrigger && j.State == ci.JobScheduled:
 		err = p.TriggerBuild(ctx, j.ID)
 	case j.Kind == ci.JobTrigger:

@@ -60,11 +60,12 @@ func (p *progress) retry(j store.Job, kind, by string, rule int) (store.Job, err
 	next.AgentID, next.TokenHash, next.TimeoutAt = "", "", time.Time{}
 	next.RetryOf, next.RetryType, next.RetryRule, next.Retries = j.ID, kind, rule, j.Retries+1
 	next.RetriedIn, next.RetriedBy, next.TriggeredBuild = "", "", ""
-	next.ChunksFailed, next.LogSize = 0, 0
+	next.ChunksFailed, next.LogSize, next.Queued = 0, 0, false
 	var err error
 	if next.Job, err = next.Apply(ci.JobDepsMet{Limited: j.ConcurrencyGroup != ""}, p.now); err != nil {
 		return next, err
 	}
+	p.lineMoved(ci.JobPending, &next)
 	old := j.Class()
 	j.RetriedIn, j.RetriedBy = next.ID, by
 	if err := p.tx.UpdateJob(p.ctx, j); err != nil {

@@ -152,32 +152,6 @@ func (p *progress) setPriority(s *store.Step, value string) error {
 	return nil
 }
 
-// AdmitJob lets a job go that its concurrency group has room for. Whether it has is worked out
-// anew here; false says that it has not.
-func (e *Engine) AdmitJob(ctx context.Context, jobID string, ahead int) (bool, error) {
-	admitted := false
-	err := e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
-		admitted = false
-		if j.State != ci.JobLimited {
-			return nil
-		}
-		held, err := p.tx.GroupHolders(ctx, j.ConcurrencyGroup)
-		if err != nil {
-			return err
-		}
-		if j.ConcurrencyMethod == "eager" {
-			ahead = 0
-		}
-		if held+ahead >= j.Concurrency {
-			return nil
-		}
-		admitted = true
-		_, err = p.apply(j, ci.JobAdmitted{})
-		return err
-	})
-	return admitted, err
-}
-
 // ExpireJob ends a job that no agent took since before a time.
 func (e *Engine) ExpireJob(ctx context.Context, jobID string, before time.Time) error {
 	return e.onJob(ctx, jobID, func(p *progress, j store.Job) error {

@@ -56,6 +56,7 @@ type jobJSON struct {
 	ClusterQueueID     maybe             `json:"cluster_queue_id"`
 	ClusterQueueURL    maybe             `json:"cluster_queue_url"`
 	PromisedExitStatus *int              `json:"promised_exit_status,omitempty"`
+	ConcurrencyWait    *int64            `json:"concurrency_wait_time_ms"`
 	*manualJSON
 	*triggerJSON
 }
@@ -115,10 +116,8 @@ func jobState(j store.Job) string {
 			return "passed"
 		}
 		return "failed"
-	case ci.JobPlatformLimiting:
-		return string(ci.JobLimiting)
-	case ci.JobPlatformLimited:
-		return string(ci.JobLimited)
+	case ci.JobLimiting, ci.JobLimited, ci.JobPlatformLimiting, ci.JobPlatformLimited:
+		return string(ci.JobScheduled)
 	}
 	return string(j.State)
 }
@@ -186,6 +185,10 @@ func (s scene) job(j store.Job) (jobJSON, error) {
 	}
 	if spec.ParallelTotal > 0 {
 		out.ParallelGroupIndex, out.ParallelGroupTotal = &spec.ParallelIndex, &spec.ParallelTotal
+	}
+	if j.GroupID != "" && !j.RunnableAt.IsZero() {
+		ms := j.RunnableAt.Sub(j.LimitedAt).Milliseconds()
+		out.ConcurrencyWait = &ms
 	}
 	s.addEnd(&out, j)
 	s.addPlace(&out, j)

@@ -24,6 +24,8 @@ type Job struct {
 	ConcurrencyGroup  string
 	Concurrency       int
 	ConcurrencyMethod string
+	GroupID           string // of the concurrency group; "" for none
+	Queued            bool   // holds a place in its group's line
 	AgentID           string // who holds or held it
 	AgentReason       string // why that agent of those that matched; reads on after "this agent"
 	ReservedBy        string // the stack that took it to find an agent for it
@@ -53,19 +55,20 @@ const (
 		concurrency_group, concurrency, concurrency_method, lease_state, agent_id, lease_deadline, token_hash,
 		timeout_minutes, timeout_at, soft_failed, lost, exit_status, signal, signal_reason, promised, promised_hard, reason,
 		canceled_by, retried_in, retry_of, retry_type, retry_rule, retries, retried_by, triggered_build, unblocked_by,
-		chunks_failed, log_size, spec, created_at, scheduled_at, runnable_at, started_at, finished_at, agent_reason, reserved_by`
+		chunks_failed, log_size, spec, created_at, scheduled_at, runnable_at, started_at, finished_at, agent_reason, reserved_by,
+		group_id, queued, limited_at`
 	// Some conditions below are redundant: they repeat those of a partial index, without which SQLite
 	// does not use it.
 
 	sqlInsertJob = `INSERT INTO jobs (` + jobColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
 		$14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36,
-		$37, $38, $39, $40, $41, $42, $43, $44, $45, $46, $47)`
+		$37, $38, $39, $40, $41, $42, $43, $44, $45, $46, $47, $48, $49, $50)`
 	sqlUpdateJob = `UPDATE jobs SET state = $2, priority = $3, lease_state = $4, agent_id = $5, lease_deadline = $6,
 		token_hash = $7, timeout_minutes = $8, timeout_at = $9, soft_failed = $10, lost = $11, exit_status = $12,
 		signal = $13, signal_reason = $14, promised = $15, promised_hard = $16, reason = $17, canceled_by = $18,
 		retried_in = $19, retried_by = $20, triggered_build = $21, unblocked_by = $22, chunks_failed = $23, log_size = $24,
 		scheduled_at = $25, runnable_at = $26, started_at = $27, finished_at = $28,
-		agent_reason = $29, reserved_by = $30 WHERE id = $1`
+		agent_reason = $29, reserved_by = $30, queued = $31, limited_at = $32 WHERE id = $1`
 
 	sqlJob        = `SELECT ` + jobColumns + ` FROM jobs WHERE id = $1`
 	sqlJobByToken = `SELECT ` + jobColumns + ` FROM jobs WHERE token_hash = $1`
@@ -84,10 +87,6 @@ const (
 		AND lease_deadline <= $1 ORDER BY lease_deadline LIMIT $2`
 	sqlTimedOutJobs = `SELECT ` + jobColumns + ` FROM jobs WHERE state = 'running' AND timeout_at > 0 AND timeout_at <= $1
 		ORDER BY timeout_at LIMIT $2`
-	sqlLimitedJobs = `SELECT ` + jobColumns + ` FROM jobs WHERE concurrency_group <> '' AND finished_at = 0 AND state = 'limited'
-		AND concurrency_group > $1 ORDER BY concurrency_group, scheduled_at, position, number LIMIT $2`
-	sqlGroupHolders = `SELECT COUNT(*) FROM jobs WHERE concurrency_group = $1 AND concurrency_group <> '' AND finished_at = 0 AND state IN
-		('scheduled', 'reserved', 'assigned', 'accepted', 'running', 'canceling', 'timing_out')`
 	sqlReadyTriggers = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND state IN ('scheduled', 'running') AND state = 'scheduled'
 		ORDER BY scheduled_at LIMIT $1`
 	sqlTriggerOf  = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND state IN ('scheduled', 'running') AND triggered_build = $1`
@@ -117,7 +116,7 @@ func scanJob(s scanner) (j Job, err error) {
 		&exit, &j.Signal, &j.SignalReason, &promised, &j.PromisedHard, &j.Reason, &j.CanceledBy, &j.RetriedIn, &j.RetryOf,
 		&j.RetryType, &j.RetryRule, &j.Retries, &j.RetriedBy, &j.TriggeredBuild, &j.UnblockedBy, &j.ChunksFailed,
 		&j.LogSize, rawDocument{&j.SpecJSON}, instant{&j.CreatedAt}, instant{&j.ScheduledAt}, instant{&j.RunnableAt},
-		instant{&j.StartedAt}, instant{&j.FinishedAt}, &j.AgentReason, &j.ReservedBy)
+		instant{&j.StartedAt}, instant{&j.FinishedAt}, &j.AgentReason, &j.ReservedBy, &j.GroupID, &j.Queued, instant{&j.LimitedAt})
 	j.ExitStatus, j.Promised, j.TokenHash = intOrNil(exit), intOrNil(promised), token.String
 	if j.Lease.State != ci.LeaseNone {
 		j.Lease.Agent = j.AgentID
@@ -203,18 +202,6 @@ func (r Reader) ExpiredOffers(ctx context.Context, now time.Time, limit int) ([]
 // TimedOutJobs returns up to limit jobs that have run longer than they may.
 func (r Reader) TimedOutJobs(ctx context.Context, now time.Time, limit int) ([]Job, error) {
 	return list(ctx, r.q, scanJob, sqlTimedOutJobs, micros(now), limit)
-}
-
-// LimitedJobs returns up to limit jobs that wait for their concurrency group, group by group in
-// the order of the group's queue, from the group behind the given one on ("" for the first).
-func (r Reader) LimitedJobs(ctx context.Context, afterGroup string, limit int) ([]Job, error) {
-	return list(ctx, r.q, scanJob, sqlLimitedJobs, afterGroup, limit)
-}
-
-// GroupHolders returns how many jobs hold a slot of a concurrency group.
-func (r Reader) GroupHolders(ctx context.Context, group string) (int, error) {
-	n, err := one(ctx, r.q, scanInt, sqlGroupHolders, group)
-	return int(n), err
 }
 
 // HeldShares returns how many jobs of a queue agents hold, by pipeline.
@@ -309,7 +296,7 @@ func (tx *Tx) InsertJob(ctx context.Context, j Job) error {
 		j.Lost, j.ExitStatus, j.Signal, j.SignalReason, j.Promised, j.PromisedHard, j.Reason, j.CanceledBy, j.RetriedIn,
 		j.RetryOf, j.RetryType, j.RetryRule, j.Retries, j.RetriedBy, j.TriggeredBuild, j.UnblockedBy, j.ChunksFailed,
 		j.LogSize, string(j.SpecJSON), micros(j.CreatedAt), micros(j.ScheduledAt), micros(j.RunnableAt),
-		micros(j.StartedAt), micros(j.FinishedAt), j.AgentReason, j.ReservedBy)
+		micros(j.StartedAt), micros(j.FinishedAt), j.AgentReason, j.ReservedBy, j.GroupID, j.Queued, micros(j.LimitedAt))
 }
 
 // UpdateJob saves what changes in a job's life. An agent that holds another job is ErrConflict.
@@ -318,5 +305,5 @@ func (tx *Tx) UpdateJob(ctx context.Context, j Job) error {
 		nullable(j.TokenHash), j.TimeoutMinutes, micros(j.TimeoutAt), j.SoftFailed, j.Lost, j.ExitStatus, j.Signal,
 		j.SignalReason, j.Promised, j.PromisedHard, j.Reason, j.CanceledBy, j.RetriedIn, j.RetriedBy, j.TriggeredBuild,
 		j.UnblockedBy, j.ChunksFailed, j.LogSize, micros(j.ScheduledAt), micros(j.RunnableAt), micros(j.StartedAt),
-		micros(j.FinishedAt), j.AgentReason, j.ReservedBy)
+		micros(j.FinishedAt), j.AgentReason, j.ReservedBy, j.Queued, micros(j.LimitedAt))
 }

@@ -24,13 +24,11 @@ const (
 		GROUP BY queue_id, tags, state, paused, ignore_in_dispatches, job_id <> ''`
 	sqlQueueHead = `SELECT id FROM jobs WHERE queue_id = $1 AND state = 'scheduled' AND kind = 'script'
 		ORDER BY 0 - priority, scheduled_at, position, id LIMIT $2`
-	sqlGroupLine = `SELECT id FROM jobs WHERE concurrency_group = $1 AND concurrency_group <> '' AND finished_at = 0
-		AND state = 'limited' ORDER BY scheduled_at, position, number LIMIT $2`
 	sqlGroupUsers = `SELECT b.id, b.number, p.slug FROM jobs j JOIN builds b ON b.id = j.build_id
 		JOIN pipelines p ON p.id = b.pipeline_id
-		WHERE j.concurrency_group = $1 AND j.concurrency_group <> '' AND j.finished_at = 0 AND j.state IN
+		WHERE j.group_id = $1 AND j.group_id <> '' AND j.state IN
 		('scheduled', 'reserved', 'assigned', 'accepted', 'running', 'canceling', 'timing_out')
-		ORDER BY j.scheduled_at, j.position, j.number LIMIT $2`
+		ORDER BY j.scheduled_at, j.build_id, j.position, j.number LIMIT $2`
 )
 
 // JobLine is what a line of a build's page needs of a job. Of the embedded job, the lease, the
@@ -136,14 +134,9 @@ func (r Reader) QueueHead(ctx context.Context, queueID string, limit int) ([]str
 	return list(ctx, r.q, scanString, sqlQueueHead, queueID, limit)
 }
 
-// GroupLine returns the ids of the first jobs that wait for a slot of a concurrency group, in order.
-func (r Reader) GroupLine(ctx context.Context, group string, limit int) ([]string, error) {
-	return list(ctx, r.q, scanString, sqlGroupLine, group, limit)
-}
-
 // GroupUsers names the builds of the first jobs that hold a slot of a concurrency group; one that
 // holds several comes several times.
-func (r Reader) GroupUsers(ctx context.Context, group string, limit int) ([]BuildRef, error) {
+func (r Reader) GroupUsers(ctx context.Context, groupID string, limit int) ([]BuildRef, error) {
 	return list(ctx, r.q, func(s scanner) (b BuildRef, err error) { return b, s.Scan(&b.ID, &b.Number, &b.Pipeline) },
-		sqlGroupUsers, group, limit)
+		sqlGroupUsers, groupID, limit)
 }

@@ -10,7 +10,7 @@ func TestLinesOfQueuesAndGroupsComeFromAnIndexInOrder(t *testing.T) {
 	t.Parallel()
 	s := reopen(t, Options{Path: filepath.Join(t.TempDir(), "slipway.db")})
 	for q, index := range map[string]string{
-		sqlQueueHead: "jobs_scheduled", sqlGroupLine: "jobs_groups", sqlGroupUsers: "jobs_groups", sqlJobLines: "jobs_build",
+		sqlQueueHead: "jobs_scheduled", sqlGroupUsers: "jobs_holders", sqlJobLines: "jobs_build",
 		sqlStepLines: "steps_order", sqlCrews: "agents_live",
 	} {
 		args := make([]any, strings.Count(q, "$"))

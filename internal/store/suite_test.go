@@ -363,9 +363,11 @@ func TestHotStatementsUseAnIndex(t *testing.T) {
 		sqlTimedOutJobs: "jobs_timeouts", sqlStepByKey: "sqlite_autoindex_steps_2", sqlAgentByToken: "sqlite_autoindex_agents_",
 		sqlReadyTriggers: "jobs_triggers", sqlCountRetries: "jobs_step", sqlBuilds: "sqlite_autoindex_builds_2",
 		sqlRunningTriggers: "jobs_triggers", sqlTriggerOf: "jobs_triggers", sqlHeldShares: "jobs_held", sqlOldJobs: "jobs_",
-		sqlCountScheduled: "jobs_scheduled", sqlCountWaiting: "jobs_scheduled", sqlQuietAgents: "agents_", sqlLimitedJobs: "jobs_groups",
+		sqlCountScheduled: "jobs_scheduled", sqlCountWaiting: "jobs_scheduled", sqlQuietAgents: "agents_", sqlLine: "jobs_line",
 		sqlCreating: "builds_creating", sqlSuperseders: "builds_superseding", sqlOlderOpenBuilds: "builds_", sqlDueEffects: "outbox_due", sqlOpenBuilds: "builds_",
-		sqlRecentBuilds: "builds_recent", sqlGroupHolders: "jobs_groups",
+		sqlRecentBuilds: "builds_recent", sqlHolders: "jobs_holders", sqlAhead: "jobs_line",
+		sqlEagerLine: "jobs_line_eager", sqlEagerAhead: "jobs_line_eager", sqlWidestLimit: "jobs_line_limits", sqlUnqueued: "jobs_unqueued",
+		sqlDueGroups: "concurrency_groups_due",
 	} {
 		args := make([]any, strings.Count(q, "$"))
 		for i := range args {

@@ -51,9 +51,6 @@ func TestWaitingJobsNameWhatTheyWaitFor(t *testing.T) {
 	busy := s.agent("queue=mac", "os=macos")
 	p := s.pipeline("test", waitingPipeline)
 	b := s.build(p)
-	if !must(s.AdmitJob(t.Context(), s.job(b, "first").ID, 0))(t) {
-		t.Fatal("not admitted")
-	}
 	next := s.build(p)
 	if !must(s.AssignJob(t.Context(), s.job(b, "one").ID, busy.ID))(t) {
 		t.Fatal("not assigned")

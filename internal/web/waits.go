@@ -56,7 +56,8 @@ func (b *buildView) lineUp(ids []string, err error) error {
 
 // loadGroup reads who holds a concurrency group's slots and who is next.
 func (q *request) loadGroup(b *buildView, group string) error {
-	users, err := q.Store.GroupUsers(q.ctx, group, maxLine)
+	id := store.GroupID(b.build.OrganizationID, group)
+	users, err := q.Store.GroupUsers(q.ctx, id, maxLine)
 	if err != nil {
 		return err
 	}
@@ -67,7 +68,11 @@ func (q *request) loadGroup(b *buildView, group string) error {
 		}
 		b.groups[group] = append(b.groups[group], name)
 	}
-	return b.lineUp(q.Store.GroupLine(q.ctx, group, maxLine))
+	line, err := q.Store.Line(q.ctx, id, maxLine)
+	for k, j := range line {
+		b.ahead[j.ID] = k
+	}
+	return err
 }
 
 // stepName is what a step is called in a sentence.

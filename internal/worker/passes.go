@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/engine"
@@ -125,57 +124,10 @@ func Supersede(e *engine.Engine) func(context.Context) (bool, error) {
 	}
 }
 
-// Admit lets jobs go that their concurrency group has room for. Groups are gone through in the
-// order of their queues: in an ordered group a job counts those before it that still wait. However
-// many wait for one group, the others get their turn.
+// Admit lets jobs go that their concurrency group has room for, in the groups in which something changed.
 func Admit(e *engine.Engine) func(context.Context) (bool, error) {
-	return func(ctx context.Context) (more bool, failed error) {
-		after := ""
-		for {
-			jobs, err := e.Store.LimitedJobs(ctx, after, batch)
-			if err != nil {
-				return false, errors.Join(failed, err)
-			}
-			groups := wholeGroups(jobs)
-			admitted, err := admit(ctx, e, groups)
-			failed = errors.Join(failed, err)
-			if len(jobs) < batch {
-				return more, failed
-			}
-			more = more || admitted && len(groups) == batch
-			after = groups[len(groups)-1].ConcurrencyGroup
-		}
+	return func(ctx context.Context) (bool, error) {
+		due, err := e.Store.DueGroups(ctx, batch)
+		return each(due, err, func(g store.GroupDue) error { return e.AdmitGroup(ctx, g) })
 	}
-}
-
-// wholeGroups drops the last group of a full page, which may be cut short, unless it is the only one.
-func wholeGroups(jobs []store.Job) []store.Job {
-	if len(jobs) < batch {
-		return jobs
-	}
-	last := jobs[len(jobs)-1].ConcurrencyGroup
-	n := slices.IndexFunc(jobs, func(j store.Job) bool { return j.ConcurrencyGroup == last })
-	if n == 0 {
-		return jobs
-	}
-	return jobs[:n]
-}
-
-// admit goes through the queues of some groups and reports whether it let a job go.
-func admit(ctx context.Context, e *engine.Engine, jobs []store.Job) (admitted bool, failed error) {
-	ahead := map[string]int{}
-	for _, j := range jobs {
-		n := ahead[j.ConcurrencyGroup]
-		if j.ConcurrencyMethod != "eager" && n >= j.Concurrency {
-			ahead[j.ConcurrencyGroup]++
-			continue // those ahead of it will fill the group
-		}
-		ok, err := e.AdmitJob(ctx, j.ID, n)
-		failed = errors.Join(failed, err)
-		admitted = admitted || ok
-		if !ok {
-			ahead[j.ConcurrencyGroup]++
-		}
-	}
-	return admitted, failed
 }

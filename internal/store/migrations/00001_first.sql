@@ -252,6 +252,9 @@ CREATE TABLE jobs (
     concurrency_group  TEXT NOT NULL DEFAULT '',
     concurrency        BIGINT NOT NULL DEFAULT 0,
     concurrency_method TEXT NOT NULL DEFAULT '',
+    group_id       TEXT NOT NULL DEFAULT '', -- organization and concurrency_group; '' without one
+    queued         BOOLEAN NOT NULL DEFAULT FALSE, -- in its group's line: limited, or waiting with a place
+    limited_at     BIGINT NOT NULL DEFAULT 0, -- when it stood in line with nothing else to wait for
     lease_state    TEXT NOT NULL DEFAULT '' CHECK (lease_state IN ('', 'offered', 'held')),
     agent_id       TEXT NOT NULL DEFAULT '', -- who holds or held it
     lease_deadline BIGINT NOT NULL DEFAULT 0,
@@ -298,7 +301,13 @@ CREATE UNIQUE INDEX jobs_held ON jobs (agent_id)
 CREATE INDEX jobs_open ON jobs (queue_id) WHERE finished_at = 0 AND kind = 'script';
 CREATE INDEX jobs_offers ON jobs (lease_deadline) WHERE lease_state = 'offered' OR state = 'reserved';
 CREATE INDEX jobs_timeouts ON jobs (timeout_at) WHERE state = 'running' AND timeout_at > 0;
-CREATE INDEX jobs_groups ON jobs (concurrency_group, scheduled_at) WHERE concurrency_group <> '' AND finished_at = 0;
+CREATE INDEX jobs_holders ON jobs (group_id)
+    WHERE group_id <> '' AND state IN ('scheduled', 'reserved', 'assigned', 'accepted', 'running', 'canceling', 'timing_out');
+CREATE INDEX jobs_line ON jobs (group_id, scheduled_at, build_id, position, number) WHERE queued;
+CREATE INDEX jobs_line_limits ON jobs (group_id, concurrency) WHERE queued;
+CREATE INDEX jobs_line_eager ON jobs (group_id, (0 - priority), scheduled_at, build_id, position, number)
+    WHERE queued AND concurrency_method = 'eager' AND state = 'limited';
+CREATE INDEX jobs_unqueued ON jobs (build_id) WHERE group_id <> '' AND state = 'waiting' AND NOT queued;
 CREATE INDEX jobs_old ON jobs (created_at) WHERE state IN ('scheduled', 'limited');
 CREATE INDEX jobs_triggers ON jobs (scheduled_at) WHERE kind = 'trigger' AND state IN ('scheduled', 'running');
 
@@ -386,6 +395,13 @@ CREATE TABLE stack_notes (
     noted_at   BIGINT NOT NULL
 );
 CREATE INDEX stack_notes_job ON stack_notes (job_id, noted_at);
+
+-- The lock of each concurrency group that has ever been used, and whether a job of it may be let go.
+CREATE TABLE concurrency_groups (
+    id  TEXT PRIMARY KEY, -- organization and name
+    due BIGINT NOT NULL -- changes since it was last looked at
+);
+CREATE INDEX concurrency_groups_due ON concurrency_groups (id) WHERE due > 0;
 
 CREATE TABLE meta_data (
     build_id TEXT NOT NULL REFERENCES builds (id),
