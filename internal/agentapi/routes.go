@@ -23,7 +23,7 @@ const (
 	anyJob                             // the token of some job that has not ended
 	sessionOrJob                       // either of the two
 	signed                             // a URL that the server signed
-	anybody                            // nobody is refused: there is nothing behind it
+	anybody                            // nobody is refused: what is behind it is public, or nothing
 )
 
 // route is one endpoint.
@@ -98,6 +98,8 @@ var routes = []route{
 
 	{"GET /v3/jobs/{id}/secrets", ownJob, (*Server).secret, "api/secrets.go", []int{200, 404, 422}},
 	{"POST /v3/jobs/{id}/oidc/tokens", ownJob, (*Server).oidcToken, "api/oidc.go", []int{200, 422}},
+	{"GET /.well-known/openid-configuration", anybody, (*Server).discovery, "readers of tokens", []int{200}},
+	{"GET " + keysPath, anybody, (*Server).keys, "readers of tokens", []int{200}},
 	{"POST /v3/jobs/{id}/repository_access_token", ownJob, (*Server).repositoryToken, "api/github_code_access_token.go", []int{200, 404, 422}},
 	{"/v3/cache_registries/{registry}", anyJob, (*Server).cacheRegistry, "api/caches.go", []int{404}},
 	{"/v3/cache_registries/{registry}/{call}", anyJob, (*Server).cacheRegistry, "api/caches.go", []int{404}},
@@ -113,6 +115,7 @@ var routes = []route{
 
 	{"/v3/", anybody, (*Server).unknown, "", []int{404, 405}},
 	{"/artifacts/", anybody, (*Server).unknown, "", []int{404, 405}},
+	{"/.well-known/", anybody, (*Server).unknown, "", []int{404, 405}},
 }
 
 // caller is who asks. Which fields are set depends on the route's permission.

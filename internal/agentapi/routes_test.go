@@ -131,7 +131,6 @@ func TestWhatIsNotOfferedIsRefusedForGood(t *testing.T) {
 	h := w.running()
 	id := "/v3/jobs/" + h.job.ID
 	for line, want := range map[string]int{
-		"POST " + id + "/oidc/tokens":              422,
 		"POST " + id + "/repository_access_token":  404,
 		"GET /v3/cache_registries/~":               404,
 		"POST /v3/cache_registries/~/peek":         404,

@@ -195,35 +195,36 @@ func (e *Engine) secretRead(ctx context.Context, v store.Secret) error {
 
 // claims are what a policy may ask of a job, and the cluster whose secrets it may ask for.
 func (e *Engine) claims(ctx context.Context, jobID string) (secret.Claims, string, error) {
-	j, err := e.Store.Job(ctx, jobID)
-	if err != nil {
-		return secret.Claims{}, "", missing(err, "No job found")
-	}
-	b, err := e.Store.Build(ctx, j.BuildID)
+	a, err := e.held(ctx, jobID)
 	if err != nil {
 		return secret.Claims{}, "", err
 	}
-	if err := requireAllow(b); err != nil {
-		return secret.Claims{}, "", err
+	creator, err := e.creatorEmail(ctx, a.Build)
+	return secret.Claims{
+		PipelineID: a.Pipeline.ID, PipelineSlug: a.Pipeline.Slug, BuildBranch: a.Build.Branch, BuildSource: publicSource(a.Build.Source),
+		BuildCreator: creator, ClusterQueueID: a.Queue.ID, ClusterQueueKey: a.Queue.Key, BuildTrust: trustProfile(a.Build),
+	}, a.Queue.ClusterID, err
+}
+
+// held gathers what surrounds a job that an agent holds.
+func (e *Engine) held(ctx context.Context, jobID string) (a Accepted, err error) {
+	if a.Job, err = e.Store.Job(ctx, jobID); err != nil {
+		return a, missing(err, "No job found")
 	}
-	pl, err := e.Store.PipelineByID(ctx, b.PipelineID)
-	if err != nil {
-		return secret.Claims{}, "", err
+	if a.Build, err = e.Store.Build(ctx, a.Job.BuildID); err != nil {
+		return a, err
+	}
+	if err = requireAllow(a.Build); err != nil {
+		return a, err
+	}
+	if a.Step, err = e.Store.Step(ctx, a.Job.StepID); err != nil {
+		return a, err
 	}
 	// The agent's own queue: one that acquires a job by its id may serve another than the job's.
-	agent, err := e.Store.Agent(ctx, j.AgentID)
-	if err != nil {
-		return secret.Claims{}, "", err
+	if a.Agent, err = e.Store.Agent(ctx, a.Job.AgentID); err != nil {
+		return a, err
 	}
-	queue, err := e.Store.QueueByID(ctx, agent.QueueID)
-	if err != nil {
-		return secret.Claims{}, "", err
-	}
-	creator, err := e.creatorEmail(ctx, b)
-	return secret.Claims{
-		PipelineID: pl.ID, PipelineSlug: pl.Slug, BuildBranch: b.Branch, BuildSource: publicSource(b.Source), BuildCreator: creator,
-		ClusterQueueID: queue.ID, ClusterQueueKey: queue.Key, BuildTrust: trustProfile(b),
-	}, queue.ClusterID, err
+	return a, e.surround(ctx, &a)
 }
 
 // creatorEmail is the address of the account that asked for a build. What a commit or a request says

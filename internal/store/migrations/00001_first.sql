@@ -561,6 +561,13 @@ CREATE TABLE log_parts (
 -- Deleted logs whose blobs are still there.
 CREATE TABLE log_trash (generation TEXT PRIMARY KEY);
 
+-- Keys that sign the identity tokens of jobs. The private halves are in sealed_values.
+CREATE TABLE oidc_keys (
+    id         TEXT PRIMARY KEY,
+    public_key TEXT NOT NULL, -- JWK, JSON
+    created_at BIGINT NOT NULL
+);
+
 -- Secrets of jobs. The values are in sealed_values.
 CREATE TABLE secrets (
     id           TEXT PRIMARY KEY,
