@@ -76,9 +76,11 @@ func (a *App) newRelay() *worker.Relay {
 		Build: restapi.RenderBuild(a.restDeps()),
 	}
 	slack := &worker.Slack{Engine: a.Engine, Client: hooks.Client, BaseURL: a.URL}
+	statuses := &worker.Statuses{Engine: a.Engine, Client: hooks.Client, BaseURL: a.URL}
 	deliver := map[string]func(context.Context, store.Effect) error{
 		engine.EffectNotify(pipeline.Webhook): hooks.Deliver,
 		engine.EffectNotify(pipeline.Slack):   slack.Deliver,
+		engine.EffectStatus:                   statuses.Deliver,
 	}
 	if a.SMTP != "" {
 		mail := &worker.Mail{Engine: a.Engine, Server: a.mail, BaseURL: a.URL}

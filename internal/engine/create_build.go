@@ -125,7 +125,8 @@ func (e *Engine) newBuild(ctx context.Context, tx *store.Tx, pl store.Pipeline, 
 		return b, err
 	}
 	b.Verdict = e.decide(facts)
-	return b, nil
+	b.Detail.Statuses, err = e.statusPlan(ctx, tx.Reader, pl, b)
+	return b, err
 }
 
 // buildOf is the build that is asked for, without what makes it one: an id, a number and a verdict.

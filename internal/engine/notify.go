@@ -31,7 +31,7 @@ type Notice struct {
 func EffectNotify(s pipeline.Service) string { return "notify_" + string(s) }
 
 // sent are the services that somebody delivers to; EffectNotify of each has a deliverer.
-var sent = []pipeline.Service{pipeline.Email, pipeline.Slack, pipeline.Webhook}
+var sent = []pipeline.Service{pipeline.Email, pipeline.Slack, pipeline.Webhook, pipeline.CommitStatus}
 
 // buildEvents are what the change of a build's state is for those who are told of it.
 func buildEvents(was ci.BuildState, b ci.Build) (events []pipeline.NotifyEvent) {
@@ -56,6 +56,9 @@ func buildEvents(was ci.BuildState, b ci.Build) (events []pipeline.NotifyEvent) 
 // notifyBuild puts a notice into the outbox for each notification of the build whose service is told
 // of what happened and whose condition holds.
 func (p *progress) notifyBuild(was ci.BuildState) error {
+	if err := p.statusOfBuild(); err != nil {
+		return err
+	}
 	for _, ev := range buildEvents(was, p.build.Build) {
 		if err := p.notifyServices(ev); err != nil {
 			return err
@@ -72,6 +75,12 @@ func (p *progress) notifyBuild(was ci.BuildState) error {
 			if !holds {
 				continue
 			}
+			if n.Service == pipeline.CommitStatus {
+				if err := p.notifiedStatus(n, nil); err != nil {
+					return err
+				}
+				continue
+			}
 			target := fmt.Sprintf("%s/%d/%s", p.build.ID, i, ev)
 			if err := p.notice(target, Notice{BuildID: p.build.ID, Event: ev, State: p.build.State, Notification: n}); err != nil {
 				return err
@@ -85,7 +94,13 @@ func (p *progress) notifyBuild(was ci.BuildState) error {
 func (p *progress) notifySteps() error {
 	for _, id := range p.changed {
 		s := p.steps[id]
-		if len(s.Spec.Notify) == 0 || s.Gone || s.State() == p.states[id] {
+		if s.Gone || s.State() == p.states[id] {
+			continue
+		}
+		if err := p.statusOfStep(s); err != nil {
+			return err
+		}
+		if len(s.Spec.Notify) == 0 {
 			continue
 		}
 		var ev pipeline.NotifyEvent
@@ -115,6 +130,12 @@ func (p *progress) notifyStep(s *store.Step, ev pipeline.NotifyEvent) error {
 			return err
 		}
 		if !holds {
+			continue
+		}
+		if n.Service == pipeline.CommitStatus {
+			if err := p.notifiedStatus(n, s); err != nil {
+				return err
+			}
 			continue
 		}
 		err = p.notice(fmt.Sprintf("%s/%d/%s", s.ID, i, ev), Notice{

@@ -1,6 +1,7 @@
 package forge
 
 import (
+	"net/url"
 	"regexp"
 	"strings"
 )
@@ -37,4 +38,21 @@ func NameOf(address string) string {
 		return ""
 	}
 	return name
+}
+
+// ValidAPI says whether an address can be that of a forge's API.
+func ValidAPI(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == ""
+}
+
+// ServesAPI says whether a repository lives at the forge whose API has an address. A token must not be
+// sent anywhere else, and no other forge knows the repository.
+func ServesAPI(api, repository string) bool {
+	u, err := url.Parse(api)
+	if err != nil || NameOf(repository) == "" {
+		return false
+	}
+	host, _, _ := strings.Cut(place(repository), "/")
+	return strings.EqualFold(strings.TrimPrefix(u.Hostname(), "api."), host) || strings.EqualFold(u.Hostname(), host)
 }

@@ -62,6 +62,13 @@ var routes = append([]route{
 	{"PATCH " + atPipeline + "/schedules/{schedule}", "write_pipelines", updateSchedule},
 	{"DELETE " + atPipeline + "/schedules/{schedule}", "write_pipelines", deleteSchedule},
 
+	{"GET " + atOrg + "/forge-token", "read_organization_settings", getForgeToken},
+	{"PUT " + atOrg + "/forge-token", "write_organization_settings", setForgeToken},
+	{"DELETE " + atOrg + "/forge-token", "write_organization_settings", deleteForgeToken},
+	{"GET " + atPipeline + "/forge-token", "read_pipelines", getForgeToken},
+	{"PUT " + atPipeline + "/forge-token", "write_pipelines", setForgeToken},
+	{"DELETE " + atPipeline + "/forge-token", "write_pipelines", deleteForgeToken},
+
 	{"GET " + atPipeline + "/triggers", "read_pipelines", listTriggers},
 	{"POST " + atPipeline + "/triggers", "write_pipelines", createTrigger},
 	{"PATCH " + atPipeline + "/triggers/{trigger}", "write_pipelines", updateTrigger},

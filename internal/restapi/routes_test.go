@@ -31,6 +31,7 @@ func settled(t *testing.T, w *world) func(pattern string) (method, path string) 
 		Secret:  engine.ServiceSecret{URL: "https://hook.test"},
 	}))(t)
 	kept := must(w.CreateSecret(t.Context(), engine.CreateSecret{ClusterID: cluster.ID, Key: "KEY", Value: "v"}))(t)
+	must(w.SetForgeToken(t.Context(), engine.SetForgeToken{OrganizationID: w.org.ID, Token: "t"}))(t)
 	schedule := must(w.SaveSchedule(t.Context(), pl.ID, "", func(s store.Schedule) store.Schedule {
 		s.Label, s.Cronline = "nightly", "@daily"
 		return s

@@ -59,7 +59,8 @@ type BuildDetail struct {
 	SupersededBy  *BuildRef         `json:"superseded_by,omitempty"` // the newer build for which it was skipped or canceled
 	MergeQueue    *MergeQueue       `json:"merge_queue,omitempty"`
 	Event         *SourceEvent      `json:"event,omitempty"`
-	Changes       *Changes          `json:"changes,omitempty"` // that decided if_changed
+	Changes       *Changes          `json:"changes,omitempty"`  // that decided if_changed
+	Statuses      *StatusPlan       `json:"statuses,omitempty"` // nil: none
 }
 
 // Changes are the files that a build changes, as far as they are named to people.
@@ -68,6 +69,14 @@ type Changes struct {
 	Since string   `json:"since"` // full hash of the commit they were compared with
 	Count int      `json:"count"`
 	Files []string `json:"files,omitempty"` // the first of them
+}
+
+// StatusPlan says which commit statuses a build sends of itself.
+type StatusPlan struct {
+	Context          string `json:"context"`             // of the build's own
+	Steps            bool   `json:"steps,omitempty"`     // one for each command step too
+	StepKeys         bool   `json:"step_keys,omitempty"` // those are named by key before label
+	BlockedAsPending bool   `json:"blocked_as_pending,omitempty"`
 }
 
 // MergeQueue is what a build of a merge queue would be merged into.

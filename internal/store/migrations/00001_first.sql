@@ -375,6 +375,15 @@ CREATE TABLE schedules (
 CREATE INDEX schedules_of ON schedules (pipeline_id, created_at);
 CREATE INDEX schedules_due ON schedules (next_at) WHERE enabled AND next_at > 0;
 
+-- With what the server writes to a forge, for an organization or for one pipeline. The token is sealed.
+CREATE TABLE forge_tokens (
+    owner_id        TEXT PRIMARY KEY, -- of the organization or of the pipeline
+    organization_id TEXT NOT NULL REFERENCES organizations (id),
+    api_url         TEXT NOT NULL,
+    updated_by      TEXT NOT NULL DEFAULT '',
+    updated_at      BIGINT NOT NULL
+);
+
 -- Open pull requests, as the forge last described them.
 CREATE TABLE pull_requests (
     pipeline_id TEXT NOT NULL REFERENCES pipelines (id),
