@@ -72,6 +72,8 @@ func (t *translation) run() error {
 			err = t.group()
 		case '*', '+', '?':
 			err = t.quantifier()
+		case '{':
+			t.interval()
 		default:
 			t.copy(1)
 		}
@@ -92,6 +94,17 @@ func (t *translation) quantifier() error {
 		t.copy(1)
 	}
 	return nil
+}
+
+// upTo is the interval of Ruby that has no lower bound; RE2 would take it for a text.
+var upTo = regexp.MustCompile(`^\{,\d+\}`)
+
+func (t *translation) interval() {
+	if upTo.MatchString(t.rest()) {
+		t.replace(1, "{0")
+		return
+	}
+	t.copy(1)
 }
 
 // refusedGroups is searched in order: a longer opening comes first.

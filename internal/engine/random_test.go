@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"github.com/slipway-ci/slipway/internal/ci"
@@ -233,8 +234,12 @@ func (p *play) upload(rt *rapid.T) {
 		Pipeline: []byte(d.document(rapid.IntRange(1, 4).Draw(rt, "steps"))),
 	}
 	first := must(p.UploadPipeline(context.Background(), op))(rt)
+	before := must(p.Store.Jobs(context.Background(), j.BuildID))(rt)
 	if again := must(p.UploadPipeline(context.Background(), op))(rt); again != first {
 		rt.Errorf("the same upload was answered with %+v, then with %+v", first, again)
+	}
+	if diff := cmp.Diff(before, must(p.Store.Jobs(context.Background(), j.BuildID))(rt)); diff != "" {
+		rt.Errorf("the same upload again changed jobs (-before +after):\n%s", diff)
 	}
 }
 

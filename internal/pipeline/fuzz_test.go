@@ -5,7 +5,9 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
@@ -106,4 +108,44 @@ func checkPlan(t *testing.T, p Plan) {
 			t.Fatalf("step %d is a member of %d", i, s.Group)
 		}
 	}
+}
+
+// FuzzCheck: no document makes a check panic; what Plan accepts a check accepts, and what a check
+// draws has a line for every step that is shown, none longer than it may be.
+func FuzzCheck(f *testing.F) {
+	seed(f)
+	f.Fuzz(func(t *testing.T, src []byte) {
+		r := Check(src, "p.yml", CheckFacts{Facts: Facts{Branch: "main"}, Limits: DefaultLimits()})
+		checkReport(t, r)
+		d, err := Parse(src, "p.yml")
+		if err != nil || len(r.Variables) > 0 {
+			return
+		}
+		if d.Interpolate(func(string) (string, bool) { return "", false }) != nil {
+			return
+		}
+		if _, err := d.Plan(Facts{Branch: "main"}, DefaultLimits()); err == nil && !r.OK() {
+			t.Fatalf("a check refuses what can be planned: %v", r.Err())
+		}
+	})
+}
+
+func checkReport(t *testing.T, r Report) {
+	t.Helper()
+	for i, s := range r.Steps {
+		for _, j := range s.After {
+			if j < 0 || j >= len(r.Steps) || j == i {
+				t.Fatalf("step %d waits for %d of %d", i, j, len(r.Steps))
+			}
+			if r.Steps[j].Kind != Group && r.Steps[j].Stage >= s.Stage {
+				t.Fatalf("step %d of stage %d waits for step %d of stage %d", i, s.Stage, j, r.Steps[j].Stage)
+			}
+		}
+	}
+	for line := range strings.Lines(r.Draw()) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > drawWidth {
+			t.Fatalf("a line of %d characters: %q", n, line)
+		}
+	}
+	r.Dot()
 }
