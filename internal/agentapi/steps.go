@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/httperr"
 	"github.com/slipway-ci/slipway/internal/store"
 )
@@ -130,6 +132,7 @@ func (a *Server) updateStep(w http.ResponseWriter, r *http.Request, c caller) er
 		Attribute string `json:"attribute"`
 		Value     string `json:"value"`
 		Append    bool   `json:"append"`
+		UUID      string `json:"idempotency_uuid"`
 	}
 	if err := httperr.Decode(w, r, maxBody, &in); err != nil {
 		return err
@@ -137,19 +140,27 @@ func (a *Server) updateStep(w http.ResponseWriter, r *http.Request, c caller) er
 	if err := ownBuild(c, in.BuildID); err != nil {
 		return err
 	}
-	err := a.Engine.UpdateStep(r.Context(), c.job.BuildID, r.PathValue("step"), in.Attribute, in.Value, in.Append)
+	err := a.Engine.UpdateStep(r.Context(), engine.UpdateStep{
+		BuildID: c.job.BuildID, Step: r.PathValue("step"), Attribute: in.Attribute, Value: in.Value, Append: in.Append, UUID: in.UUID,
+	})
 	if err != nil {
 		return err
 	}
 	return ok(w)
 }
 
-// cancelStep ends the open jobs of a step. Agents end a job that does not heed their signal after
-// their own grace period, so force asks for nothing more.
+// defaultGrace is how long, in seconds, agents have to end what is canceled by force
+// (https://buildkite.com/docs/agent/cli/reference/step#canceling-a-step).
+const defaultGrace = 10
+
+// cancelStep ends the open jobs of a step.
 func (a *Server) cancelStep(w http.ResponseWriter, r *http.Request, c caller) error {
 	var in struct {
 		BuildID string `json:"build_id"`
+		Force   bool   `json:"force"`
+		Grace   int    `json:"force_grace_period"` // seconds
 	}
+	in.Grace = defaultGrace
 	if err := httperr.Decode(w, r, maxBody, &in); err != nil {
 		return err
 	}
@@ -160,7 +171,10 @@ func (a *Server) cancelStep(w http.ResponseWriter, r *http.Request, c caller) er
 	if err != nil {
 		return err
 	}
-	if err := a.Engine.CancelStep(r.Context(), c.job.BuildID, s.ID, canceler(c)); err != nil {
+	err = a.Engine.CancelStep(r.Context(), engine.CancelStep{
+		BuildID: c.job.BuildID, Step: s.ID, By: canceler(c), Force: in.Force, Grace: time.Duration(in.Grace) * time.Second,
+	})
+	if err != nil {
 		return err
 	}
 	return httperr.JSON(w, http.StatusOK, uuid{s.ID})

@@ -168,10 +168,16 @@ func requireScript(j store.Job) error {
 	return nil
 }
 
-// TimeOutJob asks the agent of a job that has run too long to stop it.
+// TimeOutJob asks the agent of a job that has run too long to stop it, and ends one that was canceled by force.
 func (e *Engine) TimeOutJob(ctx context.Context, jobID string) error {
 	return e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
-		if j.State != ci.JobRunning || j.TimeoutAt.IsZero() || j.TimeoutAt.After(p.now) {
+		if j.TimeoutAt.IsZero() || j.TimeoutAt.After(p.now) {
+			return nil
+		}
+		if j.State == ci.JobCanceling {
+			return p.abandon(j)
+		}
+		if j.State != ci.JobRunning {
 			return nil
 		}
 		_, err := p.apply(j, ci.JobTimeOut{})

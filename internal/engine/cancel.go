@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/live"
@@ -79,19 +80,65 @@ func (e *Engine) CancelJob(ctx context.Context, jobID string, by ci.Canceler) (s
 	return job, err
 }
 
-// CancelStep ends every open job of a step, given by id or by key; those of its members if it is a
-// group.
-func (e *Engine) CancelStep(ctx context.Context, buildID, step string, by ci.Canceler) error {
-	return e.onBuild(ctx, buildID, func(p *progress) error {
-		s, err := p.findStep(step)
+// CancelStep asks for the end of every open job of a step.
+type CancelStep struct {
+	BuildID string
+	Step    string // id or key; of a group's its members
+	By      ci.Canceler
+	// Force ends what agents run after Grace whether or not they have told of it.
+	Force bool
+	Grace time.Duration
+}
+
+const maxGrace = time.Hour
+
+// CancelStep ends every open job of a step. Agents have their own grace period for a job that does not
+// heed their signal; one that a forced cancel ends first is told when it next asks about the job.
+func (e *Engine) CancelStep(ctx context.Context, op CancelStep) error {
+	if op.Grace < 0 || op.Grace > maxGrace {
+		return refuse(Invalid, "The grace period must be between 0 and %d seconds.", int(maxGrace.Seconds()))
+	}
+	return e.onBuild(ctx, op.BuildID, func(p *progress) error {
+		s, err := p.findStep(op.Step)
 		if err != nil {
 			return err
 		}
-		return p.cancelOpenJobs(by, func(j store.Job) (bool, error) {
+		jobs, err := p.tx.OpenJobs(ctx, op.BuildID)
+		if err != nil {
+			return err
+		}
+		for _, j := range jobs {
 			of, err := p.step(j.StepID)
-			return j.StepID == s.ID || err == nil && of.GroupID == s.ID, err
-		})
+			if err != nil {
+				return err
+			}
+			if j.StepID != s.ID && of.GroupID != s.ID {
+				continue
+			}
+			if j, err = p.cancelJob(j, op.By); err != nil {
+				return err
+			}
+			if op.Force && !j.State.Terminal() {
+				j.TimeoutAt = p.now.Add(op.Grace)
+				err = p.save(j)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
 	})
+}
+
+// abandon ends a job that is canceled by force and whose agent did not end it in time.
+func (p *progress) abandon(j store.Job) error {
+	j.Reason = "Canceled by force: its agent did not end it in time."
+	j, err := p.apply(j, ci.JobFinish{ExitStatus: -1, SignalReason: "cancel", At: p.now})
+	if err != nil {
+		return err
+	}
+	p.hint(live.Agent(j.AgentID))
+	return p.freeAgent(j, false)
 }
 
 // findStep finds a step of the build by id or key.
@@ -120,6 +167,9 @@ func (p *progress) cancelJob(j store.Job, by ci.Canceler) (store.Job, error) {
 		return j, err
 	}
 	held := j.State.Held()
+	if j.State != ci.JobCanceling {
+		j.TimeoutAt = time.Time{} // of its running; what is canceled may take its time, unless by force
+	}
 	j, err = p.apply(j, ci.JobCancel{By: by, Soft: spec.SoftFail.Any})
 	if err != nil || !held {
 		return j, err

@@ -35,6 +35,34 @@ func TestP188_LabelsNumberParallelJobs(t *testing.T) {
 	wantEnv(t, w.env(t, j), map[string]string{"BUILDKITE_LABEL": "1/2 then 2"})
 }
 
+func TestP189_TheParallelismOfARunningStepMayBeRaised(t *testing.T) {
+	w := stated(t)
+	b := w.build(t, steps("{command: a, key: a, parallelism: 2, label: '%n of %t, now %T'}", "wait", "{command: z, key: z}", "{command: m, key: m, depends_on: null}"))
+	raise := func(step, value, uuid string) error {
+		return w.UpdateStep(t.Context(), engine.UpdateStep{BuildID: b.ID, Step: step, Attribute: "parallelism", Value: value, UUID: uuid})
+	}
+	w.end(t, b, "a", 0)
+	must(0, raise("a", "5", "one"))(t)
+	must(0, raise("a", "9", "one"))(t) // the same call again
+	w.wantStates(t, b, "a=finished+scheduled+scheduled+scheduled+scheduled z=waiting")
+	var labels []string
+	jobs := must(w.Store.JobsOfStep(t.Context(), w.step(t, b, "a").ID))(t)
+	for _, j := range jobs {
+		labels = append(labels, must(j.Spec())(t).Label)
+	}
+	if got, want := strings.Join(labels, "; "), "0 of 2, now 5; 1 of 2, now 5; 2 of 5, now 5; 3 of 5, now 5; 4 of 5, now 5"; got != want {
+		t.Errorf("the labels are %s, want %s", got, want)
+	}
+	wantEnv(t, w.env(t, jobs[1]), map[string]string{"BUILDKITE_PARALLEL_JOB": "1", "BUILDKITE_PARALLEL_JOB_COUNT": "2"})
+	wantEnv(t, w.env(t, jobs[4]), map[string]string{"BUILDKITE_PARALLEL_JOB": "4", "BUILDKITE_PARALLEL_JOB_COUNT": "5"})
+	wantRefusal(t, raise("a", "4", ""), "The step has 5 jobs; its parallelism can only be raised.")
+	wantRefusal(t, raise("a", "many", ""), "Parallelism must be a number between 1 and 100000.")
+	wantRefusal(t, raise("m", "2", ""), "The step was not made with a parallelism; only that of a parallel step can be raised.")
+	w.decide(t, `{"max_jobs_per_build": 10}`)
+	wantRefusal(t, raise("a", "8", ""), "The build would have 11 jobs; your organization's limit is 10.")
+	w.check(t, b)
+}
+
 func TestP190_AMatrixFillsInEveryJob(t *testing.T) {
 	w := stated(t)
 	b := w.build(t, `steps:
@@ -321,13 +349,13 @@ func TestP218_APriorityMayChange(t *testing.T) {
 	if got := w.queued(t); got != "b a" {
 		t.Errorf("the order is %s", got)
 	}
-	if err := w.UpdateStep(t.Context(), b.ID, "a", "priority", "2", false); err != nil {
+	if err := w.UpdateStep(t.Context(), engine.UpdateStep{BuildID: b.ID, Step: "a", Attribute: "priority", Value: "2"}); err != nil {
 		t.Fatal(err)
 	}
 	if got := w.queued(t); got != "a b" {
 		t.Errorf("the order is %s", got)
 	}
-	wantRefusal(t, w.UpdateStep(t.Context(), b.ID, "a", "priority", "high", false), "Priority must be an integer")
+	wantRefusal(t, w.UpdateStep(t.Context(), engine.UpdateStep{BuildID: b.ID, Step: "a", Attribute: "priority", Value: "high"}), "Priority must be an integer")
 }
 
 func TestP232_AFalseConditionBreaksTheJobAndNothingElse(t *testing.T) {

@@ -166,3 +166,27 @@ func TestP160_ASoftFailureCancelsNothing(t *testing.T) {
 	w.end(t, b, "b", 0)
 	w.wantBuild(t, b, ci.BuildPassed)
 }
+
+func TestP167_AStepCanceledByForceEndsWithoutItsAgent(t *testing.T) {
+	w := stated(t)
+	b := w.build(t, steps("{command: a, key: a, timeout_in_minutes: 1}", "{command: b, key: b}"))
+	a, other := w.begin(t, b, "a"), w.begin(t, b, "b")
+	must(0, w.CancelStep(t.Context(), engine.CancelStep{BuildID: b.ID, Step: "b", By: "ana"}))(t)
+	must(0, w.CancelStep(t.Context(), engine.CancelStep{BuildID: b.ID, Step: "a", By: "ana", Force: true, Grace: 10 * time.Second}))(t)
+	w.advance(9 * time.Second)
+	must(0, w.TimeOutJob(t.Context(), a.ID))(t)
+	w.wantStates(t, b, "a=canceling b=canceling")
+	w.advance(time.Second)
+	if late := must(w.Store.TimedOutJobs(t.Context(), w.Now(), 10))(t); len(late) != 1 || late[0].ID != a.ID {
+		t.Errorf("late are %v", late)
+	}
+	must(0, w.TimeOutJob(t.Context(), a.ID))(t)
+	must(0, w.TimeOutJob(t.Context(), other.ID))(t)
+	w.wantStates(t, b, "a=canceled b=canceling")
+	if agent := must(w.Store.Agent(t.Context(), a.AgentID))(t); agent.JobID != "" {
+		t.Error("the agent still holds the job")
+	}
+	_, err := w.FinishJob(t.Context(), engine.FinishJob{JobID: a.ID})
+	wantRefusal(t, err, "The job has ended already.")
+	wantRefusal(t, w.CancelStep(t.Context(), engine.CancelStep{BuildID: b.ID, Step: "b", Force: true, Grace: -1}), "The grace period must be between 0 and 3600 seconds.")
+}

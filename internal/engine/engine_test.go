@@ -429,7 +429,7 @@ func TestCancelingAGroupCancelsItsMembers(t *testing.T) {
 	worlds(t, func(t *testing.T, w *world) {
 		b := w.build(t, "steps:\n- {command: a, key: a}\n- group: G\n  key: g\n  steps:\n  - {command: x, key: x}\n  - {command: y, key: y}\n")
 		w.run(t, w.job(t, b, "x"), 0)
-		if err := w.CancelStep(t.Context(), b.ID, "g", "ana"); err != nil {
+		if err := w.CancelStep(t.Context(), engine.CancelStep{BuildID: b.ID, Step: "g", By: "ana"}); err != nil {
 			t.Fatal(err)
 		}
 		w.wantJob(t, b, "x", ci.JobFinished)

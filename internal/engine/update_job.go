@@ -108,26 +108,43 @@ func (e *Engine) SetJobPriority(ctx context.Context, jobID string, priority int)
 	return out, err
 }
 
-// UpdateStep changes an attribute of a step, given by id or key: its label (replaced or appended
-// to) or the priority of its open jobs.
-func (e *Engine) UpdateStep(ctx context.Context, buildID, step, attribute, value string, appends bool) error {
-	return e.onBuild(ctx, buildID, func(p *progress) error {
-		s, err := p.findStep(step)
+// UpdateStep asks for another value of a step's attribute: its label (replaced, or appended to), the
+// priority of its open jobs, or its parallelism, which may only be raised.
+type UpdateStep struct {
+	BuildID   string
+	Step      string // id or key
+	Attribute string
+	Value     string
+	Append    bool   // to the label
+	UUID      string // idempotency key; "" for none
+}
+
+// UpdateStep changes an attribute of a step. With the uuid of a change that was made it does nothing.
+func (e *Engine) UpdateStep(ctx context.Context, op UpdateStep) error {
+	return e.onBuild(ctx, op.BuildID, func(p *progress) error {
+		s, err := p.findStep(op.Step)
 		if err != nil {
 			return err
 		}
-		switch attribute {
+		if op.UUID != "" {
+			if fresh, err := p.tx.InsertStepUpdate(ctx, s.ID, op.UUID); err != nil || !fresh {
+				return err
+			}
+		}
+		switch op.Attribute {
 		case "label":
 			p.touch(s)
-			if appends {
-				value = s.Label + value
+			if op.Append {
+				op.Value = s.Label + op.Value
 			}
-			s.Label = value
+			s.Label = op.Value
 			return nil
 		case "priority":
-			return p.setPriority(s, value)
+			return p.setPriority(s, op.Value)
+		case "parallelism":
+			return p.setParallelism(s, op.Value)
 		}
-		return refuse(Invalid, "The step attribute %q can't be changed; label and priority can.", attribute)
+		return refuse(Invalid, "The step attribute %q can't be changed; label, priority and parallelism can.", op.Attribute)
 	})
 }
 

@@ -70,6 +70,8 @@ const (
 		scheduled_at = $25, runnable_at = $26, started_at = $27, finished_at = $28,
 		agent_reason = $29, reserved_by = $30, queued = $31, limited_at = $32 WHERE id = $1`
 
+	sqlSetJobSpec = `UPDATE jobs SET spec = $2 WHERE id = $1`
+
 	sqlJob        = `SELECT ` + jobColumns + ` FROM jobs WHERE id = $1`
 	sqlJobByToken = `SELECT ` + jobColumns + ` FROM jobs WHERE token_hash = $1`
 	sqlJobs       = `SELECT ` + jobColumns + ` FROM jobs WHERE build_id = $1 ORDER BY position, number, retries`
@@ -85,7 +87,7 @@ const (
 		ORDER BY 0 - priority, scheduled_at, position, id LIMIT $6`
 	sqlExpiredOffers = `SELECT ` + jobColumns + ` FROM jobs WHERE (lease_state = 'offered' OR state = 'reserved')
 		AND lease_deadline <= $1 ORDER BY lease_deadline LIMIT $2`
-	sqlTimedOutJobs = `SELECT ` + jobColumns + ` FROM jobs WHERE state = 'running' AND timeout_at > 0 AND timeout_at <= $1
+	sqlTimedOutJobs = `SELECT ` + jobColumns + ` FROM jobs WHERE state IN ('running', 'canceling') AND timeout_at > 0 AND timeout_at <= $1
 		ORDER BY timeout_at LIMIT $2`
 	sqlReadyTriggers = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND state IN ('scheduled', 'running') AND state = 'scheduled'
 		ORDER BY scheduled_at LIMIT $1`
@@ -199,7 +201,7 @@ func (r Reader) ExpiredOffers(ctx context.Context, now time.Time, limit int) ([]
 	return list(ctx, r.q, scanJob, sqlExpiredOffers, micros(now), limit)
 }
 
-// TimedOutJobs returns up to limit jobs that have run longer than they may.
+// TimedOutJobs returns up to limit jobs that have run longer than they may, or than a forced cancel lets them.
 func (r Reader) TimedOutJobs(ctx context.Context, now time.Time, limit int) ([]Job, error) {
 	return list(ctx, r.q, scanJob, sqlTimedOutJobs, micros(now), limit)
 }
@@ -297,6 +299,11 @@ func (tx *Tx) InsertJob(ctx context.Context, j Job) error {
 		j.RetryOf, j.RetryType, j.RetryRule, j.Retries, j.RetriedBy, j.TriggeredBuild, j.UnblockedBy, j.ChunksFailed,
 		j.LogSize, string(j.SpecJSON), micros(j.CreatedAt), micros(j.ScheduledAt), micros(j.RunnableAt),
 		micros(j.StartedAt), micros(j.FinishedAt), j.AgentReason, j.ReservedBy, j.GroupID, j.Queued, micros(j.LimitedAt))
+}
+
+// SetJobSpec replaces what a job was planned as.
+func (tx *Tx) SetJobSpec(ctx context.Context, id string, spec json.RawMessage) error {
+	return exec(ctx, tx.q, sqlSetJobSpec, id, string(spec))
 }
 
 // UpdateJob saves what changes in a job's life. An agent that holds another job is ErrConflict.

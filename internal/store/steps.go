@@ -35,7 +35,8 @@ type StepSpec struct {
 }
 
 const (
-	stepColumns = `id, build_id, position, kind, key, label, group_id, uploader_id, implicit, continues, gone, jobs,
+	sqlInsertStepUpdate = `INSERT INTO step_updates (step_id, uuid) VALUES ($1, $2) ON CONFLICT (step_id, uuid) DO NOTHING`
+	stepColumns         = `id, build_id, position, kind, key, label, group_id, uploader_id, implicit, continues, gone, jobs,
 		deps_open, deps_failed, deps_tainted, definition, spec`
 	sqlStep       = `SELECT ` + stepColumns + ` FROM steps WHERE id = $1`
 	sqlStepByKey  = `SELECT ` + stepColumns + ` FROM steps WHERE build_id = $1 AND key = $2`
@@ -107,6 +108,12 @@ func (tx *Tx) InsertStep(ctx context.Context, s Step) error {
 	return exec(ctx, tx.q, sqlInsertStep, s.ID, s.BuildID, s.Position, s.Kind, nullable(s.Key), s.Label, s.GroupID,
 		s.UploaderID, s.Implicit, s.ContinueOnFailure, s.Gone, text(s.Jobs), s.Deps.Open, s.Deps.Failed, s.Deps.Tainted,
 		text(s.Definition), text(s.Spec), s.State(), s.Outcome())
+}
+
+// InsertStepUpdate records the idempotency key of a change of a step; false says that it is known.
+func (tx *Tx) InsertStepUpdate(ctx context.Context, stepID, uuid string) (bool, error) {
+	n, err := count(ctx, tx.q, sqlInsertStepUpdate, stepID, uuid)
+	return n > 0, err
 }
 
 // UpdateStep saves what changes in a step's life; its state and outcome follow from its tallies.

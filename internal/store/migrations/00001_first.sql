@@ -262,7 +262,7 @@ CREATE TABLE jobs (
     reserved_by    TEXT NOT NULL DEFAULT '', -- the stack that took it to find an agent
     token_hash     TEXT, -- NULL until accepted
     timeout_minutes BIGINT NOT NULL DEFAULT 0,
-    timeout_at     BIGINT NOT NULL DEFAULT 0, -- of a running job
+    timeout_at     BIGINT NOT NULL DEFAULT 0, -- of a running job, or of one that is canceled by force
     soft_failed    BOOLEAN NOT NULL DEFAULT FALSE,
     lost           BOOLEAN NOT NULL DEFAULT FALSE,
     exit_status    BIGINT,
@@ -300,7 +300,7 @@ CREATE UNIQUE INDEX jobs_held ON jobs (agent_id)
 -- What fleet tools count every few seconds: as many rows as there are open jobs, however many have ended.
 CREATE INDEX jobs_open ON jobs (queue_id) WHERE finished_at = 0 AND kind = 'script';
 CREATE INDEX jobs_offers ON jobs (lease_deadline) WHERE lease_state = 'offered' OR state = 'reserved';
-CREATE INDEX jobs_timeouts ON jobs (timeout_at) WHERE state = 'running' AND timeout_at > 0;
+CREATE INDEX jobs_timeouts ON jobs (timeout_at) WHERE state IN ('running', 'canceling') AND timeout_at > 0;
 CREATE INDEX jobs_holders ON jobs (group_id)
     WHERE group_id <> '' AND state IN ('scheduled', 'reserved', 'assigned', 'accepted', 'running', 'canceling', 'timing_out');
 CREATE INDEX jobs_line ON jobs (group_id, scheduled_at, build_id, position, number) WHERE queued;
@@ -404,6 +404,13 @@ CREATE TABLE stack_notes (
     noted_at   BIGINT NOT NULL
 );
 CREATE INDEX stack_notes_job ON stack_notes (job_id, noted_at);
+
+-- Changes of steps that were made, by the idempotency key of the agent's call.
+CREATE TABLE step_updates (
+    step_id TEXT NOT NULL REFERENCES steps (id),
+    uuid    TEXT NOT NULL,
+    PRIMARY KEY (step_id, uuid)
+);
 
 -- The lock of each concurrency group that has ever been used, and whether a job of it may be let go.
 CREATE TABLE concurrency_groups (
