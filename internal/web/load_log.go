@@ -57,7 +57,61 @@ func (q *request) logPane(b *buildView, j store.JobLine, label string) (*LogPane
 			return nil, err
 		}
 	}
-	return pane, q.window(pane, j.ID, pane.start(v))
+	from := pane.start(v)
+	if at, ok := clock(v.Get("line"), j.StartedAt.In(q.now.Location())); ok {
+		if from, err = q.lineAt(j.ID, at, pane.Total); err != nil {
+			return nil, err
+		}
+	}
+	return pane, q.window(pane, j.ID, from)
+}
+
+// clock reads a time of day as one after a log's start: 14:08, 14:08:21 or 14:08:21.5.
+func clock(s string, start time.Time) (time.Time, bool) {
+	for _, layout := range []string{"15:04", "15:04:05"} {
+		t, err := time.Parse(layout, strings.TrimSpace(s))
+		if err != nil {
+			continue
+		}
+		y, m, d := start.Date()
+		at := time.Date(y, m, d, t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), start.Location())
+		if at.Before(start.Truncate(time.Minute)) {
+			at = at.AddDate(0, 0, 1)
+		}
+		return at, true
+	}
+	return time.Time{}, false
+}
+
+// lineAt is the number of the first line printed at a time or after it, or of the last of all.
+func (q *request) lineAt(jobID string, at time.Time, total int) (int, error) {
+	n, err := q.Logs.LineAt(q.ctx, jobID, at.UnixMilli())
+	if err != nil {
+		return 0, fmt.Errorf("log of job %s: %w", jobID, err)
+	}
+	return max(1, min(int(n)+1, total)), nil
+}
+
+// logLineAt tells the viewer which line was the first at a time, in Unix milliseconds.
+func logLineAt(q *request) error {
+	j, err := q.jobRef()
+	if err != nil {
+		return err
+	}
+	ms, err := strconv.ParseInt(q.r.FormValue("ms"), 10, 64)
+	if err != nil {
+		return &problem{status: http.StatusBadRequest, title: "ms is a time in milliseconds"}
+	}
+	size, err := q.Logs.Size(q.ctx, j.ID)
+	if err != nil {
+		return err
+	}
+	line, err := q.lineAt(j.ID, time.UnixMilli(ms), int(size.Lines))
+	if err != nil {
+		return err
+	}
+	q.w.Header().Set("Content-Type", "application/json")
+	return q.send(http.StatusOK, func(w io.Writer) error { return json.NewEncoder(w).Encode(map[string]int{"line": line}) })
 }
 
 // outline is the structure of a log, with the times that its agent told apart from it where it has none itself.

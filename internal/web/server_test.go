@@ -330,13 +330,39 @@ func TestLinesAreOneElementEach(t *testing.T) {
 		"q=test":               `{"hits":[5,7],"next":0,"problem":""}`,
 		"q=test&from=6":        `{"hits":[7],"next":0,"problem":""}`,
 		"q=%2Ft.st$%7CTEST%2F": `{"hits":[],"next":0,"problem":""}`,
-		"q=%2F(%2F":            `{"hits":[],"next":0,"problem":"the pattern has an error: missing closing ): ("}`,
+		"q=%2F(%2F":            `{"hits":[],"next":0,"problem":"bad pattern: missing closing ): ("}`,
 	} {
 		if hits := s.get(base+"/search?"+ask, 200); strings.TrimSpace(hits) != want {
 			t.Errorf("search %s: %s, want %s", ask, hits, want)
 		}
 	}
 	s.get(base+"/search?q=test&from=0", 400)
+	s.get(base+"/at?ms=noon", 400)
+}
+
+// A log opens at a line or at a time of day, without script too.
+func TestALogOpensAtALineOrATime(t *testing.T) {
+	t.Parallel()
+	s, b := seeded(t)
+	lint := s.job(b, "lint")
+	base, began := "/main/test/builds/1/jobs/"+lint.ID, lint.StartedAt.UTC()
+	var text strings.Builder
+	for n := range 5 {
+		fmt.Fprintf(&text, "\x1b_bk;t=%d\aline %d\n", began.Add(time.Duration(n)*time.Minute).UnixMilli(), n+1)
+	}
+	s.print(lint, 1, 0, text.String())
+	for asked, first := range map[string]int{
+		"3": 3, "99": 5, began.Add(150 * time.Second).Format("15:04:05"): 4, began.Add(3 * time.Hour).Format("15:04"): 5, "soon": 1,
+	} {
+		body := s.get(base+"?line="+url.QueryEscape(asked), 200)
+		if !strings.Contains(body, fmt.Sprintf(`data-first="%d"`, first)) || strings.Contains(body, fmt.Sprintf(`id="L%d"`, first-1)) {
+			t.Errorf("%s does not open at line %d", asked, first)
+		}
+	}
+	at := began.Add(61 * time.Second).UnixMilli()
+	if got := s.get(fmt.Sprintf("%s/at?ms=%d", base, at), 200); strings.TrimSpace(got) != `{"line":3}` {
+		t.Errorf("the line at a time: %s", got)
+	}
 }
 
 // The forms do what they say, without script.

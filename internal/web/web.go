@@ -150,6 +150,7 @@ func (s *server) routes() []route {
 		{"GET " + build + "/jobs/{job}/raw", member, rawLog},
 		{"GET " + build + "/jobs/{job}/lines", member, logLines},
 		{"GET " + build + "/jobs/{job}/search", member, searchLog},
+		{"GET " + build + "/jobs/{job}/at", member, logLineAt},
 		{"GET " + build + "/jobs/{job}/cancel", member, confirmCancelJob},
 		{"POST " + build + "/jobs/{job}/cancel", member, cancelJob},
 		{"POST " + build + "/jobs/{job}/retry", member, retryJob},

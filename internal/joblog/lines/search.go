@@ -43,14 +43,14 @@ func parsePattern(s string) (Query, error) {
 	}
 	parsed, err := syntax.Parse(s, syntax.Perl)
 	if bad, ok := errors.AsType[*syntax.Error](err); ok {
-		return Query{}, fmt.Errorf("the pattern has an error: %s: %s", bad.Code, strings.TrimPrefix(bad.Expr, "(?i)"))
+		return Query{}, fmt.Errorf("bad pattern: %s: %s", bad.Code, strings.TrimPrefix(bad.Expr, "(?i)"))
 	}
 	if err != nil {
-		return Query{}, fmt.Errorf("the pattern has an error: %w", err)
+		return Query{}, fmt.Errorf("bad pattern: %w", err)
 	}
 	program, err := syntax.Compile(parsed.Simplify())
 	if err != nil || len(program.Inst) > maxPattern {
-		return Query{}, errors.New("the pattern is too large: repeat less")
+		return Query{}, errors.New("bad pattern: too large, repeat less")
 	}
 	pattern, err := regexp.Compile(s)
 	return Query{pattern: pattern}, err

@@ -225,12 +225,22 @@ class LogView {
     const t = one('time[data-ms]', node);
     if (t && Number(t.dataset.ms) > 0) t.textContent = clockMs(new Date(Number(t.dataset.ms)));
     if (this.pick && n >= this.pick[0] && n <= this.pick[1]) node.classList.add('on');
-    if (this.query) highlight(one('span', node), this.query, n === this.hits[this.hit]);
+    if (this.query && isPattern(this.query)) {
+      // Only the server knows patterns: a line of them is marked as a whole.
+      node.classList.toggle('hit', this.hitAt(n));
+      node.classList.toggle('now', n === this.hits[this.hit]);
+    } else if (this.query) highlight(one('span', node), this.query, n === this.hits[this.hit]);
     const cols = node.textContent.length;
     if (cols > this.cols) {
       this.cols = cols;
       this.spacer.style.minWidth = `calc(${cols}ch + 160px)`;
     }
+  }
+
+  hitAt(n) {
+    let lo = 0, hi = this.hits.length;
+    while (lo < hi) { const m = (lo + hi) >> 1; if (this.hits[m] < n) lo = m + 1; else hi = m; }
+    return this.hits[lo] === n;
   }
 
   redress() { for (const node of this.nodes.values()) node.remove(); this.nodes.clear(); this.ask(); }
@@ -480,8 +490,10 @@ function outline(text) {
 // split takes a rendered range apart: one element a line.
 const split = (text) => text.replace(/\n$/, '').split('\n');
 
+const isPattern = (query) => /^\/.+\/$/.test(query);
+
 function highlight(el, query, now) {
-  if (!el || /^\/.*\/$/.test(query)) return;
+  if (!el) return;
   const fold = query === query.toLowerCase();
   const walker = document.createTreeWalker(el, NodeFilter.SHOW_TEXT), found = [];
   for (let t; (t = walker.nextNode());) {
@@ -506,8 +518,9 @@ function wire(view) {
     } else if (number) { e.preventDefault(); view.choose(Number(number.textContent), e.shiftKey); }
   });
   document.addEventListener('click', (e) => {
-    const b = e.target.closest('[data-toggle], [data-jump], [data-groups]');
+    const b = e.target.closest('[data-toggle], [data-jump], [data-groups], [data-goto]');
     if (!b) return;
+    if ('goto' in b.dataset) goLine(view);
     if (b.dataset.toggle === 'ts') { e.preventDefault(); b.setAttribute('aria-pressed', view.wrap.classList.toggle('ts')); }
     else if (b.dataset.toggle === 'follow') view.follow ? view.setFollow(false) : view.end();
     else if (b.dataset.jump) { e.preventDefault(); view.setFollow(false); view.goto(Number(b.dataset.jump)); view.focusLine(Number(b.dataset.jump)); }
@@ -572,10 +585,21 @@ function goLine(view) {
   one('form', d).onsubmit = (e) => {
     e.preventDefault();
     d.close();
-    const n = Number(e.target.line.value);
-    if (n >= 1 && n <= view.total) { view.setFollow(false); view.choose(n, false); view.goto(n); } else toast(`This log has ${thousands(view.total)} lines.`);
+    const text = e.target.line.value.trim();
+    (text.includes(':') ? lineAt(view, text) : Promise.resolve(Number(text))).then((n) => {
+      if (n >= 1 && n <= view.total) { view.setFollow(false); view.choose(n, false); view.goto(n); } else toast(`This log has ${thousands(view.total)} lines.`);
+    });
   };
   return true;
+}
+
+// lineAt asks for the first line at a time of day in the reader's zone, after the log's start.
+async function lineAt(view, text) {
+  const [h, m, s = 0] = text.split(':').map(Number), start = new Date(Number(view.wrap.dataset.started)), at = new Date(start);
+  at.setHours(h, m, 0, Math.round(s * 1000));
+  if (at < start - 60_000) at.setDate(at.getDate() + 1);
+  const res = await fetch(`${view.base}/at?ms=${at.getTime()}`);
+  return res.ok ? (await res.json()).line : 0;
 }
 
 // A wrapped log has rows of every height; it stays as the server rendered it.
