@@ -129,14 +129,14 @@ func (p *progress) takeScheduled(j store.Job, agentID string) (store.Job, error)
 	if err != nil {
 		return j, err
 	}
-	pl, err := p.tx.PipelineByID(p.ctx, p.build.PipelineID)
+	pl, err := p.pipeline()
 	if err != nil {
 		return j, err
 	}
 	if a.JobID != "" || a.ClusterID != pl.ClusterID {
 		return j, refuse(Conflict, "The agent cannot take the job.")
 	}
-	if err := p.offer(j, a); err != nil {
+	if err := p.offer(j, a, "asked for this job"); err != nil {
 		return j, err
 	}
 	return p.tx.Job(p.ctx, j.ID)

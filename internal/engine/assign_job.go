@@ -14,10 +14,14 @@ import (
 // AssignJob offers a scheduled job to an idle agent. It reports false where one of the two is no
 // longer free: the caller's picture of them was old, and the next pass has a newer one.
 func (e *Engine) AssignJob(ctx context.Context, jobID, agentID string) (bool, error) {
+	return e.assignOne(ctx, Offer{JobID: jobID, AgentID: agentID})
+}
+
+func (e *Engine) assignOne(ctx context.Context, o Offer) (bool, error) {
 	assigned := false
-	err := e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
+	err := e.onJob(ctx, o.JobID, func(p *progress, j store.Job) error {
 		var err error
-		assigned, err = p.assign(j, agentID)
+		assigned, err = p.assign(j, o)
 		return err
 	})
 	if errors.Is(err, store.ErrConflict) {
@@ -27,7 +31,10 @@ func (e *Engine) AssignJob(ctx context.Context, jobID, agentID string) (bool, er
 }
 
 // Offer pairs a job with the agent that it is to be offered to.
-type Offer struct{ JobID, AgentID string }
+type Offer struct {
+	JobID, AgentID string
+	Reason         string // why this agent; it reads on after "this agent"
+}
 
 // AssignJobs does what AssignJob does with several jobs of one build, in one transaction as long as no agent was given another job
 // meanwhile. It returns the offers that were made.
@@ -41,7 +48,7 @@ func (e *Engine) AssignJobs(ctx context.Context, buildID string, offers []Offer)
 			if err != nil {
 				return err
 			}
-			assigned, err := p.assign(j, o.AgentID)
+			assigned, err := p.assign(j, o)
 			if err != nil {
 				return err
 			}
@@ -59,7 +66,7 @@ func (e *Engine) AssignJobs(ctx context.Context, buildID string, offers []Offer)
 
 func (e *Engine) assignEach(ctx context.Context, offers []Offer) (made []Offer, err error) {
 	for _, o := range offers {
-		assigned, err := e.AssignJob(ctx, o.JobID, o.AgentID)
+		assigned, err := e.assignOne(ctx, o)
 		if err != nil {
 			return made, err
 		}
@@ -71,8 +78,8 @@ func (e *Engine) assignEach(ctx context.Context, offers []Offer) (made []Offer, 
 }
 
 // assign offers a job to an agent if both are free.
-func (p *progress) assign(j store.Job, agentID string) (bool, error) {
-	a, err := p.tx.LockAgent(p.ctx, agentID)
+func (p *progress) assign(j store.Job, o Offer) (bool, error) {
+	a, err := p.tx.LockAgent(p.ctx, o.AgentID)
 	if err != nil {
 		return false, err
 	}
@@ -82,17 +89,34 @@ func (p *progress) assign(j store.Job, agentID string) (bool, error) {
 	if err := requireAllow(p.build); err != nil {
 		return false, err
 	}
-	return true, p.offer(j, a)
+	return true, p.offer(j, a, o.Reason)
 }
 
-func (p *progress) offer(j store.Job, a store.Agent) error {
-	j, err := p.apply(j, ci.JobAssign{Agent: a.ID, Until: p.now.Add(p.e.OfferTerm)})
+// offer offers a job to an agent, which counts as warm for its pipeline and repository from now on.
+func (p *progress) offer(j store.Job, a store.Agent, reason string) error {
+	pl, err := p.pipeline()
 	if err != nil {
 		return err
 	}
-	a.JobID, a.LastPipelineID = j.ID, j.PipelineID
+	j.AgentReason = reason
+	j, err = p.apply(j, ci.JobAssign{Agent: a.ID, Until: p.now.Add(p.e.OfferTerm)})
+	if err != nil {
+		return err
+	}
+	a.JobID, a.LastPipelineID, a.LastRepository = j.ID, j.PipelineID, pl.Repository
 	p.hint(live.Agent(a.ID), live.Fleet)
 	return p.tx.UpdateAgent(p.ctx, a)
+}
+
+// pipeline is the build's.
+func (p *progress) pipeline() (store.Pipeline, error) {
+	if p.of.ID == "" {
+		var err error
+		if p.of, err = p.tx.PipelineByID(p.ctx, p.build.PipelineID); err != nil {
+			return p.of, err
+		}
+	}
+	return p.of, nil
 }
 
 // ExpireOffer returns a job to the queue that nobody accepted in time.

@@ -22,7 +22,8 @@ type progress struct {
 	now   time.Time
 	hint  func(...string)
 	build store.Build
-	found store.Build // build as it was
+	found store.Build    // build as it was
+	of    store.Pipeline // the build's, once pipeline has read it
 
 	steps   map[string]*store.Step  // loaded or fresh
 	changed []string                // ids of loaded steps to be saved, in order of first change

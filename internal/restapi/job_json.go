@@ -36,6 +36,7 @@ type jobJSON struct {
 	BrokenReason       maybe             `json:"broken_reason"`
 	ArtifactPaths      maybe             `json:"artifact_paths"`
 	Agent              *agentJSON        `json:"agent"`
+	AgentReason        maybe             `json:"agent_reason"` // ours: why this agent; it reads on after "this agent"
 	CreatedAt          stamp             `json:"created_at"`
 	ScheduledAt        stamp             `json:"scheduled_at"`
 	RunnableAt         stamp             `json:"runnable_at"`
@@ -225,7 +226,7 @@ func (s scene) addPlace(out *jobJSON, j store.Job) {
 	}
 	out.AgentQueryRules = append(out.AgentQueryRules, j.Rules...)
 	if a, ok := s.agents[j.AgentID]; ok {
-		out.Agent = toAgent(s.at, a, s.queues[a.QueueID])
+		out.Agent, out.AgentReason = toAgent(s.at, a, s.queues[a.QueueID]), maybe(j.AgentReason)
 	}
 }
 

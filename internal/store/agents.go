@@ -59,8 +59,11 @@ const (
 	sqlLiveAgents   = `SELECT ` + agentColumns + ` FROM agents WHERE cluster_id = $1 AND ` + liveAgents + `
 		AND (name, id) > ($2, $3) ORDER BY name, id LIMIT $4`
 	sqlNameTaken  = `SELECT COUNT(*) FROM agents WHERE cluster_id = $1 AND name = $2 AND ` + liveAgents
-	sqlIdleAgents = `SELECT id, queue_id, tags, priority, last_pipeline_id, last_repository, last_success_at FROM agents
-		WHERE queue_id = $1 AND ` + idleAgents + ` ORDER BY last_success_at DESC LIMIT $2`
+	idleColumns   = `id, queue_id, tags, priority, last_pipeline_id, last_repository, last_success_at`
+	sqlIdleAgents = `SELECT ` + idleColumns + ` FROM agents WHERE queue_id = $1 AND ` + idleAgents + `
+		ORDER BY COALESCE(priority, -1000000000000) DESC, last_success_at DESC LIMIT $2`
+	sqlWarmAgents = `SELECT ` + idleColumns + ` FROM agents WHERE queue_id = $1 AND last_pipeline_id = $2 AND ` + idleAgents + `
+		ORDER BY last_success_at DESC LIMIT $3`
 	sqlIdleQueues = `SELECT id FROM queues WHERE EXISTS (SELECT 1 FROM agents WHERE queue_id = queues.id AND ` + idleAgents + `)
 		AND EXISTS (SELECT 1 FROM jobs WHERE queue_id = queues.id AND state = 'scheduled' AND kind = 'script')`
 	sqlQuietAgents = `SELECT ` + agentColumns + ` FROM agents WHERE ` + liveAgents + ` AND last_seen_at < $1
@@ -132,10 +135,15 @@ func scanIdleAgent(s scanner) (a IdleAgent, err error) {
 	return a, err
 }
 
-// IdleAgents returns up to limit agents of a queue that a job may be assigned to, those that
-// succeeded last first.
+// IdleAgents returns up to limit agents of a queue that a job may be assigned to: those of the highest
+// priority first, and of those the ones that succeeded last.
 func (r Reader) IdleAgents(ctx context.Context, queueID string, limit int) ([]IdleAgent, error) {
 	return list(ctx, r.q, scanIdleAgent, sqlIdleAgents, queueID, limit)
+}
+
+// WarmAgents returns up to limit of those agents that last ran a pipeline.
+func (r Reader) WarmAgents(ctx context.Context, queueID, pipelineID string, limit int) ([]IdleAgent, error) {
+	return list(ctx, r.q, scanIdleAgent, sqlWarmAgents, queueID, pipelineID, limit)
 }
 
 // IdleQueues returns the queues that have an idle agent and a job that waits for one. It looks at one of each, however many there are.

@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/hex"
 	"encoding/json"
 	"time"
 
@@ -60,9 +62,9 @@ const (
 	// Some conditions below are redundant: they repeat those of a partial index, without which SQLite
 	// does not use it.
 
-	sqlInsertJob = `INSERT INTO jobs (` + jobColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
+	sqlInsertJob = `INSERT INTO jobs (` + jobColumns + `, lane) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
 		$14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36,
-		$37, $38, $39, $40, $41, $42, $43, $44, $45, $46, $47, $48, $49, $50)`
+		$37, $38, $39, $40, $41, $42, $43, $44, $45, $46, $47, $48, $49, $50, $51)`
 	sqlUpdateJob = `UPDATE jobs SET state = $2, priority = $3, lease_state = $4, agent_id = $5, lease_deadline = $6,
 		token_hash = $7, timeout_minutes = $8, timeout_at = $9, soft_failed = $10, lost = $11, exit_status = $12,
 		signal = $13, signal_reason = $14, promised = $15, promised_hard = $16, reason = $17, canceled_by = $18,
@@ -81,10 +83,20 @@ const (
 		ORDER BY position, number`
 	sqlJobOfAgent = `SELECT ` + jobColumns + ` FROM jobs WHERE agent_id = $1 AND agent_id <> '' AND state IN
 		('assigned', 'accepted', 'running', 'canceling', 'timing_out')`
-	waitingColumns   = `id, build_id, pipeline_id, queue_id, rules, priority, scheduled_at, position, number`
-	sqlScheduledJobs = `SELECT ` + waitingColumns + ` FROM jobs WHERE queue_id = $1 AND state = 'scheduled' AND kind = 'script'
-		AND (0 - priority, scheduled_at, position, id) > ($2, $3, $4, $5)
-		ORDER BY 0 - priority, scheduled_at, position, id LIMIT $6`
+	waitingColumns = `id, build_id, pipeline_id, queue_id, rules, priority, scheduled_at, position, number, lane`
+	openLane       = `queue_id = $1 AND state = 'scheduled' AND kind = 'script'`
+	dispatchOrder  = `0 - priority, scheduled_at, position, id`
+	// The first job of each lane. Each step of the recursion is one look into the index, so the cost
+	// depends on the number of lanes and not on that of jobs.
+	sqlLaneHeads = `WITH RECURSIVE heads (lane, id) AS (
+		SELECT lane, id FROM jobs WHERE id = (SELECT id FROM jobs WHERE ` + openLane + `
+			ORDER BY lane, ` + dispatchOrder + ` LIMIT 1)
+		UNION ALL
+		SELECT j.lane, j.id FROM heads JOIN jobs j ON j.id = (SELECT n.id FROM jobs n WHERE n.queue_id = $1 AND n.state = 'scheduled'
+			AND n.kind = 'script' AND n.lane > heads.lane ORDER BY n.lane, 0 - n.priority, n.scheduled_at, n.position, n.id LIMIT 1)
+		) SELECT ` + waitingColumns + ` FROM jobs WHERE id IN (SELECT id FROM heads LIMIT $2)`
+	sqlLane = `SELECT ` + waitingColumns + ` FROM jobs WHERE ` + openLane + ` AND lane = $2
+		ORDER BY ` + dispatchOrder + ` LIMIT $3`
 	sqlExpiredOffers = `SELECT ` + jobColumns + ` FROM jobs WHERE (lease_state = 'offered' OR state = 'reserved')
 		AND lease_deadline <= $1 ORDER BY lease_deadline LIMIT $2`
 	sqlTimedOutJobs = `SELECT ` + jobColumns + ` FROM jobs WHERE state IN ('running', 'canceling') AND timeout_at > 0 AND timeout_at <= $1
@@ -179,21 +191,30 @@ type WaitingJob struct {
 	ScheduledAt time.Time
 	Position    string
 	Number      int
+	Lane        string // equal for jobs of one pipeline with equal rules
 }
 
 func scanWaitingJob(s scanner) (j WaitingJob, err error) {
 	return j, s.Scan(&j.ID, &j.BuildID, &j.PipelineID, &j.QueueID, document{&j.Rules}, &j.Priority, instant{&j.ScheduledAt},
-		&j.Position, &j.Number)
+		&j.Position, &j.Number, &j.Lane)
 }
 
-// ScheduledJobs returns up to limit jobs of a queue that wait for an agent, in the order in which
-// they are to be dispatched, after the given one (nil for the first).
-func (r Reader) ScheduledJobs(ctx context.Context, queueID string, after *WaitingJob, limit int) ([]WaitingJob, error) {
-	if after == nil {
-		return list(ctx, r.q, scanWaitingJob, sqlScheduledJobs, queueID, int64(-1<<62), int64(0), "", "", limit)
-	}
-	return list(ctx, r.q, scanWaitingJob, sqlScheduledJobs, queueID, int64(-after.Priority), micros(after.ScheduledAt),
-		after.Position, after.ID, limit)
+// LaneHeads returns the jobs of a queue that wait for an agent and are the first of their lane, of up to
+// limit lanes. A lane is the jobs of one pipeline with the same rules: if no agent takes its first job, none
+// takes another of it.
+func (r Reader) LaneHeads(ctx context.Context, queueID string, limit int) ([]WaitingJob, error) {
+	return list(ctx, r.q, scanWaitingJob, sqlLaneHeads, queueID, limit)
+}
+
+// Lane returns up to limit jobs of a lane, in the order in which they are to be dispatched.
+func (r Reader) Lane(ctx context.Context, queueID, lane string, limit int) ([]WaitingJob, error) {
+	return list(ctx, r.q, scanWaitingJob, sqlLane, queueID, lane, limit)
+}
+
+// laneOf names the lane of a job. Rules can be longer than an entry of an index may be.
+func laneOf(j Job) string {
+	sum := sha256.Sum256([]byte(text(j.Rules)))
+	return j.PipelineID + ":" + hex.EncodeToString(sum[:8])
 }
 
 // ExpiredOffers returns up to limit jobs whose assignment or reservation ran out.
@@ -298,7 +319,7 @@ func (tx *Tx) InsertJob(ctx context.Context, j Job) error {
 		j.Lost, j.ExitStatus, j.Signal, j.SignalReason, j.Promised, j.PromisedHard, j.Reason, j.CanceledBy, j.RetriedIn,
 		j.RetryOf, j.RetryType, j.RetryRule, j.Retries, j.RetriedBy, j.TriggeredBuild, j.UnblockedBy, j.ChunksFailed,
 		j.LogSize, string(j.SpecJSON), micros(j.CreatedAt), micros(j.ScheduledAt), micros(j.RunnableAt),
-		micros(j.StartedAt), micros(j.FinishedAt), j.AgentReason, j.ReservedBy, j.GroupID, j.Queued, micros(j.LimitedAt))
+		micros(j.StartedAt), micros(j.FinishedAt), j.AgentReason, j.ReservedBy, j.GroupID, j.Queued, micros(j.LimitedAt), laneOf(j))
 }
 
 // SetJobSpec replaces what a job was planned as.

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -274,7 +276,7 @@ func TestAnAgentHoldsOneJobWhateverTheCodeDoes(t *testing.T) {
 	})
 }
 
-func TestPagesOfScheduledJobsAreTheWholeOrder(t *testing.T) {
+func TestALaneComesInTheOrderOfDispatch(t *testing.T) {
 	eachStore(t, func(t *testing.T, s *Store, _ Options) {
 		seed(t, s)
 		var want []string
@@ -297,22 +299,52 @@ func TestPagesOfScheduledJobsAreTheWholeOrder(t *testing.T) {
 		})
 		slices.Sort(want)
 		var got []string
-		var after *WaitingJob
-		for {
-			page, err := s.ScheduledJobs(t.Context(), "q", after, 7)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(page) == 0 {
-				break
-			}
-			for _, j := range page {
-				got = append(got, fmt.Sprintf("%d %d %-18s %s", 1-j.Priority, j.ScheduledAt.Unix(), j.Position, j.ID))
-			}
-			after = &page[len(page)-1]
+		heads, err := s.LaneHeads(t.Context(), "q", 10)
+		if err != nil || len(heads) != 1 {
+			t.Fatalf("%d lanes, %v, want 1", len(heads), err)
+		}
+		lane, err := s.Lane(t.Context(), "q", heads[0].Lane, 1000)
+		if err != nil || lane[0].ID != heads[0].ID {
+			t.Fatalf("the lane does not begin with its head: %v", err)
+		}
+		for _, j := range lane {
+			got = append(got, fmt.Sprintf("%d %d %-18s %s", 1-j.Priority, j.ScheduledAt.Unix(), j.Position, j.ID))
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestEveryLaneHasItsHead(t *testing.T) {
+	eachStore(t, func(t *testing.T, s *Store, _ Options) {
+		seed(t, s)
+		long := strings.Repeat("x", 5000) // more than an entry of an index may have
+		rules := [][]string{{}, {"os=linux"}, {"os=linux", "gpu"}, {long}, {long + "y"}}
+		update(t, s, func(tx *Tx) error {
+			for i := range 50 {
+				j := job(fmt.Sprintf("lane%02d", i))
+				j.State, j.QueueID, j.Rules, j.Priority, j.ScheduledAt = ci.JobScheduled, "q", rules[i%5], i/25, at(i)
+				if err := tx.InsertJob(t.Context(), j); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		heads, err := s.LaneHeads(t.Context(), "q", 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, h := range heads {
+			got = append(got, h.ID)
+		}
+		slices.Sort(got)
+		if diff := cmp.Diff([]string{"lane25", "lane26", "lane27", "lane28", "lane29"}, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		if some, err := s.LaneHeads(t.Context(), "q", 2); err != nil || len(some) != 2 {
+			t.Errorf("%d of at most 2 lanes, %v", len(some), err)
 		}
 	})
 }
@@ -358,8 +390,8 @@ func TestHotStatementsUseAnIndex(t *testing.T) {
 	t.Parallel()
 	s := reopen(t, Options{Path: filepath.Join(t.TempDir(), "slipway.db")})
 	for q, index := range map[string]string{
-		sqlScheduledJobs: "jobs_scheduled", sqlJobOfAgent: "jobs_held", sqlJobsOfStep: "jobs_step", sqlJobByToken: "jobs_token",
-		sqlEdgesFrom: "sqlite_autoindex_edges_1", sqlIdleAgents: "agents_", sqlExpiredOffers: "jobs_offers",
+		sqlLane: "jobs_lanes", sqlLaneHeads: "jobs_lanes", sqlWarmAgents: "agents_warm", sqlOpenJobCounts: "jobs_open", sqlJobOfAgent: "jobs_held", sqlJobsOfStep: "jobs_step", sqlJobByToken: "jobs_token",
+		sqlEdgesFrom: "sqlite_autoindex_edges_1", sqlIdleAgents: "agents_idle", sqlExpiredOffers: "jobs_offers",
 		sqlTimedOutJobs: "jobs_timeouts", sqlStepByKey: "sqlite_autoindex_steps_2", sqlAgentByToken: "sqlite_autoindex_agents_",
 		sqlReadyTriggers: "jobs_triggers", sqlCountRetries: "jobs_step", sqlBuilds: "sqlite_autoindex_builds_2",
 		sqlRunningTriggers: "jobs_triggers", sqlTriggerOf: "jobs_triggers", sqlHeldShares: "jobs_held", sqlOldJobs: "jobs_",
@@ -369,7 +401,7 @@ func TestHotStatementsUseAnIndex(t *testing.T) {
 		sqlEagerLine: "jobs_line_eager", sqlEagerAhead: "jobs_line_eager", sqlWidestLimit: "jobs_line_limits", sqlUnqueued: "jobs_unqueued",
 		sqlDueGroups: "concurrency_groups_due",
 	} {
-		args := make([]any, strings.Count(q, "$"))
+		args := make([]any, highest(q))
 		for i := range args {
 			args[i] = 1
 		}
@@ -379,14 +411,23 @@ func TestHotStatementsUseAnIndex(t *testing.T) {
 		if err != nil || !strings.Contains(text, index) || slices.ContainsFunc(plan, scansTable) {
 			t.Errorf("%s\n  err %v, plan: %s; want it to use %s", firstWords(q), err, text, index)
 		}
-		if q == sqlScheduledJobs && strings.Contains(text, "TEMP B-TREE") {
+		if (q == sqlLane || q == sqlIdleAgents || q == sqlWarmAgents) && strings.Contains(text, "TEMP B-TREE") {
 			t.Errorf("%s is sorted instead of read in order: %s", firstWords(q), text)
 		}
 	}
 }
 
+// highest is the highest number of a parameter.
+func highest(q string) (n int) {
+	for _, m := range regexp.MustCompile(`\$(\d+)`).FindAllStringSubmatch(q, -1) {
+		i, _ := strconv.Atoi(m[1]) // digits
+		n = max(n, i)
+	}
+	return n
+}
+
 // scansTable says whether a step of a plan reads a whole table. To read a whole partial index is
 // fine: it holds open things only.
 func scansTable(step string) bool {
-	return strings.HasPrefix(step, "SCAN ") && !strings.Contains(step, " INDEX ")
+	return strings.HasPrefix(step, "SCAN ") && !strings.Contains(step, " INDEX ") && step != "SCAN heads"
 }

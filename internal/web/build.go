@@ -157,6 +157,7 @@ type JobPane struct {
 	Label    string
 	Command  string
 	Agent    string
+	Chosen   string // why this agent; it reads on after "this agent"
 	Phases   []Phase
 	Why      string
 	Attempts []Attempt

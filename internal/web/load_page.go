@@ -174,6 +174,9 @@ func (q *request) jobHead(b *buildView, j store.JobLine, version string) (*JobPa
 	if err != nil {
 		return nil, err
 	}
+	if pane.Agent != "" {
+		pane.Chosen = plan.AgentReason
+	}
 	if spec, err := plan.Spec(); err == nil {
 		pane.Command = firstLine(spec.Command)
 	}

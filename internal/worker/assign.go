@@ -10,6 +10,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -25,71 +26,126 @@ type Assign struct {
 }
 
 const (
-	maxPages    = 16     // of a queue's jobs in one pass
-	pageJobs    = 200    // jobs looked at together
+	maxRounds   = 16     // of a queue in one pass
+	headLimit   = 2_000  // of a queue
+	roundJobs   = 200    // jobs looked at together, beside the first of each lane
 	sampleSlack = 16     // idle agents looked at beyond one a job
 	allAgents   = 20_000 // when the sample did not have the tags
+	warmSample  = 16     // idle agents looked at that last ran a pipeline
+	warmLanes   = 16     // lanes for which they are looked at
 	together    = 16     // assignments of one build in a transaction: it keeps others waiting for about 2 ms
 	parallel    = 16     // transactions under way at once: they share commits
 )
 
-// Pass gives every queue that has an idle agent what it can run.
+// Pass gives every queue that has an idle agent what it can run. It reports true if there may be more.
 func (a *Assign) Pass(ctx context.Context) (bool, error) {
 	queues, err := a.Engine.Store.IdleQueues(ctx)
 	if err != nil {
 		return false, err
 	}
 	var failed error
+	again := false
 	for _, id := range queues {
-		failed = errors.Join(failed, a.queue(ctx, id))
+		more, err := a.queue(ctx, id)
+		failed, again = errors.Join(failed, err), again || more
 	}
-	return false, failed
+	return again && failed == nil, failed
 }
 
-// queue goes through a queue's jobs page by page while there are agents that might run them.
-func (a *Assign) queue(ctx context.Context, id string) error {
+// queue assigns jobs until no agent or no job that an agent matches is left.
+func (a *Assign) queue(ctx context.Context, id string) (more bool, err error) {
 	q, err := a.Engine.Store.QueueByID(ctx, id)
 	if err != nil || !q.PausedAt.IsZero() {
-		return err
+		return false, err
 	}
-	var after *store.WaitingJob
-	for range maxPages {
-		jobs, err := a.Engine.Store.ScheduledJobs(ctx, id, after, pageJobs)
+	for range maxRounds {
+		jobs, cut, err := a.jobs(ctx, id)
 		if err != nil || len(jobs) == 0 {
-			return err
+			return false, err
 		}
-		left, err := a.page(ctx, q, jobs)
-		if err != nil || !left || len(jobs) < pageJobs {
-			return err
+		made, left, err := a.page(ctx, q, jobs)
+		if err != nil || made == 0 || !left || !cut {
+			return false, err
 		}
-		after = &jobs[len(jobs)-1]
 	}
-	return nil
+	return true, nil
 }
 
-// page assigns what it can of some jobs and reports whether idle agents are left over. Agents are
-// sampled first; where a job's rules find nobody in the sample, all are looked at.
-func (a *Assign) page(ctx context.Context, q store.Queue, jobs []store.WaitingJob) (bool, error) {
+// jobs returns the first job of every lane, so that none is starved however many there are of another,
+// and, while the lanes are few, what comes behind it. cut says that there may be more jobs.
+func (a *Assign) jobs(ctx context.Context, queueID string) (jobs []store.WaitingJob, cut bool, err error) {
+	heads, err := a.Engine.Store.LaneHeads(ctx, queueID, headLimit)
+	if err != nil || len(heads) == 0 {
+		return nil, false, err
+	}
+	depth := roundJobs / len(heads)
+	if depth < 2 {
+		return heads, true, nil
+	}
+	for _, h := range heads {
+		lane, err := a.Engine.Store.Lane(ctx, queueID, h.Lane, depth)
+		if err != nil {
+			return nil, false, err
+		}
+		jobs, cut = append(jobs, lane...), cut || len(lane) == depth
+	}
+	return jobs, cut, nil
+}
+
+// page assigns what it can of some jobs and reports how many it did and whether idle agents are left over.
+// Agents are sampled first; where a job's rules find nobody in the sample, all are looked at.
+func (a *Assign) page(ctx context.Context, q store.Queue, jobs []store.WaitingJob) (made int, left bool, err error) {
 	limit := len(jobs) + sampleSlack
 	for {
-		agents, err := a.Engine.Store.IdleAgents(ctx, q.ID, limit)
+		agents, err := a.agents(ctx, q.ID, jobs, limit)
 		if err != nil || len(agents) == 0 {
-			return false, err
+			return made, false, err
 		}
 		s, err := a.snapshot(ctx, q, jobs, agents)
 		if err != nil {
-			return false, err
+			return made, false, err
 		}
 		matched := dispatch.Match(s)
-		if err := a.assign(ctx, jobs, matched); err != nil {
-			return false, err
+		n, err := a.assign(ctx, jobs, matched)
+		made += n
+		if err != nil {
+			return made, false, err
 		}
 		whole := len(agents) < limit || limit >= allAgents
 		if whole || len(matched) == len(jobs) {
-			return len(matched) < len(agents), nil
+			return made, len(matched) < len(agents), nil
 		}
 		jobs, limit = unmatched(jobs, matched), allAgents
 	}
+}
+
+// agents samples idle agents. Of many, those that are warm for a job are looked for besides.
+func (a *Assign) agents(ctx context.Context, queueID string, jobs []store.WaitingJob, limit int) ([]store.IdleAgent, error) {
+	agents, err := a.Engine.Store.IdleAgents(ctx, queueID, limit)
+	if err != nil || len(agents) < limit {
+		return agents, err
+	}
+	known, seen := map[string]bool{}, map[string]bool{}
+	for _, g := range agents {
+		known[g.ID] = true
+	}
+	for _, j := range jobs {
+		if seen[j.PipelineID] || len(seen) == warmLanes {
+			continue
+		}
+		seen[j.PipelineID] = true
+		warm, err := a.Engine.Store.WarmAgents(ctx, queueID, j.PipelineID, warmSample)
+		if err != nil {
+			return nil, err
+		}
+		for _, g := range warm {
+			if !known[g.ID] {
+				known[g.ID] = true
+				agents = append(agents, g)
+			}
+		}
+	}
+	return agents, nil
 }
 
 func unmatched(jobs []store.WaitingJob, matched []dispatch.Assignment) []store.WaitingJob {
@@ -106,7 +162,8 @@ func unmatched(jobs []store.WaitingJob, matched []dispatch.Assignment) []store.W
 	return left
 }
 
-func (a *Assign) assign(ctx context.Context, jobs []store.WaitingJob, matched []dispatch.Assignment) error {
+// assign makes offers and returns how many the engine agreed to.
+func (a *Assign) assign(ctx context.Context, jobs []store.WaitingJob, matched []dispatch.Assignment) (int, error) {
 	builds := make(map[string]string, len(jobs)) // of jobs
 	for _, j := range jobs {
 		builds[j.ID] = j.BuildID
@@ -114,26 +171,24 @@ func (a *Assign) assign(ctx context.Context, jobs []store.WaitingJob, matched []
 	byBuild := map[string][]engine.Offer{}
 	for _, m := range matched {
 		b := builds[m.JobID]
-		byBuild[b] = append(byBuild[b], engine.Offer{JobID: m.JobID, AgentID: m.AgentID})
+		byBuild[b] = append(byBuild[b], engine.Offer{JobID: m.JobID, AgentID: m.AgentID, Reason: string(m.Reason)})
 		a.Log.DebugContext(ctx, "matched", "job", m.JobID, "agent", m.AgentID, "reason", string(m.Reason))
 	}
 	// One failure cancels no other offer: it may be for ever, and they are not.
 	var g errgroup.Group
+	var made atomic.Int64
 	g.SetLimit(parallel)
 	for build, offers := range byBuild {
 		for some := range slices.Chunk(offers, together) {
-			g.Go(func() error { return a.offer(ctx, build, some) })
+			g.Go(func() error {
+				offered, err := a.Engine.AssignJobs(ctx, build, some)
+				made.Add(int64(len(offered)))
+				return err
+			})
 		}
 	}
-	return g.Wait()
-}
-
-func (a *Assign) offer(ctx context.Context, buildID string, offers []engine.Offer) error {
-	made, err := a.Engine.AssignJobs(ctx, buildID, offers)
-	if err == nil && len(made) > 0 {
-		a.Log.DebugContext(ctx, "assigned", "build", buildID, "offers", made)
-	}
-	return err
+	err := g.Wait()
+	return int(made.Load()), err
 }
 
 // snapshot gathers what dispatch decides by.

@@ -315,3 +315,92 @@ func TestABuildThatCannotBePlannedKeepsNoOtherWaiting(t *testing.T) {
 		t.Errorf("%d builds were not planned, want the broken one alone", len(left))
 	}
 }
+
+// TestHundredsOfOlderJobsStarveNoOtherPipeline: with one agent, a pipeline with few jobs gets its turn although
+// hundreds of another are older.
+func TestHundredsOfOlderJobsStarveNoOtherPipeline(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	crowd := w.build("crowd", "steps:\n- {command: x, parallelism: 450}\n")
+	few := w.build("few", "steps:\n- {command: x, parallelism: 2}\n")
+	busy, a := w.agent(), w.agent()
+	w.assign()
+	got := map[string]int{}
+	for range 3 {
+		got[w.held(a).BuildID]++
+		got[w.held(busy).BuildID]++
+		w.finish(a)
+		w.finish(busy)
+		w.assign()
+	}
+	if got[few.ID] != 2 || got[crowd.ID] != 4 {
+		t.Errorf("of six jobs %d were of the few and %d of the crowd, want 2 and 4", got[few.ID], got[crowd.ID])
+	}
+}
+
+func TestTheChoiceOfAnAgentIsRecordedWithItsReason(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	warm, other := w.agent(), w.agent()
+	reason := func(b store.Build) string {
+		jobs, err := w.Store.Jobs(w.ctx(), b.ID)
+		w.must(err)
+		return jobs[0].AgentReason
+	}
+	w.must(w.PauseAgent(w.ctx(), other.ID, "", time.Time{}))
+	b := w.build("one", "steps:\n- {command: x}\n")
+	w.assign()
+	if got := reason(b); got != "was the only free agent that matches" {
+		t.Errorf("reason = %q", got)
+	}
+	w.finish(warm)
+	w.must(w.ResumeAgent(w.ctx(), other.ID))
+	again, err := w.CreateBuild(w.ctx(), engine.CreateBuild{PipelineID: b.PipelineID, Source: trust.SourceAPI})
+	w.must(err)
+	w.assign()
+	if got := reason(again); w.held(warm).BuildID != again.ID || got != "last ran this pipeline" {
+		t.Errorf("the warm agent holds %q, reason %q", w.held(warm).ID, got)
+	}
+	w.finish(warm)
+	sibling := w.build("two", "steps:\n- {command: x}\n") // of the same repository
+	w.assign()
+	if got := reason(sibling); w.held(warm).BuildID != sibling.ID || got != "last ran this repository" {
+		t.Errorf("the warm agent holds %q, reason %q", w.held(warm).ID, got)
+	}
+}
+
+// TestTheWarmAgentIsFoundAmongMany: more idle agents than a pass looks at for one job.
+func TestTheWarmAgentIsFoundAmongMany(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	warm := w.agent()
+	b := w.build("one", "steps:\n- {command: x}\n")
+	w.assign()
+	w.finish(warm)
+	for i := range 30 {
+		w.clock.Add(time.Second.Microseconds())
+		a := w.agent()
+		w.build(fmt.Sprint("other ", i), "steps:\n- {command: x}\n")
+		w.must(w.PauseAgent(w.ctx(), warm.ID, "", time.Time{}))
+		w.assign()
+		if w.held(a).ID == "" {
+			t.Fatal("the new agent was given nothing")
+		}
+		w.finish(a)
+		w.must(w.PauseAgent(w.ctx(), a.ID, "", time.Time{}))
+		w.must(w.ResumeAgent(w.ctx(), warm.ID))
+	}
+	agents, err := w.Store.LiveAgents(w.ctx(), w.token.ClusterID, "", "", 100)
+	w.must(err)
+	for _, a := range agents {
+		if a.Paused {
+			w.must(w.ResumeAgent(w.ctx(), a.ID))
+		}
+	}
+	again, err := w.CreateBuild(w.ctx(), engine.CreateBuild{PipelineID: b.PipelineID, Source: trust.SourceAPI})
+	w.must(err)
+	w.assign()
+	if w.held(warm).BuildID != again.ID {
+		t.Error("another agent than the warm one was given the job")
+	}
+}

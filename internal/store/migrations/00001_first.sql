@@ -116,7 +116,9 @@ CREATE TABLE agents (
     last_seen_at          BIGINT NOT NULL DEFAULT 0,
     ended_at              BIGINT NOT NULL DEFAULT 0
 );
-CREATE INDEX agents_idle ON agents (queue_id, last_success_at)
+CREATE INDEX agents_idle ON agents (queue_id, (COALESCE(priority, -1000000000000)) DESC, last_success_at DESC)
+    WHERE state = 'connected' AND NOT paused AND NOT ignore_in_dispatches AND job_id = '';
+CREATE INDEX agents_warm ON agents (queue_id, last_pipeline_id, last_success_at)
     WHERE state = 'connected' AND NOT paused AND NOT ignore_in_dispatches AND job_id = '';
 CREATE INDEX agents_live ON agents (cluster_id, name) WHERE state IN ('never_connected', 'connected', 'stopping');
 CREATE INDEX agents_process ON agents (process) WHERE process <> '' AND state IN ('never_connected', 'connected', 'stopping');
@@ -248,6 +250,7 @@ CREATE TABLE jobs (
     position       TEXT NOT NULL, -- of its step
     queue_id       TEXT NOT NULL DEFAULT '',
     rules          TEXT NOT NULL DEFAULT '[]', -- agent rules but the queue's, JSON list
+    lane           TEXT NOT NULL DEFAULT '', -- equal for jobs of one pipeline with equal rules
     priority       BIGINT NOT NULL DEFAULT 0,
     concurrency_group  TEXT NOT NULL DEFAULT '',
     concurrency        BIGINT NOT NULL DEFAULT 0,
@@ -292,6 +295,8 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_step ON jobs (step_id, number);
 CREATE INDEX jobs_build ON jobs (build_id, position, number);
 CREATE UNIQUE INDEX jobs_token ON jobs (token_hash) WHERE token_hash IS NOT NULL;
+CREATE INDEX jobs_lanes ON jobs (queue_id, lane, (0 - priority), scheduled_at, position, id)
+    WHERE state = 'scheduled' AND kind = 'script';
 CREATE INDEX jobs_scheduled ON jobs (queue_id, (0 - priority), scheduled_at, position, id)
     WHERE state = 'scheduled' AND kind = 'script';
 -- One live lease an agent, whatever the code does.
