@@ -25,6 +25,7 @@
 //	job retry|unblock KEY [JSON]
 //	log KEY                         the log of the job of the step KEY, to stdout
 //	rest METHOD PATH [@FILE] [STATUS] [ASSERTION…]
+//	push-event PIPELINE DIR SECRET ID  GitHub's signed event of a push of DIR's newest commit
 //	exits STATUS COMMAND [ARG…]     run a program and check its exit status
 //
 // PATH is below the organization, below the build if it begins with "build", or below the first

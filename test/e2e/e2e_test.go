@@ -150,6 +150,7 @@ func params(t *testing.T, dir string, v variant) testscript.Params {
 			"log":        command((*world).jobLog),
 			"rest":       command((*world).restCommand),
 			"exits":      command((*world).exits),
+			"push-event": command((*world).pushEvent),
 		},
 	}
 }
