@@ -27,7 +27,7 @@ type placement struct {
 // jobs go that wait for nothing.
 func (p *progress) addPlan(plan pipeline.Plan, at placement) error {
 	p.attach(plan, at)
-	if err := p.warnUnsent(plan); err != nil {
+	if err := errors.Join(p.warnUnsent(plan), p.warnTeams(plan)); err != nil {
 		return err
 	}
 	ids, err := p.makeSteps(plan, at)

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -244,4 +245,81 @@ func TestP186_AChildHasTheMetaDataItIsGiven(t *testing.T) {
 	if len(got) != 1 || got["version"] != "1.2" {
 		t.Errorf("the meta-data is %v", got)
 	}
+}
+
+func wantForbidden(t testing.TB, err error) {
+	t.Helper()
+	if no, ok := errors.AsType[*engine.Refused](err); !ok || no.Why != engine.Forbidden {
+		t.Errorf("the answer is %v, want it to be forbidden", err)
+	}
+}
+
+// member adds a member of the organization, and of a team if one is given.
+func (w *world) member(t testing.TB, name string, team *store.Team) store.Person {
+	t.Helper()
+	u := store.User{ID: w.NewID(), Name: name, Email: name + "@example.test", CreatedAt: w.Now()}
+	must(0, w.Store.Update(t.Context(), func(tx *store.Tx) error {
+		return errors.Join(tx.InsertUser(t.Context(), u), tx.InsertMember(t.Context(), w.org.ID, u.ID, "member"))
+	}))(t)
+	if team != nil {
+		must(0, w.SaveTeamMember(t.Context(), *team, store.TeamMember{UserID: u.ID, Role: "member"}))(t)
+	}
+	return store.Person{ID: u.ID, Name: u.Name, Email: u.Email}
+}
+
+func (w *world) team(t testing.TB, name string) store.Team {
+	t.Helper()
+	return must(w.SaveTeam(t.Context(), store.Team{OrganizationID: w.org.ID, Name: name, Settings: []byte("{}")}))(t)
+}
+
+func TestP174_MembersOfTheTeamsThatABlockNamesMayUnblockIt(t *testing.T) {
+	w := stated(t)
+	releasers, readers := w.team(t, "Release Managers"), w.team(t, "Readers")
+	rita, walt, nora := w.member(t, "rita", &releasers), w.member(t, "walt", nil), w.member(t, "nora", &readers)
+	const document = "steps:\n- {block: go, key: gate, allowed_teams: %s}\n- {command: x, key: x}\n"
+	for _, allowed := range []string{"release-managers", "[" + releasers.ID + ", none]"} {
+		b := w.build(t, fmt.Sprintf(document, allowed))
+		pl := must(w.Store.PipelineByID(t.Context(), b.PipelineID))(t)
+		// Rita may read only; Walt, like every member, could build a pipeline that no team has.
+		must(0, w.SaveTeamPipeline(t.Context(), releasers, store.TeamPipeline{PipelineID: pl.ID, Access: engine.AccessRead}))(t)
+		for _, who := range []store.Person{walt, nora, {}, {Name: "rita"}} {
+			_, err := w.UnblockJob(t.Context(), engine.UnblockJob{JobID: w.job(t, b, "gate").ID, By: who})
+			wantForbidden(t, err)
+		}
+		// Nobody lends a name to somebody else.
+		_, err := w.UnblockJob(t.Context(), engine.UnblockJob{JobID: w.job(t, b, "gate").ID, By: rita, Actor: walt.ID})
+		wantForbidden(t, err)
+		must(w.UnblockJob(t.Context(), engine.UnblockJob{JobID: w.job(t, b, "gate").ID, By: rita}))(t)
+		wantEnv(t, w.env(t, w.job(t, b, "x")), map[string]string{"BUILDKITE_UNBLOCKER": "rita", "BUILDKITE_UNBLOCKER_TEAMS": "release-managers"})
+	}
+	b := w.build(t, fmt.Sprintf(document, "nobody"))
+	if warned := must(w.Store.Build(t.Context(), b.ID))(t).Detail.Warnings; len(warned) != 1 || !strings.Contains(warned[0], "nobody") {
+		t.Errorf("the build warns %q of a team that is not there", warned)
+	}
+}
+
+func TestTeamsSayWhoMayBuildAPipeline(t *testing.T) {
+	w := stated(t)
+	builders, readers := w.team(t, "Builders"), w.team(t, "Readers")
+	bob, rita := w.member(t, "bob", &builders), w.member(t, "rita", &readers)
+	pl := w.pipeline(t, "closed", "steps:\n- {command: x, key: x, if: build.creator.teams includes 'builders'}\n- {command: y, key: y, if: build.creator.teams includes 'readers'}\n- {block: b, key: b}\n")
+	create := func(who store.Person) (store.Build, error) {
+		return w.CreateBuild(t.Context(), engine.CreateBuild{PipelineID: pl.ID, Source: trust.SourceUI, CreatorID: who.ID, Author: who})
+	}
+	must(create(rita))(t) // no team has the pipeline: it is everybody's
+	must(0, w.SaveTeamPipeline(t.Context(), builders, store.TeamPipeline{PipelineID: pl.ID, Access: engine.AccessBuild}))(t)
+	must(0, w.SaveTeamPipeline(t.Context(), readers, store.TeamPipeline{PipelineID: pl.ID, Access: engine.AccessRead}))(t)
+	_, err := create(rita)
+	wantForbidden(t, err)
+	b := must(create(bob))(t)
+	w.wantStates(t, b, "x=scheduled y=broken")
+	w.end(t, b, "x", 0)
+	_, err = w.UnblockJob(t.Context(), engine.UnblockJob{JobID: w.job(t, b, "b").ID, By: rita})
+	wantForbidden(t, err)
+	must(w.UnblockJob(t.Context(), engine.UnblockJob{JobID: w.job(t, b, "b").ID, By: bob}))(t)
+	must(0, w.DeleteTeam(t.Context(), builders.ID))(t)
+	owner := must(w.Store.FirstUser(t.Context()))(t)
+	must(create(store.Person{ID: owner.ID, Name: owner.Name}))(t)
+	_, err = create(bob)
+	wantForbidden(t, err)
 }

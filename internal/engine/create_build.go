@@ -66,6 +66,9 @@ func (e *Engine) createBuild(ctx context.Context, tx *store.Tx, hint func(...str
 	if !pl.ArchivedAt.IsZero() {
 		return store.Build{}, refuse(Conflict, "The pipeline %s is archived; unarchive it to build it.", pl.Slug)
 	}
+	if err := mayBuild(ctx, tx, pl, op); err != nil {
+		return store.Build{}, err
+	}
 	b, err := e.newBuild(ctx, tx, pl, op)
 	if err != nil {
 		return b, err
@@ -118,6 +121,9 @@ func (e *Engine) newBuild(ctx context.Context, tx *store.Tx, pl store.Pipeline, 
 		return b, err
 	}
 	if err := checkBranch(pl, op, b.Branch); err != nil {
+		return b, err
+	}
+	if b.Detail.CreatorTeams, err = tx.TeamSlugs(ctx, pl.OrganizationID, op.CreatorID); err != nil {
 		return b, err
 	}
 	facts, err := e.facts(ctx, tx, pl, b, op.Origin)

@@ -104,7 +104,7 @@ func buildEnv(a Accepted, env map[string]string) {
 	env["BUILDKITE_MESSAGE"], env["BUILDKITE_SOURCE"] = b.Message, publicSource(b.Source)
 	env["BUILDKITE_BUILD_AUTHOR"], env["BUILDKITE_BUILD_AUTHOR_EMAIL"] = d.Author.Name, d.Author.Email
 	env["BUILDKITE_BUILD_CREATOR"], env["BUILDKITE_BUILD_CREATOR_EMAIL"] = d.Author.Name, d.Author.Email
-	env["BUILDKITE_BUILD_CREATOR_TEAMS"] = ""
+	env["BUILDKITE_BUILD_CREATOR_TEAMS"] = strings.Join(d.CreatorTeams, ":")
 	refEnv(d.RebuiltFrom, "BUILDKITE_REBUILT_FROM_BUILD", env)
 	refEnv(d.TriggeredFrom, "BUILDKITE_TRIGGERED_FROM_BUILD", env)
 	env["BUILDKITE_TRIGGERED_FROM_BUILD_PIPELINE_SLUG"] = ""
@@ -194,5 +194,5 @@ func unblockerEnv(a Accepted, env map[string]string) {
 		return
 	}
 	env["BUILDKITE_UNBLOCKER"], env["BUILDKITE_UNBLOCKER_EMAIL"] = u.Name, u.Email
-	env["BUILDKITE_UNBLOCKER_ID"], env["BUILDKITE_UNBLOCKER_TEAMS"] = u.ID, ""
+	env["BUILDKITE_UNBLOCKER_ID"], env["BUILDKITE_UNBLOCKER_TEAMS"] = u.ID, strings.Join(a.Build.Detail.UnblockerTeams, ":")
 }

@@ -38,6 +38,6 @@ func (p *progress) answerLeading(op CreateBuild) error {
 	if f.step.Spec.Manual == nil || len(f.step.Spec.Manual.Fields) == 0 || f.jobs[0].State != ci.JobBlocked {
 		return nil
 	}
-	_, err := p.unblock(f.jobs[0], UnblockJob{By: op.Author, Fields: op.Answers})
+	_, err := p.unblock(f.jobs[0], UnblockJob{By: op.Author, Actor: op.CreatorID, Fields: op.Answers})
 	return err
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 
@@ -56,6 +57,9 @@ func (p *progress) listens(s store.Service, ev pipeline.NotifyEvent) (bool, erro
 	if err != nil {
 		return false, err
 	}
+	if s.Spec.Scope == "some_teams" {
+		return p.ofTeams(s.Spec.ScopeIDs, pl)
+	}
 	return inScope(s.Spec, pl), nil
 }
 
@@ -70,6 +74,17 @@ func inScope(spec store.ServiceSpec, pl store.Pipeline) bool {
 		return slices.Contains(spec.ScopeIDs, pl.ClusterID)
 	}
 	return false
+}
+
+// ofTeams says whether one of some teams has access to a pipeline.
+func (p *progress) ofTeams(ids []string, pl store.Pipeline) (bool, error) {
+	for _, id := range ids {
+		_, err := p.tx.TeamPipeline(p.ctx, id, pl.ID)
+		if !errors.Is(err, store.ErrNotFound) {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
 func (p *progress) slackListens(states []string, ev pipeline.NotifyEvent) (bool, error) {
@@ -121,6 +136,26 @@ func slackService(services []store.Service, channel string) (store.Service, erro
 		}
 	}
 	return store.Service{}, store.ErrNotFound
+}
+
+// warnTeams notes which teams a plan names that do not exist: nobody of them can unblock the step.
+func (p *progress) warnTeams(plan pipeline.Plan) error {
+	for _, s := range plan.Steps {
+		if s.Manual == nil {
+			continue
+		}
+		for _, name := range s.Manual.AllowedTeams {
+			_, err := p.tx.Team(p.ctx, p.build.OrganizationID, name)
+			if errors.Is(err, store.ErrNotFound) {
+				p.warn("allowed_teams names " + name + ", and there is no such team")
+				continue
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // warnUnsent notes on a build which of a plan's notifications nobody delivers. What is missing may be

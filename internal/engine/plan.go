@@ -124,7 +124,10 @@ func conditionEnv(org store.Organization, pl store.Pipeline, b store.Build) cond
 	if b.CreatorID != "" {
 		vars["build.creator.name"] = condition.Optional(creator.Name)
 		vars["build.creator.email"] = condition.Optional(creator.Email)
-		vars["build.creator.teams"] = condition.Strings(nil)
+		vars["build.creator.teams"] = condition.Strings(b.Detail.CreatorTeams)
+		if author.ID == b.CreatorID {
+			vars["build.author.teams"] = vars["build.creator.teams"]
+		}
 	}
 	if pr := b.Detail.PullRequest; pr != nil {
 		vars["build.pull_request.id"] = condition.Optional(pr.Number)

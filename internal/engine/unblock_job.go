@@ -16,6 +16,7 @@ import (
 type UnblockJob struct {
 	JobID  string
 	By     store.Person
+	Actor  string              // user id whose permission counts; "": By's
 	Fields map[string][]string // by key; a multiple select has several values
 }
 
@@ -45,6 +46,12 @@ func (p *progress) unblock(j store.Job, op UnblockJob) (store.Job, error) {
 	}
 	s, err := p.step(j.StepID)
 	if err != nil {
+		return j, err
+	}
+	if err := p.mayUnblock(s, firstNonEmpty(op.Actor, op.By.ID)); err != nil {
+		return j, err
+	}
+	if p.build.Detail.UnblockerTeams, err = p.tx.TeamSlugs(p.ctx, p.build.OrganizationID, op.By.ID); err != nil {
 		return j, err
 	}
 	values, err := answers(s.Spec.Manual.Fields, op.Fields)

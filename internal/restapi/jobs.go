@@ -82,7 +82,7 @@ func unblockJob(q *request) error {
 	if err := q.decode(&body); err != nil {
 		return err
 	}
-	op := engine.UnblockJob{JobID: j.ID, By: q.by(), Fields: map[string][]string{}}
+	op := engine.UnblockJob{JobID: j.ID, By: q.by(), Actor: q.actor.User.ID, Fields: map[string][]string{}}
 	if body.Unblocker != "" {
 		if op.By, err = q.member(body.Unblocker); err != nil {
 			return err

@@ -109,7 +109,7 @@ var routes = append([]route{
 	{"PATCH " + atCluster + "/secrets/{secret}", "write_secrets", updateSecret},
 	{"PUT " + atCluster + "/secrets/{secret}/value", "write_secrets", setSecretValue},
 	{"DELETE " + atCluster + "/secrets/{secret}", "write_secrets", deleteSecret},
-}, jobRoutes()...)
+}, append(jobRoutes(), teamRoutes()...)...)
 
 // jobRoutes are those of one job. Each has two paths: below its build and below the organization.
 func jobRoutes() []route {

@@ -41,7 +41,11 @@ func settled(t *testing.T, w *world) func(pattern string) (method, path string) 
 		return v
 	}})
 	must(0, err)(t)
-	fill := strings.NewReplacer("{secret}", kept.ID, "{schedule}", schedule.ID, "{trigger}", trigger.ID, "{service}", service.ID, "{org}", "main", "{pipeline}", "hello", "{uuid}", pl.ID, "{build}", "1", "{job}", j.ID, "{artifact}", files[0].ID,
+	team := must(w.SaveTeam(t.Context(), store.Team{OrganizationID: w.org.ID, Name: "Team", Settings: json.RawMessage("{}")}))(t)
+	owner := must(w.Store.FirstUser(t.Context()))(t)
+	must(0, w.SaveTeamMember(t.Context(), team, store.TeamMember{UserID: owner.ID, Role: "member"}))(t)
+	must(0, w.SaveTeamPipeline(t.Context(), team, store.TeamPipeline{PipelineID: pl.ID, Access: engine.AccessBuild}))(t)
+	fill := strings.NewReplacer("{team}", team.ID, "{user}", owner.ID, "{secret}", kept.ID, "{schedule}", schedule.ID, "{trigger}", trigger.ID, "{service}", service.ID, "{org}", "main", "{pipeline}", "hello", "{uuid}", pl.ID, "{build}", "1", "{job}", j.ID, "{artifact}", files[0].ID,
 		"{annotation}", note.ID, "{agent}", a.ID, "{cluster}", cluster.ID, "{queue}", cluster.DefaultQueueID)
 	return func(pattern string) (string, string) {
 		method, path, _ := strings.Cut(pattern, " ")

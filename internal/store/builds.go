@@ -42,25 +42,27 @@ type Verdict struct {
 
 // BuildDetail is what of a build nothing is looked up by.
 type BuildDetail struct {
-	Author        Person            `json:"author"`
-	Env           map[string]string `json:"env,omitempty"`          // of the build, uploads' top-level env included
-	PipelineEnv   map[string]string `json:"pipeline_env,omitempty"` // top-level env of the configuration
-	Agents        []string          `json:"agents,omitempty"`       // default agent rules
-	Notify        []json.RawMessage `json:"notify,omitempty"`
-	Warnings      []string          `json:"warnings,omitempty"`
-	PullRequest   *PullRequest      `json:"pull_request,omitempty"`
-	TriggeredFrom *BuildRef         `json:"triggered_from,omitempty"`
-	RebuiltFrom   *BuildRef         `json:"rebuilt_from,omitempty"`
-	CleanCheckout bool              `json:"clean_checkout,omitempty"`
-	PlannedBy     string            `json:"planned_by,omitempty"` // configuration, repository, upload
-	PlannedFrom   string            `json:"planned_from,omitempty"`
-	Unblocker     *Person           `json:"unblocker,omitempty"` // of the latest unblocked step
-	CommitSubject string            `json:"commit_subject,omitempty"`
-	SupersededBy  *BuildRef         `json:"superseded_by,omitempty"` // the newer build for which it was skipped or canceled
-	MergeQueue    *MergeQueue       `json:"merge_queue,omitempty"`
-	Event         *SourceEvent      `json:"event,omitempty"`
-	Changes       *Changes          `json:"changes,omitempty"`  // that decided if_changed
-	Statuses      *StatusPlan       `json:"statuses,omitempty"` // nil: none
+	Author         Person            `json:"author"`
+	Env            map[string]string `json:"env,omitempty"`          // of the build, uploads' top-level env included
+	PipelineEnv    map[string]string `json:"pipeline_env,omitempty"` // top-level env of the configuration
+	Agents         []string          `json:"agents,omitempty"`       // default agent rules
+	Notify         []json.RawMessage `json:"notify,omitempty"`
+	Warnings       []string          `json:"warnings,omitempty"`
+	PullRequest    *PullRequest      `json:"pull_request,omitempty"`
+	TriggeredFrom  *BuildRef         `json:"triggered_from,omitempty"`
+	RebuiltFrom    *BuildRef         `json:"rebuilt_from,omitempty"`
+	CleanCheckout  bool              `json:"clean_checkout,omitempty"`
+	PlannedBy      string            `json:"planned_by,omitempty"` // configuration, repository, upload
+	PlannedFrom    string            `json:"planned_from,omitempty"`
+	Unblocker      *Person           `json:"unblocker,omitempty"` // of the latest unblocked step
+	CommitSubject  string            `json:"commit_subject,omitempty"`
+	SupersededBy   *BuildRef         `json:"superseded_by,omitempty"` // the newer build for which it was skipped or canceled
+	MergeQueue     *MergeQueue       `json:"merge_queue,omitempty"`
+	Event          *SourceEvent      `json:"event,omitempty"`
+	Changes        *Changes          `json:"changes,omitempty"`       // that decided if_changed
+	Statuses       *StatusPlan       `json:"statuses,omitempty"`      // nil: none
+	CreatorTeams   []string          `json:"creator_teams,omitempty"` // slugs, when it was made
+	UnblockerTeams []string          `json:"unblocker_teams,omitempty"`
 }
 
 // Changes are the files that a build changes, as far as they are named to people.

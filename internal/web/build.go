@@ -222,6 +222,7 @@ type AskPane struct {
 	Label  string
 	Prompt string
 	Submit string // what the button says
+	Teams  string // whose members alone may answer; "": everybody who may build
 	Why    string
 	Action string
 	Fields []Field

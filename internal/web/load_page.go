@@ -282,7 +282,7 @@ func (b *buildView) ask(j store.JobLine, refused map[string]string) *AskPane {
 	if m == nil {
 		return a
 	}
-	a.Prompt, a.Submit = m.Prompt, m.Submit
+	a.Prompt, a.Submit, a.Teams = m.Prompt, m.Submit, strings.Join(m.AllowedTeams, ", ")
 	if a.State == Blocked {
 		a.Action = b.jobPath(j.ID) + "/unblock"
 	}

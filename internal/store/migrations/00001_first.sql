@@ -524,6 +524,36 @@ CREATE TABLE sealed_values (
     updated_at BIGINT NOT NULL
 );
 
+CREATE TABLE teams (
+    id              TEXT PRIMARY KEY,
+    organization_id TEXT NOT NULL REFERENCES organizations (id),
+    slug            TEXT NOT NULL,
+    name            TEXT NOT NULL,
+    description     TEXT NOT NULL,
+    settings        TEXT NOT NULL, -- JSON of what clients set and read back
+    created_by      TEXT NOT NULL,
+    created_at      BIGINT NOT NULL,
+    UNIQUE (organization_id, slug)
+);
+
+CREATE TABLE team_members (
+    team_id    TEXT NOT NULL REFERENCES teams (id),
+    user_id    TEXT NOT NULL REFERENCES users (id),
+    role       TEXT NOT NULL CHECK (role IN ('member', 'maintainer')),
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (team_id, user_id)
+);
+CREATE INDEX team_members_user ON team_members (user_id);
+
+CREATE TABLE team_pipelines (
+    team_id     TEXT NOT NULL REFERENCES teams (id),
+    pipeline_id TEXT NOT NULL REFERENCES pipelines (id),
+    access      TEXT NOT NULL CHECK (access IN ('read_only', 'build_and_read', 'manage_build_and_read')),
+    created_at  BIGINT NOT NULL,
+    PRIMARY KEY (team_id, pipeline_id)
+);
+CREATE INDEX team_pipelines_pipeline ON team_pipelines (pipeline_id);
+
 -- Whom an organization tells of its builds beside what pipelines say. Addresses and tokens are sealed,
 -- in the place service/<id>.
 CREATE TABLE services (
