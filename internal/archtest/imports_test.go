@@ -45,7 +45,7 @@ var allowed = map[string]string{
 	// The other end of the wire.
 	"edge":   "",
 	"agent":  "edge/... trust telemetry procid",
-	"jobcli": "agent/wire agent/jobapi agent/redact pipeline",
+	"jobcli": "agent/wire blob/s3 agent/jobapi agent/redact pipeline",
 
 	// Glue.
 	"auth":       "ci secret store",

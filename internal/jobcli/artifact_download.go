@@ -6,8 +6,10 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"maps"
+	"net/http"
 	"os"
 	"path"
 	"path/filepath"
@@ -20,7 +22,7 @@ import (
 
 func artifactDownload(f *flags) action {
 	search := f.search()
-	f.yes("no-s3-multipart-download", "BUILDKITE_NO_S3_MULTIPART_DOWNLOAD", "accepted; S3 is not read directly")
+	f.yes("no-s3-multipart-download", "BUILDKITE_NO_S3_MULTIPART_DOWNLOAD", "accepted; downloads resume instead")
 	return func(ctx context.Context, p *program, args []string) error {
 		if len(args) != 2 {
 			return errors.New(`want a query and a directory, such as "pkg/*.tar.gz" . (quote the query so that the shell does not expand it)`)
@@ -62,9 +64,11 @@ func (p *program) download(ctx context.Context, c *wire.Client, found []wire.Art
 	}
 	targets := slices.SortedFunc(maps.Keys(newest), func(a, b target) int { return cmp.Or(cmp.Compare(a.dir, b.dir), cmp.Compare(a.path, b.path)) })
 	errs := make([]error, len(targets))
+	m := p.startMeter("downloaded", slices.Collect(maps.Values(newest)))
+	defer m.stop()
 	stopped := parallel(ctx, 10*runtime.GOMAXPROCS(0), len(targets), func(i int) error {
 		a := newest[targets[i]]
-		if err := p.fetch(ctx, c, a, targets[i]); err != nil {
+		if err := p.fetch(ctx, c, a, targets[i], m); err != nil {
 			errs[i] = fmt.Errorf("%s: %w", a.Path, err)
 		}
 		return nil
@@ -91,9 +95,10 @@ func targetOf(artifactPath, dir string) target {
 	}
 }
 
-func (p *program) fetch(ctx context.Context, c *wire.Client, a wire.Artifact, t target) error {
-	if a.UploadDestination != "" && strings.Contains(a.UploadDestination, "://") && !strings.HasPrefix(a.UploadDestination, "http") {
-		return fmt.Errorf("it is kept in %s, which this command cannot read", a.UploadDestination)
+func (p *program) fetch(ctx context.Context, c *wire.Client, a wire.Artifact, t target, m *meter) error {
+	var err error
+	if a.URL, err = p.located(ctx, a); err != nil {
+		return err
 	}
 	if !filepath.IsLocal(t.path) {
 		return errors.New("its path names no file")
@@ -106,24 +111,23 @@ func (p *program) fetch(ctx context.Context, c *wire.Client, a wire.Artifact, t 
 	if err := root.MkdirAll(path.Dir(t.path), 0o777); err != nil {
 		return err
 	}
-	err = p.retry(ctx, wire.CallDownloadArtifact, func(ctx context.Context, _ int) error {
-		return fetchInto(ctx, c, a, root, t.path)
-	})
-	if err == nil {
-		p.note("downloaded %s", a.Path)
+	if err := p.fetchInto(ctx, c, a, root, t.path, m); err != nil {
+		return err
 	}
-	return err
+	p.note("downloaded %s", a.Path)
+	return nil
 }
 
 // fetchInto downloads beside the target and moves the complete file there, so
 // that no reader ever sees a part of it.
-func fetchInto(ctx context.Context, c *wire.Client, a wire.Artifact, root *os.Root, name string) error {
+func (p *program) fetchInto(ctx context.Context, c *wire.Client, a wire.Artifact, root *os.Root, name string, m *meter) error {
 	part := path.Join(path.Dir(name), "."+path.Base(name)+"."+newUUID())
 	f, err := root.OpenFile(part, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
 	if err != nil {
 		return err
 	}
-	err = copyVerified(ctx, c, a, f)
+	d := &download{file: f, sum: sha256.New(), meter: m}
+	err = p.retry(ctx, wire.CallDownloadArtifact, func(ctx context.Context, _ int) error { return d.resume(ctx, c, a) })
 	err = errors.Join(err, f.Close())
 	if err == nil {
 		err = root.Rename(part, name)
@@ -134,13 +138,49 @@ func fetchInto(ctx context.Context, c *wire.Client, a wire.Artifact, root *os.Ro
 	return nil
 }
 
-func copyVerified(ctx context.Context, c *wire.Client, a wire.Artifact, w io.Writer) error {
-	sum := sha256.New()
-	if _, err := c.Download(ctx, a.URL, io.MultiWriter(w, sum)); err != nil {
+// download is a file that comes over several attempts: each goes on where the one before broke off.
+type download struct {
+	file  *os.File
+	sum   hash.Hash
+	have  int64
+	etag  string // of what came so far; "": nothing to go on with
+	meter *meter
+}
+
+func (d *download) resume(ctx context.Context, c *wire.Client, a wire.Artifact) error {
+	resp, err := c.OpenFrom(ctx, a.URL, d.have, d.etag)
+	if err != nil {
 		return err
 	}
-	if got := fmt.Sprintf("%x", sum.Sum(nil)); a.SHA256 != "" && got != a.SHA256 {
+	defer resp.Body.Close() //nolint:errcheck // read side
+	if resp.StatusCode != http.StatusPartialContent {
+		if err := d.restart(); err != nil {
+			return err
+		}
+	}
+	d.etag = resp.Header.Get("ETag")
+	n, err := io.Copy(io.MultiWriter(d.file, d.sum), d.meter.counted(resp.Body))
+	d.have += n
+	if err == nil && d.have < a.FileSize {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return fmt.Errorf("after %d of %d bytes: %w", d.have, a.FileSize, err)
+	}
+	got := fmt.Sprintf("%x", d.sum.Sum(nil))
+	if a.SHA256 != "" && got != a.SHA256 {
+		d.etag = ""
 		return fmt.Errorf("the downloaded file has SHA-256 %s, want %s", got, a.SHA256)
 	}
 	return nil
+}
+
+// restart forgets what came.
+func (d *download) restart() error {
+	d.have = 0
+	d.sum.Reset()
+	if _, err := d.file.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	return d.file.Truncate(0)
 }

@@ -69,7 +69,10 @@ func (d *depot) create(w http.ResponseWriter, r *http.Request) {
 	out := wire.BatchAnswer{ID: b.ID, PerArtifact: map[string]wire.Instructions{}}
 	for i, a := range b.Artifacts {
 		a.ID = fmt.Sprintf("%s-%d", b.ID, i)
-		a.JobID, a.URL = "J", d.base+"/store/"+a.ID
+		a.JobID, a.UploadDestination = "J", b.UploadDestination
+		if b.UploadDestination == "" {
+			a.URL = d.base + "/store/" + a.ID
+		}
 		a.CreatedAt = time.Date(2026, 11, 23, 8, 0, len(d.stored), 0, time.UTC)
 		d.stored[a.ID] = a
 		out.ArtifactIDs = append(out.ArtifactIDs, a.ID)
@@ -360,7 +363,7 @@ func TestDownloads(t *testing.T) {
 		},
 		"verified":    {[]wire.Artifact{{ID: "1", Path: "x", SHA256: sum("1")}}, ".", map[string]string{"x": "1", "pkg/.keep": ""}, ""},
 		"corrupt":     {[]wire.Artifact{{ID: "1", Path: "x", SHA256: sum("2")}, {ID: "3", Path: "y"}}, ".", map[string]string{"y": "3", "pkg/.keep": ""}, "x: the downloaded file has SHA-256"},
-		"elsewhere":   {[]wire.Artifact{{ID: "1", Path: "x", UploadDestination: "s3://b/p"}}, ".", map[string]string{"pkg/.keep": ""}, "kept in s3://b/p"},
+		"elsewhere":   {[]wire.Artifact{{ID: "1", Path: "x", UploadDestination: "gs://b/p"}}, ".", map[string]string{"pkg/.keep": ""}, "artifacts in Google Cloud Storage (gs://b/p) are not supported"},
 		"no file":     {[]wire.Artifact{{ID: "1", Path: "/"}}, ".", map[string]string{"pkg/.keep": ""}, "its path names no file"},
 		"none":        {[]wire.Artifact{}, ".", map[string]string{"pkg/.keep": ""}, `no artifact matches "q"`},
 		"missing one": {[]wire.Artifact{{ID: "404", Path: "x"}}, ".", map[string]string{"pkg/.keep": ""}, "x: GET server/store/404: 404 Not Found"},

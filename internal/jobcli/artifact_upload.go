@@ -27,6 +27,9 @@ type uploader struct {
 	workers     *int
 	noParts     *bool
 	destination *string
+	bucket      *bucket       // nil: the server's storage
+	slots       chan struct{} // one for each transfer at once
+	meter       *meter
 }
 
 func artifactUpload(f *flags) action {
@@ -41,7 +44,7 @@ func artifactUpload(f *flags) action {
 		skipLinks:   f.yes("upload-skip-symlinks", "BUILDKITE_ARTIFACT_UPLOAD_SKIP_SYMLINKS", "leave out links to files"),
 		workers:     f.number("concurrency", "BUILDKITE_ARTIFACT_UPLOAD_CONCURRENCY", runtime.GOMAXPROCS(0), "how many uploads run at once"),
 		noParts:     f.yes("no-multipart-artifact-upload", "BUILDKITE_NO_MULTIPART_ARTIFACT_UPLOAD", "send each file as a whole"),
-		destination: f.text("destination", "BUILDKITE_ARTIFACT_UPLOAD_DESTINATION", "", "not implemented: only the server's storage can be used"),
+		destination: f.text("destination", "BUILDKITE_ARTIFACT_UPLOAD_DESTINATION", "", "s3://BUCKET/PATH in place of the server's storage; the variables BUILDKITE_S3_… say how to get there"),
 	}
 	return u.run
 }
@@ -51,7 +54,7 @@ func (u *uploader) run(ctx context.Context, p *program, args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := u.checkDestination(args); err != nil {
+	if err := u.chooseDestination(ctx, p, args); err != nil {
 		return err
 	}
 	c, err := connectJob(p, u.server, *u.job)
@@ -77,21 +80,25 @@ func (u *uploader) run(ctx context.Context, p *program, args []string) error {
 	if err != nil {
 		return err
 	}
+	u.slots = make(chan struct{}, max(1, *u.workers))
+	u.meter = p.startMeter("uploaded", artifacts)
+	defer u.meter.stop()
 	return u.send(ctx, p, c, artifacts)
 }
 
-func (u *uploader) checkDestination(args []string) error {
-	destination := *u.destination
+// chooseDestination finds out where the files go.
+func (u *uploader) chooseDestination(ctx context.Context, p *program, args []string) error {
 	if len(args) > 1 {
-		destination = args[1]
+		*u.destination = args[1]
 	}
-	if destination == "" {
-		return nil
-	}
-	if len(args) > 2 || !strings.Contains(destination, "://") {
+	if len(args) > 2 || len(args) == 2 && !strings.Contains(args[1], "://") {
 		return fmt.Errorf("too many paths: %q; quote the pattern so that the shell does not expand it, and separate several with %q", args, *u.delimiter)
 	}
-	return fmt.Errorf("artifacts cannot be sent to %s: only the server's own storage is supported; leave out the destination, or unset BUILDKITE_ARTIFACT_UPLOAD_DESTINATION", destination)
+	own, err := isS3(*u.destination)
+	if own && err == nil {
+		u.bucket, err = p.openBucket(ctx, *u.destination)
+	}
+	return err
 }
 
 // send uploads the artifacts batch by batch, so that the addresses the server
@@ -111,7 +118,10 @@ func (u *uploader) send(ctx context.Context, p *program, c *wire.Client, artifac
 }
 
 func (u *uploader) sendBatch(ctx context.Context, p *program, c *wire.Client, artifacts []wire.Artifact) error {
-	batch := wire.Batch{ID: newUUID(), Artifacts: artifacts, MultipartSupported: !*u.noParts}
+	batch := wire.Batch{ID: newUUID(), Artifacts: artifacts, UploadDestination: *u.destination, MultipartSupported: !*u.noParts}
+	if err := u.address(artifacts); err != nil {
+		return err
+	}
 	var answer wire.BatchAnswer
 	err := p.retry(ctx, wire.CallCreateArtifacts, func(ctx context.Context, _ int) (err error) {
 		answer, err = c.CreateArtifacts(ctx, *u.job, batch)
@@ -140,10 +150,27 @@ func (u *uploader) sendBatch(ctx context.Context, p *program, c *wire.Client, ar
 	return errors.Join(append(errs, stopped, err)...)
 }
 
+// address says where artifacts in storage of the user's own will be.
+func (u *uploader) address(artifacts []wire.Artifact) (err error) {
+	for i := range artifacts {
+		if u.bucket != nil && err == nil {
+			artifacts[i].URL, err = u.bucket.address(artifacts[i])
+		}
+	}
+	return err
+}
+
 // sendOne uploads one artifact and returns the state to report, which is
 // complete also when it failed.
 func (u *uploader) sendOne(ctx context.Context, p *program, c *wire.Client, a wire.Artifact, answer wire.BatchAnswer) (wire.ArtifactState, error) {
 	state := wire.ArtifactState{ID: a.ID, State: wire.ArtifactFailed}
+	if u.bucket != nil {
+		if err := u.bucket.send(ctx, p, a); err != nil {
+			return state, fmt.Errorf("%s: %w", a.Path, err)
+		}
+		p.note("uploaded %s (%d bytes) to %s", a.Path, a.FileSize, *u.destination)
+		return wire.ArtifactState{ID: a.ID, State: wire.ArtifactFinished}, nil
+	}
 	in, ok := answer.PerArtifact[a.ID]
 	if !ok {
 		if answer.Common == nil {
@@ -151,7 +178,7 @@ func (u *uploader) sendOne(ctx context.Context, p *program, c *wire.Client, a wi
 		}
 		in = *answer.Common
 	}
-	etags, err := sendBytes(ctx, p, c, a, in)
+	etags, err := u.sendBytes(ctx, p, c, a, in)
 	if err != nil {
 		return state, fmt.Errorf("%s: %w", a.Path, err)
 	}
@@ -159,46 +186,56 @@ func (u *uploader) sendOne(ctx context.Context, p *program, c *wire.Client, a wi
 	return wire.ArtifactState{ID: a.ID, State: wire.ArtifactFinished, Multipart: len(etags) > 0, MultipartETags: etags}, nil
 }
 
-func sendBytes(ctx context.Context, p *program, c *wire.Client, a wire.Artifact, in wire.Instructions) ([]wire.PartETag, error) {
+func (u *uploader) sendBytes(ctx context.Context, p *program, c *wire.Client, a wire.Artifact, in wire.Instructions) ([]wire.PartETag, error) {
 	f, err := os.Open(a.AbsolutePath)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close() //nolint:errcheck // read side
 	if len(in.Actions) > 0 {
-		return sendParts(ctx, p, c, a, in.Actions, f)
+		return u.sendParts(ctx, p, c, a, in.Actions, f)
 	}
 	if a.FileSize > wire.MaxFormBytes {
-		return nil, fmt.Errorf("the file has %d bytes, the limit is %d", a.FileSize, int64(wire.MaxFormBytes))
+		return nil, fmt.Errorf("the file has %d bytes, the limit of an upload that is not in parts is %d", a.FileSize, int64(wire.MaxFormBytes))
 	}
-	return nil, p.retry(ctx, wire.CallUploadArtifact, func(ctx context.Context, _ int) error {
-		return c.UploadForm(ctx, in, a.Path, io.NewSectionReader(f, 0, a.FileSize), a.FileSize)
+	return nil, u.transfer(ctx, p, func(ctx context.Context) error {
+		return c.UploadForm(ctx, in, a.Path, u.meter.counted(io.NewSectionReader(f, 0, a.FileSize)), a.FileSize)
 	})
 }
 
-// sendParts splits the file into as many nearly equal parts as there are
-// actions, in the order of their numbers.
-func sendParts(ctx context.Context, p *program, c *wire.Client, a wire.Artifact, actions []wire.UploadAction, f io.ReaderAt) ([]wire.PartETag, error) {
+// transfer does one transfer, again if it fails, with at most as many of them at once as was asked for.
+func (u *uploader) transfer(ctx context.Context, p *program, do func(context.Context) error) error {
+	select {
+	case u.slots <- struct{}{}:
+		defer func() { <-u.slots }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return p.retry(ctx, wire.CallUploadArtifact, func(ctx context.Context, _ int) error { return do(ctx) })
+}
+
+// sendParts splits the file into as many nearly equal parts as there are actions, in the order of their
+// numbers, and sends several at once. Each is sent again by itself if it fails.
+func (u *uploader) sendParts(ctx context.Context, p *program, c *wire.Client, a wire.Artifact, actions []wire.UploadAction, f io.ReaderAt) ([]wire.PartETag, error) {
 	actions = slices.Clone(actions)
 	slices.SortFunc(actions, func(a, b wire.UploadAction) int { return cmp.Compare(a.PartNumber, b.PartNumber) })
-	var etags []wire.PartETag
-	offset, size, remainder := int64(0), a.FileSize/int64(len(actions)), a.FileSize%int64(len(actions))
-	for i, action := range actions {
-		length := size
-		if int64(i) < remainder {
+	etags := make([]wire.PartETag, len(actions))
+	n := int64(len(actions))
+	size, longer := a.FileSize/n, a.FileSize%n
+	err := parallel(ctx, *u.workers, len(actions), func(i int) error {
+		// The first parts are a byte longer where the size does not divide.
+		offset, length := int64(i)*size+min(int64(i), longer), size
+		if int64(i) < longer {
 			length++
 		}
-		err := p.retry(ctx, wire.CallUploadArtifact, func(ctx context.Context, _ int) error {
-			etag, err := c.UploadPart(ctx, action, a.ContentType, io.NewSectionReader(f, offset, length), length)
-			if err == nil {
-				etags = append(etags, etag)
-			}
+		err := u.transfer(ctx, p, func(ctx context.Context) (err error) {
+			etags[i], err = c.UploadPart(ctx, actions[i], a.ContentType, u.meter.counted(io.NewSectionReader(f, offset, length)), length)
 			return err
 		})
 		if err != nil {
-			return nil, fmt.Errorf("part %d of %d: %w", i+1, len(actions), err)
+			return fmt.Errorf("part %d of %d: %w", i+1, len(actions), err)
 		}
-		offset += length
-	}
-	return etags, nil
+		return nil
+	})
+	return etags, err
 }

@@ -109,7 +109,7 @@ func TestCommandLine(t *testing.T) {
 		"malformed flag":        {[]string{"annotate", "--priority", "high"}, 1, "", "invalid value"},
 		"missing argument":      {[]string{"meta-data", "get"}, 1, "", "no meta-data key"},
 		"malformed endpoint":    {[]string{"stop", "--endpoint", "ftp//x"}, 1, "", `--endpoint "ftp//x" is not a URL such as`},
-		"custom storage":        {[]string{"artifact", "upload", "x", "s3://b/p"}, 1, "", "only the server's own storage is supported"},
+		"custom storage":        {[]string{"artifact", "upload", "x", "gs://b/p"}, 1, "", "use the server's own storage"},
 		"unquoted pattern":      {[]string{"artifact", "upload", "a.txt", "b.txt"}, 1, "", "quote the pattern"},
 		"signing key":           {[]string{"pipeline", "upload", "--jwks-file", "k"}, 1, "", "cannot sign pipelines"},
 		"download without dir":  {[]string{"artifact", "download", "x"}, 1, "", "want a query and a directory"},

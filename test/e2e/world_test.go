@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -61,7 +62,7 @@ func (w *world) prepare(env *testscript.Env) error {
 	env.Setenv("GIT_CONFIG_COUNT", "1")
 	env.Setenv("GIT_CONFIG_KEY_0", "safe.directory")
 	env.Setenv("GIT_CONFIG_VALUE_0", "*")
-	w.vars = env.Vars
+	w.vars = slices.Clone(env.Vars) // both grow
 	return nil
 }
 
@@ -155,7 +156,8 @@ func (w *world) s3Command(ts *testscript.TestScript, args []string) error {
 	ts.Setenv("S3_URL", url)
 	ts.Setenv("S3_BUCKET", bucket)
 	w.vars = append(w.vars, "AWS_ACCESS_KEY_ID="+s3test.AccessKey, "AWS_SECRET_ACCESS_KEY="+s3test.SecretKey,
-		"AWS_REGION="+s3test.Region)
+		"AWS_REGION="+s3test.Region, "S3_BUCKET="+bucket, "BUILDKITE_S3_ENDPOINT="+url, "BUILDKITE_S3_ACL=private",
+		"BUILDKITE_S3_DEFAULT_REGION="+s3test.Region)
 	return nil
 }
 

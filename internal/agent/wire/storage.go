@@ -95,6 +95,25 @@ func (c *Client) Download(ctx context.Context, rawURL string, w io.Writer) (int6
 	return io.Copy(w, resp.Body)
 }
 
+// OpenFrom asks for the file at rawURL from an offset on, if it is still the one with an ETag. An answer with
+// status 206 goes on from the offset, any other begins anew: the file is another, storage cannot go on, or etag
+// is "". The caller closes the body.
+func (c *Client) OpenFrom(ctx context.Context, rawURL string, offset int64, etag string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, rawURL, http.NoBody)
+	if err != nil {
+		return nil, fmt.Errorf("download URL: %w", err)
+	}
+	if offset > 0 && etag != "" {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
+		req.Header.Set("If-Range", etag)
+	}
+	resp, err := c.storage(req)
+	if Status(err) == http.StatusRequestedRangeNotSatisfiable {
+		return c.OpenFrom(ctx, rawURL, 0, "")
+	}
+	return resp, err
+}
+
 // transfer sends to artifact storage and returns the headers of its answer.
 func (c *Client) transfer(req *http.Request) (http.Header, error) {
 	resp, err := c.storage(req)

@@ -37,6 +37,7 @@ type Config struct {
 	// PathStyle puts the bucket in the path of addresses instead of in front of the host, as stores other
 	// than AWS often want it.
 	PathStyle bool
+	Profile   string // of the SDK's shared files; "": as the SDK chooses
 	// AccessKey, SecretKey and SessionToken are used instead of what the SDK finds, unless AccessKey is "".
 	AccessKey, SecretKey, SessionToken string
 }
@@ -58,7 +59,7 @@ var _ blob.Store = (*Store)(nil)
 
 // Open finds credentials. It makes no request of the bucket.
 func Open(ctx context.Context, c Config) (*Store, error) {
-	loaded, err := config.LoadDefaultConfig(ctx)
+	loaded, err := config.LoadDefaultConfig(ctx, config.WithSharedConfigProfile(c.Profile))
 	if err != nil {
 		return nil, fmt.Errorf("AWS configuration: %w", err)
 	}
