@@ -79,28 +79,3 @@ func (r *Roster) Standing(b store.Build, queueID string, rules []string) Standin
 	r.known[key] = s
 	return s
 }
-
-// Explain says, in a line without a full stop, why no agent runs a job. It is empty for a job that
-// waits for no agent.
-func (e *Engine) Explain(ctx context.Context, jobID string) (string, error) {
-	j, err := e.Store.Job(ctx, jobID)
-	if err != nil {
-		return "", missing(err, "No job found")
-	}
-	if j.State != ci.JobScheduled || j.Kind != ci.JobScript {
-		return "", nil
-	}
-	b, err := e.Store.Build(ctx, j.BuildID)
-	if err != nil {
-		return "", err
-	}
-	queue, err := e.Store.QueueByID(ctx, j.QueueID)
-	if err != nil {
-		return "", err
-	}
-	r, err := e.Roster(ctx, queue.ClusterID)
-	if err != nil {
-		return "", err
-	}
-	return r.Standing(b, j.QueueID, j.Rules).Why, nil
-}

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
@@ -21,14 +22,14 @@ func TestAJobThatWaitsForAnAgentIsExplained(t *testing.T) {
 		want := func(key, sentence string) {
 			t.Helper()
 			got := must(w.Explain(t.Context(), w.job(t, b, key).ID))(t)
-			if got != sentence {
-				t.Errorf("%s: %q, want %q", key, got, sentence)
+			if got.Text != sentence {
+				t.Errorf("%s: %q, want %q", key, got.Text, sentence)
 			}
 		}
 		want("a", "no agent matches queue=mca; did you mean mac?")
 		want("b", "no agent in queue mac matches os=linux")
 		want("c", "an agent that matches is free; other jobs may come first")
-		want("d", "")
+		want("d", "waits for a, b, c")
 		other := w.job(t, w.build(t, "steps:\n- {command: e, key: e, agents: {queue: mac}}\n"), "e")
 		if !must(w.AssignJob(t.Context(), other.ID, holder.ID))(t) {
 			t.Fatal("not assigned")
@@ -60,4 +61,46 @@ func TestAConcurrencyGroupSaysWhoHoldsItAndWhoIsNext(t *testing.T) {
 			t.Errorf("held by %v, line %v", users, line)
 		}
 	})
+}
+
+func TestEveryJobThatDoesNotRunIsExplained(t *testing.T) {
+	w := stated(t)
+	gate := steps("{command: o, key: o, concurrency: 1, concurrency_group: gate}", "wait", "{command: x, key: x}", "wait",
+		"{command: z, key: z, concurrency: 1, concurrency_group: gate}")
+	w.pipeline(t, "child", steps("{command: c, key: c}"))
+	first, second, third := w.build(t, gate), w.build(t, gate), w.build(t, gate)
+	slug := must(w.Store.PipelineByID(t.Context(), first.PipelineID))(t).Slug
+	b := w.build(t, steps("{block: go, key: go, allowed_teams: [ops, sre]}", "{command: d, key: d, depends_on: [go, f]}", "{command: f, key: f, depends_on: null}",
+		"{command: n, key: n, depends_on: f}", "{command: i, key: i, if: 'build.branch == \"x\"'}", "{command: r, key: r, branches: x}", "{command: s, key: s, skip: not now}",
+		"{trigger: child, key: t, depends_on: null}", "{command: y, key: y, depends_on: null}"))
+	want := func(b store.Build, key, kind, text string) {
+		t.Helper()
+		got := must(w.Explain(t.Context(), w.job(t, b, key).ID))(t)
+		if got.Kind != kind || got.Text != text {
+			t.Errorf("%s: %q, %q; want %q, %q", key, got.Kind, got.Text, kind, text)
+		}
+	}
+	want(b, "go", engine.WaitsForPerson, "waits for a member of ops, sre to unblock it")
+	want(b, "d", engine.WaitsForSteps, "waits for go, f")
+	want(b, "i", engine.StoppedByCondition, `its condition does not hold: if: build.branch == "x"`)
+	want(b, "r", engine.StoppedByBranch, "it is not for this branch: branches: x")
+	want(b, "s", engine.StoppedBySkip, "not now")
+	want(b, "t", engine.WaitsForBuild, "its build is about to be made")
+	w.settle(t)
+	want(b, "t", engine.WaitsForBuild, "waits for child #1, which is scheduled")
+	must(w.CancelJob(t.Context(), w.job(t, b, "y").ID, "ana"))(t)
+	want(b, "y", engine.StoppedByPerson, "canceled by ana")
+	w.end(t, b, "f", 1)
+	want(b, "n", engine.StoppedByStep, "f failed")
+	want(b, "f", "", "")
+
+	want(third, "o", engine.WaitsForGroup, "1 of 1 slots of gate are in use by "+slug+" #1; number 4 in line")
+	w.end(t, first, "o", 0)
+	w.admit(t)
+	want(second, "o", engine.WaitsForGroup, "its turn in gate comes after "+slug+" #1; number 2 in line")
+	want(first, "z", engine.WaitsForSteps, "waits for x")
+	held := must(w.Explain(t.Context(), w.job(t, second, "o").ID))(t).HeldBy
+	if len(held) != 1 || held[0].ID != first.ID {
+		t.Errorf("held by %v", held)
+	}
 }

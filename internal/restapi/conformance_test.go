@@ -88,3 +88,21 @@ func (w *world) admit(t testing.TB) {
 		must(0, w.AdmitGroup(t.Context(), g))(t)
 	}
 }
+
+func TestAJobsOwnAddressSaysWhyItIsNotRunning(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.build(t, w.pipeline(t, "p", oneAtATime))
+	type view struct {
+		Explanation *engine.Explanation
+	}
+	at := fmt.Sprintf("%s/pipelines/p/builds/%d/jobs/", main, b.Number)
+	got := get[view](t, w, at+w.job(t, b, "b").ID).Explanation
+	if got == nil || got.Kind != engine.WaitsForGroup || got.Group != "g" || got.Place != 1 || len(got.HeldBy) != 1 || got.HeldBy[0].ID != b.ID {
+		t.Errorf("%+v", got)
+	}
+	w.start(t, w.job(t, b, "a"), w.agent(t, "a"))
+	if got := get[view](t, w, at+w.job(t, b, "a").ID).Explanation; got != nil {
+		t.Errorf("a job that runs: %+v", got)
+	}
+}

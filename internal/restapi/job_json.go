@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
@@ -58,6 +59,8 @@ type jobJSON struct {
 	ClusterQueueURL    maybe             `json:"cluster_queue_url"`
 	PromisedExitStatus *int              `json:"promised_exit_status,omitempty"`
 	ConcurrencyWait    *int64            `json:"concurrency_wait_time_ms"`
+	// Explanation is ours, and only in the answer about one job: why it is not running.
+	Explanation *engine.Explanation `json:"explanation,omitempty"`
 	*manualJSON
 	*triggerJSON
 }
@@ -143,19 +146,23 @@ func (s scene) jobs(all []store.Job, wanted func(store.Job) bool) ([]jobJSON, er
 }
 
 func (q *request) replyJob(j store.Job) error {
-	b, err := q.Store.Build(q.ctx, j.BuildID)
-	if err != nil {
-		return err
-	}
-	s, err := q.newScene([]store.Build{b}, []store.Job{j})
-	if err != nil {
-		return err
-	}
-	out, err := s.job(j)
+	out, err := q.jobJSON(j)
 	if err != nil {
 		return err
 	}
 	return q.reply(200, out)
+}
+
+func (q *request) jobJSON(j store.Job) (jobJSON, error) {
+	b, err := q.Store.Build(q.ctx, j.BuildID)
+	if err != nil {
+		return jobJSON{}, err
+	}
+	s, err := q.newScene([]store.Build{b}, []store.Job{j})
+	if err != nil {
+		return jobJSON{}, err
+	}
+	return s.job(j)
 }
 
 // jobURL is where the API has the job.

@@ -56,7 +56,18 @@ func getJob(q *request) error {
 	if err != nil {
 		return err
 	}
-	return q.replyJob(j)
+	why, err := q.Engine.Explain(q.ctx, j.ID)
+	if err != nil {
+		return err
+	}
+	out, err := q.jobJSON(j)
+	if why.Kind != "" {
+		out.Explanation = &why
+	}
+	if err != nil {
+		return err
+	}
+	return q.reply(http.StatusOK, out)
 }
 
 func retryJob(q *request) error {

@@ -35,6 +35,10 @@ const (
 		AND (state = 'limited' OR build_id <> $3 AND concurrency_method <> 'eager') LIMIT $6`
 	sqlEagerAhead = `SELECT 1 FROM jobs WHERE group_id = $1 AND ` + waitsEagerly + ` AND concurrency + 0 > $2
 		AND (0 - priority, ` + lineOrder + `) < ($3, $4, $5, $6, $7) LIMIT $8`
+	sqlLineBefore = `SELECT b.id, b.number, p.slug FROM jobs j JOIN builds b ON b.id = j.build_id JOIN pipelines p ON p.id = b.pipeline_id
+		WHERE j.group_id = $1 AND j.queued AND (j.scheduled_at, j.build_id, j.position, j.number) < ($2, $3, $4, $5)
+		AND (j.state = 'limited' OR j.build_id <> $3 AND j.concurrency_method <> 'eager')
+		ORDER BY j.scheduled_at, j.build_id, j.position, j.number LIMIT $6`
 	sqlUnqueued = `SELECT ` + jobColumns + ` FROM jobs WHERE build_id = $1 AND group_id <> '' AND state = 'waiting' AND NOT queued`
 )
 
@@ -87,6 +91,14 @@ func (r Reader) Ahead(ctx context.Context, j Job, limit int) (int, error) {
 	n, err := list(ctx, r.q, scanInt, sqlAhead, j.GroupID, micros(j.ScheduledAt), j.BuildID, j.Position, j.Number, limit)
 	return len(n), err
 }
+
+// LineBefore names the builds of the first jobs that Ahead counts; one that has several comes several
+// times.
+func (r Reader) LineBefore(ctx context.Context, j Job, limit int) ([]BuildRef, error) {
+	return list(ctx, r.q, scanBuildRef, sqlLineBefore, j.GroupID, micros(j.ScheduledAt), j.BuildID, j.Position, j.Number, limit)
+}
+
+func scanBuildRef(s scanner) (b BuildRef, err error) { return b, s.Scan(&b.ID, &b.Number, &b.Pipeline) }
 
 // EagerAhead counts the limited jobs that come before an eager one, up to limit, when held slots of
 // its group are taken.

@@ -137,6 +137,5 @@ func (r Reader) QueueHead(ctx context.Context, queueID string, limit int) ([]str
 // GroupUsers names the builds of the first jobs that hold a slot of a concurrency group; one that
 // holds several comes several times.
 func (r Reader) GroupUsers(ctx context.Context, groupID string, limit int) ([]BuildRef, error) {
-	return list(ctx, r.q, func(s scanner) (b BuildRef, err error) { return b, s.Scan(&b.ID, &b.Number, &b.Pipeline) },
-		sqlGroupUsers, groupID, limit)
+	return list(ctx, r.q, scanBuildRef, sqlGroupUsers, groupID, limit)
 }

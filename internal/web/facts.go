@@ -50,9 +50,12 @@ func (b *buildView) explained(j store.JobLine) JobFacts {
 	case ci.JobScheduled:
 		f.Ahead = b.ahead[j.ID]
 	case ci.JobLimiting, ci.JobLimited:
-		f.Holders, f.Ahead = b.groups[j.ConcurrencyGroup], b.ahead[j.ID]
+		f.Holders, f.Keepers, f.Ahead = b.groups[j.ConcurrencyGroup], b.keepers[j.ConcurrencyGroup], b.ahead[j.ID]
 	case ci.JobCanceling, ci.JobCanceled:
 		f.By = b.canceler(j.CanceledBy)
+		if by := b.build.Detail.SupersededBy; by != nil {
+			f.ReplacedBy = b.refName(*by)
+		}
 	}
 	if j.State.NotRun() {
 		f.FailedDep, f.DepCanceled = b.failedDep(j.StepID)

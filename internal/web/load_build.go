@@ -33,6 +33,7 @@ type buildView struct {
 	roster      *engine.Roster       // nil where no job waits for an agent
 	ahead       map[string]int       // jobs before it in its queue or group's line, by id
 	groups      map[string][]string  // builds that hold a concurrency group's slots
+	keepers     map[string][]string  // builds that keep places before this one's in a group whose slots are free
 	people      map[string]string    // names by user id
 	agents      map[string]string    // names by id
 	artifacts   []store.Artifact
@@ -66,7 +67,7 @@ func (q *request) loadBuild(p store.Pipeline, build store.Build) (*buildView, er
 		now: q.now, org: Org{Slug: q.org.Slug, Name: q.org.Name}, pipeline: p, build: build,
 		manual: map[string]*pipeline.ManualStep{}, edgesTo: map[string][]string{},
 		specs: map[string]store.Job{},
-		ahead: map[string]int{}, groups: map[string][]string{}, people: map[string]string{}, agents: map[string]string{},
+		ahead: map[string]int{}, groups: map[string][]string{}, keepers: map[string][]string{}, people: map[string]string{}, agents: map[string]string{},
 		waits: map[string][]string{}, errors: map[string]string{},
 	}
 	var err error

@@ -116,6 +116,7 @@ type JobFacts struct {
 	DepCanceled bool          // that dependency was canceled
 	Slots       int           // of its concurrency group
 	Holders     []string      // builds that hold those slots, such as "#4829"
+	Keepers     []string      // builds that keep places before it in a group whose slots are free
 	Group       string        // its concurrency group
 	Queue       string        // the queue it asks for
 	Serving     int           // connected agents that match
@@ -241,6 +242,9 @@ func (f JobFacts) whyEnded() string {
 
 func (f JobFacts) limited() string {
 	s := "waits for a slot" + ifSet(" of ", f.Group)
+	if len(f.Holders) == 0 && len(f.Keepers) > 0 {
+		s = "waits for " + andMore(slices.Compact(f.Keepers), "") + " to be through with " + f.Group
+	}
 	if len(f.Holders) > 0 {
 		s = fmt.Sprintf("%d of %d slots%s in use by %s", len(f.Holders), max(f.Slots, len(f.Holders)), ifSet(" of ", f.Group), andMore(slices.Compact(f.Holders), ""))
 		if f.Slots == 1 && len(f.Holders) == 1 {

@@ -62,17 +62,43 @@ func (q *request) loadGroup(b *buildView, group string) error {
 		return err
 	}
 	for _, u := range users {
-		name := fmt.Sprintf("#%d", u.Number)
-		if u.Pipeline != b.pipeline.Slug {
-			name = u.Pipeline + " " + name
-		}
-		b.groups[group] = append(b.groups[group], name)
+		b.groups[group] = append(b.groups[group], b.refName(u))
 	}
 	line, err := q.Store.Line(q.ctx, id, maxLine)
+	first := ""
 	for k, j := range line {
+		if _, ours := b.ahead[j.ID]; ours && first == "" {
+			first = j.ID
+		}
 		b.ahead[j.ID] = k
 	}
+	if err != nil || len(users) > 0 || first == "" {
+		return err
+	}
+	return q.loadKeepers(b, group, first)
+}
+
+// loadKeepers reads which builds have a place before a job's in a group of which nobody holds a slot:
+// steps of theirs that still wait keep it.
+func (q *request) loadKeepers(b *buildView, group, jobID string) error {
+	j, err := q.Store.Job(q.ctx, jobID)
+	if err != nil {
+		return err
+	}
+	before, err := q.Store.LineBefore(q.ctx, j, maxLine)
+	for _, u := range before {
+		b.keepers[group] = append(b.keepers[group], b.refName(u))
+	}
 	return err
+}
+
+// refName is what a build is called on this build's page.
+func (b *buildView) refName(r store.BuildRef) string {
+	name := fmt.Sprintf("#%d", r.Number)
+	if r.Pipeline != b.pipeline.Slug {
+		name = r.Pipeline + " " + name
+	}
+	return name
 }
 
 // stepName is what a step is called in a sentence.
