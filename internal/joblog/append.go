@@ -199,6 +199,15 @@ func (s *Store) Delete(ctx context.Context, jobID string) error {
 
 // unlink removes a log's files and its entry at once, so that a log begun anew cannot lose its files to the deletion of the old one.
 func (s *Store) unlink(l *jobLog) error {
+	if s.shared != nil { // a log begun anew has another name among blobs, and a database may take its time
+		if err := s.keeper.remove(l.id); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.drop(l)
+		return nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.keeper.remove(l.id); err != nil {

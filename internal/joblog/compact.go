@@ -26,29 +26,30 @@ func (s *Store) Compact(ctx context.Context) (more bool, err error) {
 	}
 	var errs []error
 	for _, l := range logs {
-		errs = append(errs, s.shared.keep(ctx, l))
+		moved, err := s.shared.keep(ctx, l)
+		more, errs = more || moved, append(errs, err)
 	}
 	again, err := s.shared.sweep(ctx)
-	return len(logs) == compactBatch || again, errors.Join(append(errs, err)...)
+	return more || again, errors.Join(append(errs, err)...)
 }
 
 // keep moves the next part of a log.
-func (k *shared) keep(ctx context.Context, l store.Log) error {
+func (k *shared) keep(ctx context.Context, l store.Log) (moved bool, err error) {
 	cut, err := k.db.LogCut(ctx, l.Generation, l.Kept+k.part)
 	if err != nil || cut <= l.Kept {
-		return err // another server was faster
+		return false, err // another server was faster
 	}
 	p := store.LogPart{Position: l.Kept, Length: cut - l.Kept}
 	key := partKey(l.Generation, p)
 	_, err = k.blobs.Put(ctx, key, &rowReader{ctx, k.db, l.Generation, p.Position, cut, nil})
 	if err != nil {
-		return k.unlessMoved(ctx, l, fmt.Errorf("keeping log %s: %w", l.JobID, err))
+		return false, k.unlessMoved(ctx, l, fmt.Errorf("keeping log %s: %w", l.JobID, err))
 	}
 	err = k.db.Update(ctx, func(tx *store.Tx) error { return tx.KeepLog(ctx, l, p.Length) })
 	if errors.Is(err, store.ErrConflict) {
-		return k.dropPart(ctx, l.Generation, p)
+		return false, k.dropPart(ctx, l.Generation, p)
 	}
-	return err
+	return err == nil, err
 }
 
 // unlessMoved drops an error of keeping what another server has kept, or deleted, meanwhile.

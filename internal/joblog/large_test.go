@@ -181,6 +181,31 @@ func BenchmarkWindow(b *testing.B) {
 	}
 }
 
+// BenchmarkWindowShared reads 200 lines in the middle of 200 MB, from blobs, on a server that has not seen the log; the bar is 100 ms.
+func BenchmarkWindowShared(b *testing.B) {
+	s := openServers(b, joblog.Options{})
+	p := repeat(b, s.a, "j", tile(false), 200<<20/chunkSize)
+	if err := s.a.Finish(b.Context(), "j"); err != nil {
+		b.Fatal(err)
+	}
+	for more := true; more; {
+		var err error
+		if more, err = s.a.Compact(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		fresh, err := joblog.Share(s.a)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := fresh.Window(b.Context(), "j", p.Lines/2+999, 200); err != nil {
+			b.Fatal(err)
+		}
+		closeStore(b, fresh)
+	}
+}
+
 // BenchmarkSearch looks for what is not there, in 100 MB. The ratio is to decompressing the same bytes and looking for the same in them,
 // in the same run.
 func BenchmarkSearch(b *testing.B) {

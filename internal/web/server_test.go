@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -363,6 +364,28 @@ func TestALogOpensAtALineOrATime(t *testing.T) {
 	if got := s.get(fmt.Sprintf("%s/at?ms=%d", base, at), 200); strings.TrimSpace(got) != `{"line":3}` {
 		t.Errorf("the line at a time: %s", got)
 	}
+}
+
+// A log that was removed says why, in place of its lines.
+func TestALogThatIsGoneSaysWhy(t *testing.T) {
+	t.Parallel()
+	s, b := seeded(t)
+	unit := s.job(b, "unit")
+	if err := errors.Join(s.logs.Delete(t.Context(), unit.ID), s.DropLog(t.Context(), unit, engine.LogDeleted, "Ada deleted the log <today>.")); err != nil {
+		t.Fatal(err)
+	}
+	base := "/main/test/builds/1/jobs/" + unit.ID
+	if body := s.get(base, 200); !strings.Contains(body, "The log is gone") || !strings.Contains(body, "Ada deleted the log &lt;today&gt;.") {
+		t.Error("the page does not say why")
+	}
+	if body := s.get(base+"/raw", 404); !strings.Contains(body, "Ada deleted the log") {
+		t.Errorf("raw: %s", body)
+	}
+	if hits := s.get(base+"/search?q=x", 200); strings.TrimSpace(hits) != `{"hits":[],"next":0,"problem":""}` {
+		t.Errorf("search: %s", hits)
+	}
+	s.get(base+"/lines?from=1&count=10", 404)
+	s.get(base+"/at?ms=1", 404)
 }
 
 // The forms do what they say, without script.

@@ -247,7 +247,7 @@ func (q *request) explain(err error) *problem {
 	if no, ok := errors.AsType[*engine.Refused](err); ok {
 		return &problem{status: refusedStatus(no.Why), title: no.Message, text: "Nothing was changed."}
 	}
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, joblog.ErrNotFound) {
 		return missing("There is nothing at this address").(*problem)
 	}
 	return &problem{
