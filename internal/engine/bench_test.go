@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/store"
 )
@@ -64,6 +65,50 @@ func BenchmarkPlan(b *testing.B) {
 			}
 			b.ReportMetric(b.Elapsed().Seconds()*1e6/float64(b.N)/float64(size), "µs/job")
 		})
+	}
+}
+
+// BenchmarkBuild plans, runs and ends whole builds of growing size, a wait and a last step behind
+// jobs side by side: the time for each job must not grow with them. It prints jobs/s, and how many
+// times longer a job takes than in the smallest build.
+func BenchmarkBuild(b *testing.B) {
+	smallest := 0.0
+	for _, size := range []int{100, 1_000, 10_000} {
+		b.Run(fmt.Sprintf("jobs=%d", size), func(b *testing.B) {
+			w := benchWorld(b)
+			a, document := w.agent(b), sideBySide(size-1)
+			for b.Loop() {
+				w.runAll(b, w.build(b, document), a)
+			}
+			perJob := b.Elapsed().Seconds() / float64(b.N) / float64(size)
+			if smallest == 0 {
+				smallest = perJob
+			}
+			b.ReportMetric(1/perJob, "jobs/s")
+			b.ReportMetric(perJob/smallest, "x-smallest")
+		})
+	}
+}
+
+// runAll runs every job of a build as it becomes ready.
+func (w *world) runAll(b *testing.B, build store.Build, a store.Agent) {
+	b.Helper()
+	for {
+		ran := 0
+		for _, j := range must(w.Store.Jobs(b.Context(), build.ID))(b) {
+			if j.State != ci.JobScheduled || j.Kind != ci.JobScript {
+				continue
+			}
+			w.startOn(b, j, a)
+			must(w.FinishJob(b.Context(), engine.FinishJob{JobID: j.ID}))(b)
+			ran++
+		}
+		if ran == 0 {
+			break
+		}
+	}
+	if got := must(w.Store.Build(b.Context(), build.ID))(b); got.State != ci.BuildPassed {
+		b.Fatalf("the build is %s", got.State)
 	}
 }
 

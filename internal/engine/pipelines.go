@@ -135,7 +135,12 @@ func checkPipeline(pl store.Pipeline) error {
 // UpdatePipeline changes a pipeline: change gets the current one and returns the wanted one.
 func (e *Engine) UpdatePipeline(ctx context.Context, id string, change func(store.Pipeline) store.Pipeline) (store.Pipeline, error) {
 	var out store.Pipeline
-	err := e.Store.Update(ctx, func(tx *store.Tx) error {
+	// A large document takes seconds to check, which no transaction is held for.
+	checked, err := e.checkChange(ctx, id, change)
+	if err != nil {
+		return out, err
+	}
+	err = e.Store.Update(ctx, func(tx *store.Tx) error {
 		pl, err := tx.LockPipeline(ctx, id)
 		if err != nil {
 			return missing(err, "No pipeline found")
@@ -143,7 +148,7 @@ func (e *Engine) UpdatePipeline(ctx context.Context, id string, change func(stor
 		out = change(pl)
 		out.ID, out.OrganizationID, out.CreatedAt = pl.ID, pl.OrganizationID, pl.CreatedAt
 		known := out
-		if out.Configuration == pl.Configuration {
+		if out.Configuration == pl.Configuration || out.Configuration == checked {
 			known.Configuration = "" // it was checked when it was new, by the rules of that time
 		}
 		if err := checkPipeline(known); err != nil {
@@ -152,6 +157,19 @@ func (e *Engine) UpdatePipeline(ctx context.Context, id string, change func(stor
 		return slugTaken(tx.UpdatePipeline(ctx, out))
 	})
 	return out, err
+}
+
+// checkChange checks the configuration that a pipeline would get, if it is a new one, and returns it.
+func (e *Engine) checkChange(ctx context.Context, id string, change func(store.Pipeline) store.Pipeline) (string, error) {
+	pl, err := e.Store.PipelineByID(ctx, id)
+	if err != nil {
+		return "", missing(err, "No pipeline found")
+	}
+	wanted := change(pl)
+	if wanted.Configuration == pl.Configuration {
+		return "", nil
+	}
+	return wanted.Configuration, checkPipeline(wanted)
 }
 
 // CreateQueue adds a queue to a cluster.
