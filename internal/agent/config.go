@@ -13,6 +13,7 @@ import (
 
 	"github.com/slipway-ci/slipway/internal/agent/redact"
 	"github.com/slipway-ci/slipway/internal/agent/shell"
+	"github.com/slipway-ci/slipway/internal/agent/signing"
 	"github.com/slipway-ci/slipway/internal/agent/wire"
 )
 
@@ -62,6 +63,11 @@ type Config struct {
 	AllowedRepositories []string // regular expressions; empty allows all
 	AllowedPlugins      []string // the same, for sources with versions
 
+	VerificationJWKS string // file of the keys that verify jobs; "" means that unsigned jobs alone are run
+	VerificationWarn bool   // run what is not verified all the same
+	SigningJWKS      string // file of the key that signs uploads, told to jobs
+	SigningKeyID     string
+
 	CancelSignal string        // "" means SIGTERM
 	CancelGrace  time.Duration // from a cancel to SIGKILL for everything; 0 means 10 s
 	SignalGrace  time.Duration // from a cancel to SIGKILL for the command; 0 means CancelGrace − 1 s
@@ -109,6 +115,7 @@ type settings struct {
 	Config
 	signal                syscall.Signal
 	repositories, plugins []*regexp.Regexp
+	keys                  *signing.Keys // nil without VerificationJWKS
 }
 
 func (c Config) settings() (settings, error) {
@@ -132,7 +139,25 @@ func (c Config) settings() (settings, error) {
 			return s, fmt.Errorf("this program's own path: %w", err)
 		}
 	}
+	if err := s.loadKeys(); err != nil {
+		return s, err
+	}
 	return s, s.check()
+}
+
+// loadKeys reads the keys once, so that what is wrong with them shows when the agent starts.
+func (s *settings) loadKeys() (err error) {
+	if s.VerificationJWKS != "" {
+		if s.keys, err = signing.Load(s.VerificationJWKS); err != nil {
+			return fmt.Errorf("--verification-jwks-file: %w", err)
+		}
+	}
+	if s.SigningJWKS != "" {
+		if _, err := signing.Load(s.SigningJWKS); err != nil {
+			return fmt.Errorf("--signing-jwks-file: %w", err)
+		}
+	}
+	return nil
 }
 
 func (s *settings) defaults() {
@@ -173,7 +198,7 @@ func (s *settings) absolute() error {
 	if s.PluginsPath == "" && s.BuildPath != "" {
 		s.PluginsPath = filepath.Join(s.BuildPath, ".plugins")
 	}
-	for _, p := range []*string{&s.BuildPath, &s.HooksPath, &s.PluginsPath, &s.SocketsPath} {
+	for _, p := range []*string{&s.BuildPath, &s.HooksPath, &s.PluginsPath, &s.SocketsPath, &s.SigningJWKS, &s.VerificationJWKS} {
 		if *p == "" {
 			continue
 		}

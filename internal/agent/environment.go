@@ -82,6 +82,9 @@ func (w *worker) own(job wire.Job, sent shell.Env) shell.Env {
 		"BUILDKITE_CANCEL_GRACE_PERIOD":         wholeSeconds(s.CancelGrace),
 		"BUILDKITE_SIGNAL_GRACE_PERIOD_SECONDS": wholeSeconds(s.SignalGrace),
 	}
+	if s.SigningJWKS != "" {
+		env["BUILDKITE_AGENT_JWKS_FILE"], env["BUILDKITE_AGENT_JWKS_KEY_ID"] = s.SigningJWKS, s.SigningKeyID
+	}
 	if s.FreshPlugins {
 		env["BUILDKITE_PLUGINS_ALWAYS_CLONE_FRESH"] = "true"
 	}

@@ -78,6 +78,11 @@ type Flags struct {
 	AllowedRepositories []string `name:"allowed-repositories" env:"BUILDKITE_ALLOWED_REPOSITORIES" help:"Regular expressions of repositories to work for."`
 	AllowedPlugins      []string `name:"allowed-plugins" env:"BUILDKITE_ALLOWED_PLUGINS" help:"Regular expressions of plugins to run."`
 
+	VerificationJWKSFile        string `name:"verification-jwks-file" env:"BUILDKITE_AGENT_VERIFICATION_JWKS_FILE" help:"File with the keys (JWKS) of which one must have signed each job."`
+	VerificationFailureBehavior string `name:"verification-failure-behavior" env:"BUILDKITE_AGENT_JOB_VERIFICATION_NO_SIGNATURE_BEHAVIOR" default:"block" enum:"block,warn" help:"What becomes of a job that is not verified: block, or warn and run it."`
+	SigningJWKSFile             string `name:"signing-jwks-file" env:"BUILDKITE_AGENT_SIGNING_JWKS_FILE" help:"File with the key (JWKS) that signs what jobs upload."`
+	SigningJWKSKeyID            string `name:"signing-jwks-key-id" env:"BUILDKITE_AGENT_SIGNING_JWKS_KEY_ID" help:"Which key of that file; its only one by default."`
+
 	Debug     bool   `name:"debug" env:"BUILDKITE_AGENT_DEBUG" help:"Log more."`
 	DebugHTTP bool   `name:"debug-http" env:"BUILDKITE_AGENT_DEBUG_HTTP" help:"Accepted; has no effect."`
 	NoColor   bool   `name:"no-color" env:"BUILDKITE_AGENT_NO_COLOR" help:"Accepted; logs have no colour."`
@@ -108,6 +113,8 @@ func (f *Flags) AgentConfig(version string) (Config, error) {
 		Queue: f.Queue, Tags: tags,
 		BuildPath: expand(f.BuildPath), HooksPath: expand(f.HooksPath),
 		PluginsPath: expand(f.PluginsPath), SocketsPath: expand(f.SocketsPath),
+		VerificationJWKS: expand(f.VerificationJWKSFile), VerificationWarn: f.VerificationFailureBehavior == "warn",
+		SigningJWKS: expand(f.SigningJWKSFile), SigningKeyID: f.SigningJWKSKeyID,
 		Shell: f.Shell, HooksShell: f.HooksShell,
 		GitCloneFlags: f.GitCloneFlags, GitFetchFlags: f.GitFetchFlags,
 		GitCheckoutFlags: f.GitCheckoutFlags, GitCleanFlags: f.GitCleanFlags,

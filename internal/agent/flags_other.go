@@ -57,10 +57,6 @@ type WithoutEffect struct {
 // must not be passed over: each restricts jobs or changes what runs them.
 type Refused struct {
 	BootstrapScript        string `name:"bootstrap-script" hidden:"" env:"BUILDKITE_BOOTSTRAP_SCRIPT_PATH"`
-	VerificationJWKS       string `name:"verification-jwks-file" hidden:"" env:"BUILDKITE_AGENT_VERIFICATION_JWKS_FILE"`
-	VerificationBehavior   string `name:"verification-failure-behavior" hidden:"" env:"BUILDKITE_AGENT_JOB_VERIFICATION_NO_SIGNATURE_BEHAVIOR"`
-	SigningJWKS            string `name:"signing-jwks-file" hidden:"" env:"BUILDKITE_AGENT_SIGNING_JWKS_FILE"`
-	SigningJWKSKeyID       string `name:"signing-jwks-key-id" hidden:"" env:"BUILDKITE_AGENT_SIGNING_JWKS_KEY_ID"`
 	SigningAWSKMS          string `name:"signing-aws-kms-key" hidden:"" env:"BUILDKITE_AGENT_SIGNING_AWS_KMS_KEY"`
 	SigningGCPKMS          string `name:"signing-gcp-kms-key" hidden:"" env:"BUILDKITE_AGENT_SIGNING_GCP_KMS_KEY"`
 	GitCommitVerification  string `name:"git-commit-verification" hidden:"" env:"BUILDKITE_GIT_COMMIT_VERIFICATION"`
@@ -73,10 +69,6 @@ type Refused struct {
 func (r *Refused) check() error {
 	set := map[string]bool{
 		"bootstrap-script":                      r.BootstrapScript != "",
-		"verification-jwks-file":                r.VerificationJWKS != "",
-		"verification-failure-behavior":         r.VerificationBehavior != "",
-		"signing-jwks-file":                     r.SigningJWKS != "",
-		"signing-jwks-key-id":                   r.SigningJWKSKeyID != "",
 		"signing-aws-kms-key":                   r.SigningAWSKMS != "",
 		"signing-gcp-kms-key":                   r.SigningGCPKMS != "",
 		"git-commit-verification":               !slices.Contains([]string{"", "off"}, r.GitCommitVerification),

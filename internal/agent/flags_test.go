@@ -138,8 +138,8 @@ func TestWrongConfigurationsSayWhatToDo(t *testing.T) {
 
 func TestOptionsThatRestrictJobsAreNotPassedOver(t *testing.T) {
 	t.Parallel()
-	f := Flags{Refused: Refused{VerificationJWKS: "keys.json"}}
-	if _, err := f.AgentConfig("1"); err == nil || !strings.Contains(err.Error(), "--verification-jwks-file: not supported") {
+	f := Flags{Refused: Refused{SigningAWSKMS: "key"}}
+	if _, err := f.AgentConfig("1"); err == nil || !strings.Contains(err.Error(), "--signing-aws-kms-key: not supported") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -76,6 +77,9 @@ func (r *runner) run() wire.Finish {
 		fmt.Fprintf(log, "+++ %v\r\n", err) //nolint:errcheck // counted by Close
 		return wire.Finish{ExitStatus: "-1", SignalReason: "agent_refused", ChunksFailedCount: log.Close()}
 	}
+	if err := r.verify(ctx, log); err != nil {
+		return wire.Finish{ExitStatus: "-1", SignalReason: "signature_rejected", ChunksFailedCount: log.Close()}
+	}
 	kill, over := make(chan struct{}), make(chan struct{})
 	var beside sync.WaitGroup
 	beside.Go(func() { r.pollState(ctx, over, cancel) })
@@ -98,6 +102,29 @@ func (r *runner) run() wire.Finish {
 	f := outcome(result, canceled)
 	f.ChunksFailedCount = log.Close()
 	return f
+}
+
+// verify holds the job against the signature of its step, and explains in its log why it is refused or
+// run all the same.
+func (r *runner) verify(ctx context.Context, log io.Writer) error {
+	say := func(format string, args ...any) {
+		fmt.Fprintf(log, format+"\r\n", args...) //nolint:errcheck // counted when the log is closed
+	}
+	err := r.set.keys.Verify(ctx, r.job)
+	switch {
+	case err == nil:
+		if r.set.keys != nil {
+			say("~~~ Job signature verified")
+		}
+		return nil
+	case r.set.VerificationWarn:
+		r.log.Warn("Job not verified, and run all the same (--verification-failure-behavior=warn)", "error", err)
+		say("+++ Job signature verification failed\r\nerror: %v\r\nThe job is run all the same (--verification-failure-behavior=warn)", err)
+		return nil
+	}
+	r.log.Warn("Job refused", "error", err)
+	say("+++ Job signature verification failed\r\nerror: %v\r\nThe agent runs only jobs that are signed with a key that it has.", err)
+	return err
 }
 
 func (r *runner) config(log *logstream.Stream, files string, kill <-chan struct{}) job.Config {

@@ -45,7 +45,7 @@ var allowed = map[string]string{
 	// The other end of the wire.
 	"edge":   "",
 	"agent":  "edge/... trust telemetry procid",
-	"jobcli": "agent/wire blob/s3 agent/jobapi agent/redact pipeline",
+	"jobcli": "agent/wire blob/s3 agent/jobapi agent/redact agent/signing pipeline",
 
 	// Glue.
 	"auth":       "ci secret store",
@@ -74,7 +74,7 @@ var allowed = map[string]string{
 var forTests = map[string]string{
 	"worker":   "trust app secret",
 	"artifact": "blob/fs trust live",
-	"agentapi": "blob/fs dispatch trust pipeline worker loop agent/wire",
+	"agentapi": "blob/fs dispatch trust pipeline worker loop agent/wire agent/signing",
 	"restapi":  "blob/fs dispatch trust worker loop client forge",
 	"web":      "blob/fs dispatch trust worker loop",
 	"joblog":   "agent/wire blob/fs",

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/slipway-ci/slipway/internal/ci"
@@ -359,7 +360,7 @@ func TestP288_AJobWithoutAGoodSignatureFails(t *testing.T) {
 	w := stated(t)
 	b := w.build(t, steps("{command: a, key: a}"))
 	must(w.FinishJob(t.Context(), engine.FinishJob{JobID: w.begin(t, b, "a").ID, ExitStatus: -1, SignalReason: "signature_rejected"}))(t)
-	if j := w.job(t, b, "a"); *j.ExitStatus != -1 || j.SignalReason != "signature_rejected" || j.Passed() {
+	if j := w.job(t, b, "a"); *j.ExitStatus != -1 || j.SignalReason != "signature_rejected" || j.Passed() || !strings.Contains(j.Reason, "the signature of its step is missing") {
 		t.Errorf("got %+v", j.Job)
 	}
 	w.wantBuild(t, b, ci.BuildFailed)

@@ -51,6 +51,9 @@ func (p *progress) finishJob(j store.Job, op FinishJob) (store.Job, error) {
 		return j, err
 	}
 	j.ChunksFailed, j.LogSize = op.ChunksFailed, op.LogSize
+	if why, ok := refusals[op.SignalReason]; ok {
+		j.Reason = why
+	}
 	j, err = p.apply(j, ci.JobFinish{
 		ExitStatus: op.ExitStatus, Signal: op.Signal, SignalReason: op.SignalReason, At: notAfter(op.FinishedAt, p.now),
 		Soft: spec.SoftFail.Matches(op.ExitStatus),
@@ -62,6 +65,12 @@ func (p *progress) finishJob(j store.Job, op FinishJob) (store.Job, error) {
 		return j, err
 	}
 	return j, p.retryByRule(j)
+}
+
+// refusals say what an agent means that did not run a job, by the reason that it gave.
+var refusals = map[string]string{
+	"signature_rejected": "refused by the agent: the signature of its step is missing, of a key that the agent does not have, or not of what would run; the log says which",
+	"agent_refused":      "refused by the agent: its configuration does not allow this job; the log says why",
 }
 
 // notAfter trusts an agent's clock only as far as ours: a time in the future is now.

@@ -55,7 +55,7 @@ func commands() []command {
 	return slices.Concat(
 		pipelineCommands(), artifactCommands(), metaDataCommands(), annotationCommands(),
 		envCommands(), stepCommands(), buildCommands(), secretCommands(),
-		lockCommands(), agentCommands(),
+		lockCommands(), agentCommands(), toolCommands(),
 	)
 }
 

@@ -111,7 +111,7 @@ func TestCommandLine(t *testing.T) {
 		"malformed endpoint":    {[]string{"stop", "--endpoint", "ftp//x"}, 1, "", `--endpoint "ftp//x" is not a URL such as`},
 		"custom storage":        {[]string{"artifact", "upload", "x", "gs://b/p"}, 1, "", "use the server's own storage"},
 		"unquoted pattern":      {[]string{"artifact", "upload", "a.txt", "b.txt"}, 1, "", "quote the pattern"},
-		"signing key":           {[]string{"pipeline", "upload", "--jwks-file", "k"}, 1, "", "cannot sign pipelines"},
+		"signing key":           {[]string{"pipeline", "upload", "--signing-aws-kms-key", "k"}, 1, "", "does not upload unsigned what should be signed"},
 		"download without dir":  {[]string{"artifact", "download", "x"}, 1, "", "want a query and a directory"},
 		"download to no dir":    {[]string{"artifact", "download", "x", "nodir"}, 1, "", "directory to download to"},
 		"no job API":            {[]string{"env", "set", "A=b"}, 1, "", "offers this job no job API"},

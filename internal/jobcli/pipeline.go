@@ -21,6 +21,7 @@ import (
 	"github.com/buildkite/interpolate"
 	"gopkg.in/yaml.v3"
 
+	"github.com/slipway-ci/slipway/internal/agent/signing"
 	"github.com/slipway-ci/slipway/internal/agent/wire"
 )
 
@@ -49,7 +50,7 @@ type pipelineUploader struct {
 	rejectSecrets *bool
 	rejectWarns   *bool
 	changes       changeFlags
-	signing       []*string
+	signing       signFlags
 	print         func(any) error // of --dry-run
 }
 
@@ -65,15 +66,8 @@ func pipelineUpload(f *flags) action {
 		rejectSecrets: f.yes("reject-secrets", "BUILDKITE_AGENT_PIPELINE_UPLOAD_REJECT_SECRETS", "refuse a pipeline that holds secrets of the environment"),
 		rejectWarns:   f.yes("reject-parse-warnings", "BUILDKITE_AGENT_PIPELINE_UPLOAD_REJECT_PARSE_WARNINGS", "refuse a pipeline with doubtful parts"),
 		changes:       f.changes(),
+		signing:       f.signing(),
 	}
-	for name, variable := range map[string]string{
-		"jwks-file": "BUILDKITE_AGENT_JWKS_FILE", "signing-aws-kms-key": "BUILDKITE_AGENT_AWS_KMS_KEY",
-		"signing-gcp-kms-key": "BUILDKITE_AGENT_GCP_KMS_KEY",
-	} {
-		u.signing = append(u.signing, f.text(name, variable, "", "not implemented: pipelines cannot be signed"))
-	}
-	f.text("jwks-key-id", "BUILDKITE_AGENT_JWKS_KEY_ID", "", "not implemented: pipelines cannot be signed")
-	f.yes("debug-signing", "BUILDKITE_AGENT_DEBUG_SIGNING", "accepted; pipelines cannot be signed")
 	return u.run
 }
 
@@ -104,10 +98,8 @@ func (u *pipelineUploader) run(ctx context.Context, p *program, args []string) e
 
 // check refuses what cannot be done before anything is read or sent.
 func (u *pipelineUploader) check() error {
-	for _, key := range u.signing {
-		if *key != "" {
-			return errors.New("a signing key is set (--jwks-file, --signing-aws-kms-key or --signing-gcp-kms-key), but this command cannot sign pipelines, and does not upload unsigned what should be signed")
-		}
+	if err := u.signing.check(); err != nil {
+		return err
 	}
 	if *u.dryRun {
 		if *u.format != "json" && *u.format != "yaml" {
@@ -133,6 +125,11 @@ func (u *pipelineUploader) process(ctx context.Context, p *program, in pipelineF
 		}
 		if err := u.checkSecrets(p, in.name, original, doc); err != nil {
 			return err
+		}
+		if file := *u.signing.file; file != "" { // before a step is skipped for what did not change: retries run it
+			if err := signing.Sign(ctx, doc, p.abs(file), *u.signing.keyID, p.env["BUILDKITE_REPO"]); err != nil {
+				return fmt.Errorf("pipeline %s: %w", in.name, err)
+			}
 		}
 		changes.apply(ctx, doc.Steps)
 		if err := u.deliver(ctx, p, in.name, doc); err != nil {
@@ -334,11 +331,7 @@ func readPipeline(p *program, name string) (pipelineFile, error) {
 		text, err := p.textOrInput(nil, 0)
 		return pipelineFile{"(stdin)", []byte(text)}, err
 	}
-	full := name
-	if !filepath.IsAbs(full) {
-		full = filepath.Join(p.dir, full)
-	}
-	text, err := os.ReadFile(full)
+	text, err := os.ReadFile(p.abs(name))
 	if err != nil {
 		return pipelineFile{}, fmt.Errorf("reading pipeline: %w", err)
 	}

@@ -299,6 +299,9 @@ func (f JobFacts) running() string {
 }
 
 func (f JobFacts) exit() string {
+	if f.ExitStatus < 0 && f.Reason != "" {
+		return f.Reason
+	}
 	s := fmt.Sprintf("exit %d", f.ExitStatus)
 	if f.Signal != "" {
 		s += ", " + f.Signal
