@@ -25,7 +25,7 @@ func (a *App) handler() (http.Handler, error) {
 	pages, err := web.New(web.Deps{
 		Store: a.Store, Engine: a.Engine, Auth: a.auth(), Logs: a.Logs, Hub: a.Hub, Log: a.Log, Now: time.Now,
 		Zone: time.Local, SendArtifact: a.sendArtifact, Secure: strings.HasPrefix(a.URL, "https:"),
-		Version: a.Version, Stopping: a.stopping,
+		Version: a.Version, Stopping: a.stopping, BaseURL: a.URL,
 	})
 	if err != nil {
 		return nil, err

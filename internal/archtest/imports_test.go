@@ -76,7 +76,7 @@ var forTests = map[string]string{
 	"artifact": "blob/fs trust live",
 	"agentapi": "blob/fs dispatch trust pipeline worker loop agent/wire agent/signing",
 	"restapi":  "blob/fs dispatch trust worker loop client forge",
-	"web":      "blob/fs dispatch trust worker loop",
+	"web":      "blob/fs dispatch trust worker loop forge",
 	"joblog":   "agent/wire blob/fs",
 	"agent":    "ci",
 	"hookapi":  "live trust",

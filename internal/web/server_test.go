@@ -46,13 +46,15 @@ func newSite(t testing.TB) *site {
 	db := must(store.Open(ctx, store.Options{Path: filepath.Join(dir, "slipway.db")}))(t)
 	logs := must(joblog.Open(filepath.Join(dir, "logs"), joblog.Options{}, log))(t)
 	hub := &live.Hub{}
-	s := &site{t: t, logs: logs, Engine: engine.New(engine.Config{Store: db, Hub: hub, Log: log, Now: time.Now, OpenQueues: true})}
+	s := &site{t: t, logs: logs, Engine: engine.New(engine.Config{
+		Store: db, Hub: hub, Log: log, Now: time.Now, OpenQueues: true, Sealer: must(secret.NewSealer(make([]byte, secret.KeyLength)))(t),
+	})}
 	boot := must(s.Bootstrap(ctx, engine.Bootstrap{Organization: "main"}))(t)
 	s.org = must(db.Organization(ctx, "main"))(t)
 	s.owner = must(db.FirstUser(ctx))(t)
 	s.token = must(db.AgentToken(ctx, secret.HashToken(boot.AgentToken)))(t)
 	handler := must(New(Deps{
-		Store: db, Engine: s.Engine, Auth: &auth.Auth{Store: db, Now: time.Now}, Logs: logs, Hub: hub, Log: log, Now: time.Now, Zone: time.UTC,
+		Store: db, Engine: s.Engine, Auth: &auth.Auth{Store: db, Now: time.Now}, Logs: logs, Hub: hub, Log: log, Now: time.Now, Zone: time.UTC, BaseURL: "https://ci.test",
 		SendArtifact: func(w http.ResponseWriter, _ *http.Request, _ store.Artifact) error {
 			_, err := io.WriteString(w, "hello\n")
 			return err

@@ -32,6 +32,7 @@ type Deps struct {
 	Zone   *time.Location // of the times the server writes; browsers rewrite them in theirs
 	// SendArtifact answers with a file that the server keeps, so that no browser executes it.
 	SendArtifact func(w http.ResponseWriter, r *http.Request, a store.Artifact) error
+	BaseURL      string          // where people and forges reach the server, without a trailing slash
 	Secure       bool            // the server is reached over HTTPS: cookies say so
 	Version      string          // of the program; may be empty
 	Stopping     <-chan struct{} // closed before a restart, so that streams say good-bye; may be nil
@@ -136,6 +137,8 @@ func (s *server) routes() []route {
 		{"GET /{org}/{pipe}/builds/latest", member, latestBuild},
 		{"GET /{org}/{pipe}/settings", member, stepsPage},
 		{"POST /{org}/{pipe}/settings", member, saveSteps},
+		{"GET /{org}/{pipe}/triggers", member, triggersPage},
+		{"POST /{org}/{pipe}/triggers", member, changeTriggers},
 		{"GET /{org}/new", member, newPipelinePage},
 		{"POST /{org}/new", member, createPipeline},
 		{"GET " + build, member, buildPage},
