@@ -69,6 +69,7 @@ type Server struct {
 	Deps
 	mux     *http.ServeMux
 	seen    seen
+	strays  strays
 	rates   rates
 	limits  logLimits
 	closing chan struct{}

@@ -131,6 +131,35 @@ func TestAJobCanceledAfterALostAcceptanceEnds(t *testing.T) {
 	}
 }
 
+func TestAJobThatItsPollingAgentHasGivenUpIsLost(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	w := newWorld(t)
+	h := w.running() // its end is reported, and the report never arrives
+	for range 2 {
+		must(h.agent.Ping(ctx))(t)
+		w.advance(40 * time.Second)
+		must(h.JobState(ctx, h.job.ID))(t) // a word of the job begins the term anew
+	}
+	must(h.agent.Ping(ctx))(t)
+	w.advance(59 * time.Second)
+	must(h.agent.Ping(ctx))(t)
+	if got := w.job(h.build).State; got != ci.JobRunning {
+		t.Fatalf("the job is %s", got)
+	}
+	w.advance(time.Second)
+	if p := must(h.agent.Ping(ctx))(t); p.Action != "idle" {
+		t.Errorf("ping = %+v, want idle", p)
+	}
+	got := w.job(h.build)
+	if got.State != ci.JobFinished || !got.Lost || *got.ExitStatus != -1 {
+		t.Errorf("the job is %s, lost %v", got.State, got.Lost)
+	}
+	if a := must(w.Store.Agent(ctx, h.agent.ID))(t); a.JobID != "" || a.State != ci.AgentConnected {
+		t.Errorf("the agent is %s with job %q", a.State, a.JobID)
+	}
+}
+
 // canceledMeanwhile is the body of a request: the server reads it after it has found out who asks.
 type canceledMeanwhile struct {
 	io.Reader

@@ -82,6 +82,9 @@ func (a *Server) ping(w http.ResponseWriter, r *http.Request, c caller) error {
 	if err != nil {
 		return err
 	}
+	if err := a.lookForStray(r.Context(), c.agent, o.action == busy); err != nil {
+		return err
+	}
 	out := pingResponse{Endpoint: a.AgentEndpoint, RequestHeaders: map[string]string{}}
 	maps.Copy(out.RequestHeaders, a.RequestHeaders)
 	switch o.action {

@@ -176,6 +176,7 @@ func (a *Server) heldJob(ctx context.Context, r *http.Request) (store.Job, error
 		return j, auth.ErrUnauthorized
 	}
 	a.seen.note(j.AgentID, a.Now())
+	a.strays.forget(j.AgentID)
 	return j, nil
 }
 

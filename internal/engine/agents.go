@@ -173,6 +173,12 @@ func (e *Engine) endSession(ctx context.Context, tx *store.Tx, hint func(...stri
 	return tx.UpdateAgent(ctx, a)
 }
 
+// LoseJob ends a job that the agent which holds it has given up, although it lives. A job that the agent does
+// not hold is left alone.
+func (e *Engine) LoseJob(ctx context.Context, jobID, agentID, reason string) error {
+	return e.onJob(ctx, jobID, func(p *progress, j store.Job) error { return p.lose(j, agentID, reason) })
+}
+
 // lose ends a job whose agent is gone, or returns it to the queue if the agent had not accepted it.
 // It is retried only by rule. A job that the agent does not hold is left alone.
 func (p *progress) lose(j store.Job, agentID, reason string) error {
