@@ -125,10 +125,32 @@ func (a *Server) handler(rt route) http.Handler {
 			err = rt.serve(a, w, r, c)
 		}
 		if errors.Is(err, auth.ErrUnauthorized) {
-			return httperr.New(http.StatusUnauthorized, "The access token is not valid for this.")
+			return a.unauthorized(w, r)
 		}
 		return err
 	})
+}
+
+// Calls a second beyond which an agent is asked to come again. What is refused for good is not lost by that, and
+// a fleet whose token was revoked, and whose supervisor starts it again and again, calms down: an agent
+// that is told 401 ends at once, one that is told 503 asks again in ten seconds.
+const (
+	refusalsOfIP       = 20
+	registrationsOfIP  = 100
+	registrationsToken = 300
+	comeAgain          = "10" // seconds
+)
+
+func (a *Server) unauthorized(w http.ResponseWriter, r *http.Request) error {
+	if a.rates.use("refused "+remoteIP(r), a.Now()) > refusalsOfIP {
+		return busyNow(w)
+	}
+	return httperr.New(http.StatusUnauthorized, "The access token is not valid for this.")
+}
+
+func busyNow(w http.ResponseWriter) error {
+	w.Header().Set("Retry-After", comeAgain)
+	return httperr.New(http.StatusServiceUnavailable, "Too many requests of this kind at the moment; come again in %s seconds.", comeAgain)
 }
 
 // renderError answers with {"message"}.

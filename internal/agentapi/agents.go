@@ -48,6 +48,10 @@ type registerResponse struct {
 }
 
 func (a *Server) register(w http.ResponseWriter, r *http.Request, c caller) error {
+	now := a.Now()
+	if a.rates.use("register "+remoteIP(r), now) > registrationsOfIP || a.rates.use("register "+c.token.ID, now) > registrationsToken {
+		return busyNow(w)
+	}
 	var in registerRequest
 	if err := httperr.Decode(w, r, maxBody, &in); err != nil {
 		return err

@@ -3,11 +3,14 @@ package agentapi_test
 import (
 	"encoding/json"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/slipway-ci/slipway/internal/agent/wire"
 	"github.com/slipway-ci/slipway/internal/agentapi"
 	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/store"
 )
 
 func TestRegistration(t *testing.T) {
@@ -258,4 +261,95 @@ func TestHostileBodiesAreRefusedInJSON(t *testing.T) {
 	if !json.Valid([]byte(w.do(h.Token, "GET", "/v3/jobs/"+h.job.ID, "").body)) {
 		t.Error("the job is gone")
 	}
+}
+
+func TestAFleetWithARevokedTokenCalmsDown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	honest, bad := w.agent(), w.revoked(t)
+	got := map[int]int{}
+	for range 50 {
+		a := w.do(bad, "POST", "/v3/register", "{}")
+		got[a.status]++
+		if a.status == 503 && a.header.Get("Retry-After") == "" {
+			t.Error("a 503 does not say when to come again")
+		}
+		a.message(t)
+	}
+	if got[401] != 20 || got[503] != 30 {
+		t.Errorf("answers = %v, want 20 of 401 and 30 of 503", got)
+	}
+	if p := w.do(honest.AccessToken, "GET", "/v3/ping", ""); p.status != 200 {
+		t.Errorf("an honest agent behind the same address: %d", p.status)
+	}
+	w.advance(time.Second)
+	if a := w.do(bad, "POST", "/v3/register", "{}"); a.status != 401 {
+		t.Errorf("a second later: %d, want 401", a.status)
+	}
+}
+
+func TestRegistrationsOfOneAddressAreSpreadOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	got := map[int]int{}
+	for range 120 {
+		got[w.do(registrationToken, "POST", "/v3/register", "{}").status]++
+	}
+	if got[200] != 100 || got[503] != 20 {
+		t.Errorf("answers = %v, want 100 of 200 and 20 of 503", got)
+	}
+}
+
+// TestATokenThatEndsEndsNoSession: agents that are registered stay, others do not come
+// (https://buildkite.com/docs/agent/v3/tokens).
+func TestATokenThatEndsEndsNoSession(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	w := newWorld(t)
+	org := must(w.Store.Organization(ctx, "main"))(t)
+	cluster := must(w.Store.Clusters(ctx, org.ID))(t)[0]
+	err := w.Store.Update(ctx, func(tx *store.Tx) error {
+		return tx.InsertAgentToken(ctx, store.AgentToken{
+			ID: w.NewID(), ClusterID: cluster.ID, TokenHash: hash("short"), CreatedAt: w.Now(), ExpiresAt: w.Now().Add(time.Minute),
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := w.decoded("short", "POST", "/v3/register", "{}", 200)
+	w.advance(2 * time.Minute)
+	for call, want := range map[string]int{"POST /v3/register": 401, "GET /v3/token": 401, "GET /v3/metrics": 401} {
+		method, path, _ := strings.Cut(call, " ")
+		if got := w.do("short", method, path, ""); got.status != want {
+			t.Errorf("%s: %d, want %d", call, got.status, want)
+		}
+	}
+	if got := w.do(a["access_token"].(string), "GET", "/v3/ping", ""); got.status != 200 {
+		t.Errorf("ping of its agent: %d, want 200", got.status)
+	}
+}
+
+// TestManyComeBackAtOnce opens the streams of many agents together, as after a restart.
+func TestManyComeBackAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	agents := make([]agent, 100)
+	for i := range agents {
+		agents[i] = w.agent()
+	}
+	began := time.Now()
+	var all sync.WaitGroup
+	for _, a := range agents {
+		all.Go(func() {
+			for range 3 { // as an agent does whose stream breaks again
+				s := w.open(t, a.AccessToken, a.ID, "3.138.2")
+				if got := s.next(); got != "resume" {
+					t.Errorf("first message %q, want resume", got)
+				}
+				s.in.Close()
+			}
+		})
+	}
+	all.Wait()
+	t.Logf("%d streams opened in %s", 3*len(agents), time.Since(began))
 }

@@ -242,7 +242,7 @@ func (a *App) serve() error {
 		return err
 	}
 	a.server = &http.Server{
-		Handler:           handler,
+		Handler:           ours.handler(handler),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          slog.NewLogLogger(a.Log.Handler(), slog.LevelDebug),

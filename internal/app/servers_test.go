@@ -11,9 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"connectrpc.com/connect"
+
 	"github.com/slipway-ci/slipway/internal/agent/wire"
 	"github.com/slipway-ci/slipway/internal/app"
 	"github.com/slipway-ci/slipway/internal/dbtest"
+	"github.com/slipway-ci/slipway/internal/edge"
 	"github.com/slipway-ci/slipway/internal/live"
 )
 
@@ -161,4 +164,40 @@ func logText(t *testing.T, a *app.App, jobID string) string {
 	var log struct{ Content string }
 	ask(t, a, "GET", "/jobs/"+jobID+"/log", "", &log)
 	return log.Content
+}
+
+// TestAJobOfOneServerReachesAStreamAtTheOther: the agent's stream is at the first server, the build is
+// made at the second.
+func TestAJobOfOneServerReachesAStreamAtTheOther(t *testing.T) {
+	t.Parallel()
+	a, b := startBoth(t)
+	ctx := t.Context()
+	c := &wire.Client{Endpoint: a.URL + "/v3", Token: "agent", HTTP: wire.NewHTTPClient()}
+	r, err := c.Register(ctx, wire.RegisterRequest{Name: "a", Hostname: "h"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c = c.WithToken(r.AccessToken)
+	if err := c.Connect(ctx); err != nil {
+		t.Fatal(err)
+	}
+	req := connect.NewRequest(&edge.StreamPingsRequest{AgentId: r.ID})
+	req.Header().Set("Authorization", "Token "+r.AccessToken)
+	in, err := edge.NewAgentEdgeServiceClient(c.HTTP, a.URL, connect.WithGRPC()).StreamPings(ctx, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	var made struct{ ID string }
+	ask(t, b, "POST", "/pipelines", `{"name":"p","repository":"https://example.test/p.git","configuration":"steps:\n- command: x\n"}`, &made)
+	ask(t, b, "POST", "/pipelines/p/builds", `{"commit":"HEAD","branch":"main"}`, &made)
+	for in.Receive() {
+		if j := in.Msg().GetJobAssigned(); j != nil {
+			if _, err := c.Accept(ctx, j.GetJob().GetId()); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Fatalf("the stream ended without a job: %v", in.Err())
 }
