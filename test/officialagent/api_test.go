@@ -383,6 +383,60 @@ func TestArtifactsGoUpAndComeDown(t *testing.T) {
 	}
 }
 
+func TestLargeArtifactsGoUpInParts(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	b := s.newBuild(t, "parts", oneStep)
+	job, client := s.running(t, s.register(t, "parts"))
+	content := bytes.Repeat([]byte("0123456789abcdef"), 17<<16) // 17 MiB
+	created, _, err := client.CreateArtifacts(t.Context(), job.ID, &api.ArtifactBatch{
+		ID: "0190b0c8-0000-7000-8000-000000000006", MultipartSupported: true,
+		Artifacts: []*api.Artifact{{
+			Path: "large", AbsolutePath: "/build/large", FileSize: int64(len(content)), ContentType: "application/zip",
+			Sha1Sum: fmt.Sprintf("%x", sha1.Sum(content)), Sha256Sum: fmt.Sprintf("%x", sha256.Sum256(content)),
+		}},
+	})
+	if err != nil || len(created.ArtifactIDs) != 1 {
+		t.Fatalf("create = %+v, %v; want one id", created, err)
+	}
+	id := created.ArtifactIDs[0]
+	actions := created.PerArtifactInstructions[id].Actions
+	if len(actions) != 2 {
+		t.Fatalf("%d parts, want 2", len(actions))
+	}
+	state := api.ArtifactState{ID: id, State: "finished", Multipart: true}
+	half := len(content) / 2
+	for i, part := range [][]byte{content[:half], content[half:]} {
+		req, err := http.NewRequestWithContext(t.Context(), actions[i].Method, actions[i].URL, bytes.NewReader(part))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		state.MultipartETags = append(state.MultipartETags, api.ArtifactPartETag{PartNumber: actions[i].PartNumber, ETag: resp.Header.Get("ETag")})
+	}
+	for range 2 { // agents repeat what is not answered in time
+		if _, err := client.UpdateArtifacts(t.Context(), job.ID, []api.ArtifactState{state}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found, _, err := client.SearchArtifacts(t.Context(), b.ID, &api.ArtifactSearchOptions{Query: "*", State: "finished"})
+	if err != nil || len(found) != 1 {
+		t.Fatalf("search = %+v, %v; want the artifact", found, err)
+	}
+	resp, err := http.Get(found[0].URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if got, err := io.ReadAll(resp.Body); err != nil || !bytes.Equal(got, content) {
+		t.Errorf("download of %d bytes, %v; want %d", len(got), err, len(content))
+	}
+}
+
 // upload sends the form of the instructions as internal/artifact of the agent
 // does: the fields in any order, then the file, without authorization.
 func upload(t *testing.T, in *api.ArtifactUploadInstructions, path string, content []byte) {
