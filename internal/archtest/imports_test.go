@@ -61,11 +61,12 @@ var allowed = map[string]string{
 
 	"archtest": "",
 	"dbtest":   "",
+	"mailtest": "",
 	"s3test":   "",
 
 	"cmd/slipway": "cli jobcli",
 	"client":      "",
-	"test":        "client dbtest",
+	"test":        "client dbtest mailtest",
 	"test/load":   "agent/wire edge",
 }
 

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/mail"
-	"net/textproto"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,65 +19,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/slipway-ci/slipway/internal/engine"
+	"github.com/slipway-ci/slipway/internal/mailtest"
 	"github.com/slipway-ci/slipway/internal/pipeline"
 	"github.com/slipway-ci/slipway/internal/store"
 	"github.com/slipway-ci/slipway/internal/worker"
 )
-
-// mailServer takes mail as RFC 5321 says, and refuses who has "nobody" in the address.
-func mailServer(t *testing.T) (address string, mails chan string) {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	mails = make(chan string, 10)
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return // the test is over
-			}
-			takeMail(textproto.NewConn(conn), mails)
-		}
-	}()
-	return l.Addr().String(), mails
-}
-
-func takeMail(c *textproto.Conn, mails chan<- string) {
-	defer c.Close()
-	answer := func(line string) bool { return c.PrintfLine("%s", line) == nil }
-	answer("220 mail.test ESMTP")
-	for {
-		line, err := c.ReadLine()
-		if err != nil {
-			return
-		}
-		switch verb := strings.ToUpper(line); {
-		case strings.HasPrefix(verb, "EHLO"):
-			answer("250-mail.test")
-			answer("250 AUTH PLAIN")
-		case strings.HasPrefix(verb, "RCPT") && strings.Contains(line, "nobody"):
-			answer("550 no such mailbox")
-		case strings.HasPrefix(verb, "AUTH"):
-			answer("235 welcome")
-		case verb == "DATA":
-			answer("354 go ahead")
-			text, err := c.ReadDotBytes()
-			if err != nil {
-				return
-			}
-			mails <- string(text)
-			answer("250 taken")
-		case verb == "QUIT":
-			answer("221 bye")
-			return
-		default:
-			answer("250 fine")
-		}
-	}
-}
 
 // notifiers delivers mail and Slack messages.
 func (w *world) notifiers(smtp string) *worker.Relay {
@@ -95,7 +40,7 @@ func (w *world) notifiers(smtp string) *worker.Relay {
 func TestAMailTellsOfTheBuildAndKeepsItsThread(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	address, mails := mailServer(t)
+	address, mails := mailtest.Serve(t)
 	relay := w.notifiers(address)
 	b := w.build("p", "notify:\n- email: ana@b.test\n- email: nobody@b.test\nsteps:\n- {command: x, label: 'a <b>'}\n")
 	a := w.agent()

@@ -151,6 +151,7 @@ func params(t *testing.T, dir string, v variant) testscript.Params {
 			"rest":       command((*world).restCommand),
 			"exits":      command((*world).exits),
 			"push-event": command((*world).pushEvent),
+			"mail":       command((*world).mailCommand),
 		},
 	}
 }

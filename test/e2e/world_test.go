@@ -34,7 +34,8 @@ type world struct {
 	tokens tokens
 	agents map[string]*process
 
-	pipeline string // of the last build
+	mails    <-chan string // of the script's mail server
+	pipeline string        // of the last build
 	build    int
 }
 
