@@ -79,7 +79,7 @@ func TestAnAddressIsGoodUntilItIsReplaced(t *testing.T) {
 func TestWhatCannotBeReadIsRefused(t *testing.T) {
 	w := newWorld(t, "")
 	for _, c := range []struct{ event, body, want string }{
-		{"", "{}", "no header X-GitHub-Event"},
+		{"", "{}", "no header X-GitHub-Event or X-Gitea-Event"},
 		{"push", "", "not the JSON of a push event"},
 		{"push", "[]", "not the JSON of a push event"},
 		{"push", `{"ref": "refs/heads/main", "after": "HEAD"}`, "lacks a full commit hash"},
@@ -144,6 +144,22 @@ func TestABuildThatCannotBeMadeIsRecorded(t *testing.T) {
 	must(w.UpdatePipeline(t.Context(), w.pipeline.ID, archived(w)))(t)
 	got := w.deliver(t, "push", push("refs/heads/main", sha1, "Fix"))
 	if got.Outcome != "refused" || !strings.Contains(got.Message, "is archived") {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestGiteaIsHeardToo(t *testing.T) {
+	w := newWorld(t, "")
+	key := "s3cret"
+	must(w.SetWebhook(t.Context(), engine.SetWebhook{PipelineID: w.pipeline.ID, Secret: &key}))(t)
+	body := push("refs/heads/main", sha1, "Fix")
+	send := func(signature string) answer {
+		return w.post(t, w.address(t), body, "X-Gitea-Event", "push", "X-GitHub-Event", "push", "X-Gitea-Delivery", "one", "X-Gitea-Signature", signature)
+	}
+	if got := send(strings.TrimPrefix(sign("other", body), "sha256=")); got.Status != http.StatusUnauthorized {
+		t.Errorf("%+v", got)
+	}
+	if got := send(strings.TrimPrefix(sign(key, body), "sha256=")); got.Outcome != "built" {
 		t.Errorf("%+v", got)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/slipway-ci/slipway/internal/forge"
+	"github.com/slipway-ci/slipway/internal/forge/gitea"
 	"github.com/slipway-ci/slipway/internal/forge/github"
 	"github.com/slipway-ci/slipway/internal/httperr"
 )
@@ -19,6 +20,15 @@ type sender struct {
 
 // senderOf tells the forge by its headers.
 func senderOf(h http.Header) (sender, error) {
+	// Gitea sends GitHub's header too.
+	if event := h.Get("X-Gitea-Event"); event != "" {
+		return sender{
+			provider: "gitea", event: event, id: h.Get("X-Gitea-Delivery"), decode: gitea.Decode,
+			verify: func(h http.Header, secret, body []byte) bool {
+				return gitea.Verify(secret, body, h.Get("X-Gitea-Signature"))
+			},
+		}, nil
+	}
 	if event := h.Get("X-GitHub-Event"); event != "" {
 		return sender{
 			provider: "github", event: event, id: h.Get("X-GitHub-Delivery"), decode: github.Decode,
@@ -27,5 +37,5 @@ func senderOf(h http.Header) (sender, error) {
 			},
 		}, nil
 	}
-	return sender{}, httperr.New(http.StatusBadRequest, "The request has no header X-GitHub-Event: it is not a forge's webhook.")
+	return sender{}, httperr.New(http.StatusBadRequest, "The request has no header X-GitHub-Event or X-Gitea-Event: it is not a forge's webhook.")
 }
