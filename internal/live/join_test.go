@@ -74,6 +74,8 @@ func TestHintsReachOtherServersTogether(t *testing.T) {
 		}
 		<-sub.C
 		<-time.After(time.Second) // in the bubble
+		w.mu.Lock()
+		defer w.mu.Unlock()
 		if n := len(w.sent); n == 0 || n > 2 {
 			t.Errorf("100 hints were sent %d times", n)
 		}
@@ -89,10 +91,16 @@ func TestHintsFromOthersAreNotSentOn(t *testing.T) {
 	joined(t, w, func(_, b *live.Hub) {
 		sub := b.Subscribe("x")
 		defer sub.Close()
-		w.hear[0]([]string{"x"})
-		w.hear[1]([]string{"x"})
+		w.mu.Lock()
+		hear := w.hear
+		w.mu.Unlock()
+		for _, h := range hear {
+			h([]string{"x"})
+		}
 		<-sub.C
 		<-time.After(time.Second) // in the bubble
+		w.mu.Lock()
+		defer w.mu.Unlock()
 		if len(w.sent) != 0 {
 			t.Errorf("sent %v", w.sent)
 		}

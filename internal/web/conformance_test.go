@@ -63,10 +63,10 @@ func TestP275_ShortcodesConvertInHeadersAndLabelsOnly(t *testing.T) {
 	b := s.build(s.pipeline("emoji", "steps:\n- {command: x, key: x, label: ':tada: party :nothing:'}\n"))
 	j := s.job(b, "x")
 	s.start(j)
-	s.print(j, 1, 0, "--- :bug: header\na line with :bug: in it\n")
+	s.print(j, 1, 0, "--- :bug: header\n--- :rust:\na line with :bug: in it\n")
 	s.finish(j, 1)
 	body := s.get("/main/emoji/builds/1/jobs/"+j.ID, 200)
-	for _, want := range []string{"\U0001F389 party nothing", "\U0001F41B header", "a line with :bug: in it"} {
+	for _, want := range []string{"\U0001F389 party nothing", "\U0001F41B header", `aria-label="rust"`, "a line with :bug: in it"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the page does not say %q", want)
 		}

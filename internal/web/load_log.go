@@ -48,7 +48,7 @@ func (q *request) logPane(b *buildView, j store.JobLine, label string) (*LogPane
 		return nil, fmt.Errorf("outline of job %s: %w", j.ID, err)
 	}
 	pane.Total, pane.Bytes = int(total.Lines), total.Text
-	pane.Groups = groupsOf(outline, pane.Total, pane.Live, j.FinishedAt, q.now)
+	pane.Groups = q.pages.marks.groupsOf(outline, pane.Total, pane.Live, j.FinishedAt, q.now)
 	if len(outline.Errors) > 0 && !endedWell(b.facts(j).Look()) {
 		pane.ErrorLine = int(outline.Errors[0]) + 1
 	}
@@ -233,12 +233,12 @@ func logLinesOf(list []lines.Line, zone *time.Location) []LogLine {
 }
 
 // groupsOf numbers the groups of a log from 1 and gives each its end.
-func groupsOf(o joblog.Outline, total int, growing bool, finished, now time.Time) []LogGroup {
+func (m marks) groupsOf(o joblog.Outline, total int, growing bool, finished, now time.Time) []LogGroup {
 	out := make([]LogGroup, 0, len(o.Groups))
 	for k, g := range o.Groups {
 		last := k+1 == len(o.Groups)
 		lg := LogGroup{
-			Start: int(g.Line) + 1, End: total, Title: template.HTML(template.HTMLEscapeString(labelText(g.Name))), Open: g.Open,
+			Start: int(g.Line) + 1, End: total, Title: m.heading(g.Name), Open: g.Open,
 			Muted: g.Kind == lines.Muted, Errors: g.Errors, Live: last && growing,
 		}
 		end := finished
@@ -300,7 +300,7 @@ func logLines(q *request) error {
 	if err != nil {
 		return err
 	}
-	list := withHeads(logLinesOf(w.Lines, q.now.Location()), groupsOf(outline, int(w.Size.Lines), j.FinishedAt.IsZero(), j.FinishedAt, q.now))
+	list := withHeads(logLinesOf(w.Lines, q.now.Location()), q.pages.marks.groupsOf(outline, int(w.Size.Lines), j.FinishedAt.IsZero(), j.FinishedAt, q.now))
 	h := q.w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "private, no-cache")

@@ -58,7 +58,7 @@ func (w *watcher) lookLog(t topic) error {
 	if err != nil {
 		return err
 	}
-	groups := groupsOf(outline, int(size.Lines), !ended, j.FinishedAt, w.now)
+	groups := w.pages.marks.groupsOf(outline, int(size.Lines), !ended, j.FinishedAt, w.now)
 	for _, g := range groups {
 		if int64(g.End) >= from {
 			e.Groups += ifSet(" ", g.outline())

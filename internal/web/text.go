@@ -159,17 +159,24 @@ var shortcode = regexp.MustCompile(`:([a-z0-9_+-]+):`)
 // that glyph, in front; other known shortcodes become the character they name;
 // unknown ones become their name.
 func (m marks) label(s string) template.HTML {
-	icon := ""
-	text := plain(s)
+	icon, text := m.pictured(s)
+	esc := template.HTMLEscapeString(orElse(text, "step"))
+	return template.HTML(icon + `<span class="cut" title="` + esc + `">` + esc + `</span>`)
+}
+
+// heading is the name of a log's group, with pictures as a label has them.
+func (m marks) heading(s string) template.HTML {
+	icon, text := m.pictured(s)
+	return template.HTML(strings.TrimSpace(icon + " " + template.HTMLEscapeString(text)))
+}
+
+// pictured is a text with its shortcodes replaced, and the drawing of the first that has one.
+func (m marks) pictured(s string) (icon, text string) {
+	text = plain(s)
 	if strings.Contains(text, ":") {
 		text = m.shortcodes(text, &icon)
 	}
-	text = strings.Join(strings.Fields(text), " ")
-	if text == "" {
-		text = "step"
-	}
-	esc := template.HTMLEscapeString(text)
-	return template.HTML(icon + `<span class="cut" title="` + esc + `">` + esc + `</span>`)
+	return icon, strings.Join(strings.Fields(text), " ")
 }
 
 // shortcodes replaces the shortcodes of a label; the first that has a drawing

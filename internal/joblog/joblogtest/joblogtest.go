@@ -193,7 +193,7 @@ func sample(seed uint64, count int) string {
 }
 
 func anyOrder(t *testing.T, open Open) {
-	text := sample(7, 150)
+	text := sample(7, 60)
 	reference := open(t, joblog.Options{})
 	appendAll(t, reference, "j", Split(text, 300)...)
 	want, err := reference.Window(t.Context(), "j", 0, joblog.MaxWindow)
@@ -205,7 +205,7 @@ func anyOrder(t *testing.T, open Open) {
 	rapid.Check(t, func(rt *rapid.T) {
 		job++
 		id := fmt.Sprintf("job-%d", job)
-		chunks := Split(text, rapid.IntRange(300, 5000).Draw(rt, "size"))
+		chunks := Split(text, rapid.IntRange(200, 3000).Draw(rt, "size"))
 		chunks = append(chunks, chunks[:rapid.IntRange(0, len(chunks)).Draw(rt, "twice")]...)
 		chunks = rapid.Permutation(chunks).Draw(rt, "order")
 		appendAll(t, l, id, chunks...)
