@@ -151,11 +151,17 @@ func TestNoFileLosesItsBytesToAnother(t *testing.T) {
 				t.Error(err)
 			}
 			if i%3 != 0 {
-				must(0, w.Engine.DeleteArtifact(t.Context(), f.ID))(t)
+				if err := w.Engine.DeleteArtifact(t.Context(), f.ID); err != nil {
+					t.Error(err)
+				}
 			}
 		})
 		if i%5 == 0 {
-			wg.Go(func() { must(w.Release(t.Context()))(t) })
+			wg.Go(func() {
+				if _, err := w.Release(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
 		}
 	}
 	wg.Wait()
