@@ -193,6 +193,7 @@ func (a *Server) ownJob(ctx context.Context, r *http.Request, ended bool) (j sto
 	if j.ID != r.PathValue("id") {
 		return j, httperr.New(http.StatusForbidden, "The access token belongs to another job.")
 	}
+	a.strays.forget(j.AgentID)
 	return j, nil
 }
 
