@@ -149,3 +149,14 @@ func TestARetriedBuildIsToldOfAgain(t *testing.T) {
 		w.wantNotices(t, "slack finished passed", "slack finished passed")
 	})
 }
+
+func TestAServerWithoutMailSaysSoAndSendsNone(t *testing.T) {
+	w := stated(t)
+	w.Mail = false
+	b := w.build(t, "notify:\n- email: a@b.test\nsteps:\n- {command: a, key: a}\n")
+	w.end(t, b, "a", 0)
+	w.wantNotices(t)
+	if warned := must(w.Store.Build(t.Context(), b.ID))(t).Detail.Warnings; len(warned) != 1 || !strings.Contains(warned[0], "--smtp") {
+		t.Errorf("the build warns %q", warned)
+	}
+}

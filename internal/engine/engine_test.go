@@ -65,7 +65,7 @@ func newWorld(t testing.TB, o store.Options) *world {
 	w := &world{t: t}
 	w.clock.Store(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC).UnixMicro())
 	w.Engine = engine.New(engine.Config{
-		Store: s, Hub: &live.Hub{}, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), OpenQueues: true, Sealer: sealer(t, 'a'),
+		Store: s, Hub: &live.Hub{}, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), OpenQueues: true, Mail: true, Sealer: sealer(t, 'a'),
 		Now: func() time.Time { return time.UnixMicro(w.clock.Load()).UTC() },
 	})
 	must(w.Bootstrap(context.Background(), engine.Bootstrap{Organization: "main"}))(t)

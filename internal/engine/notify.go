@@ -33,6 +33,11 @@ func EffectNotify(s pipeline.Service) string { return "notify_" + string(s) }
 // sent are the services that somebody delivers to; EffectNotify of each has a deliverer.
 var sent = []pipeline.Service{pipeline.Email, pipeline.Slack, pipeline.Webhook, pipeline.CommitStatus}
 
+// delivers says whether somebody delivers to a service: mail needs a mail server.
+func (e *Engine) delivers(s pipeline.Service) bool {
+	return slices.Contains(sent, s) && (s != pipeline.Email || e.Mail)
+}
+
 // buildEvents are what the change of a build's state is for those who are told of it.
 func buildEvents(was ci.BuildState, b ci.Build) (events []pipeline.NotifyEvent) {
 	if was == ci.BuildCreating && b.State != ci.BuildCanceled && b.State != ci.BuildSkipped {
@@ -65,7 +70,7 @@ func (p *progress) notifyBuild(was ci.BuildState) error {
 		}
 		for i, raw := range p.build.Detail.Notify {
 			n, ok := pipeline.ReadNotification(raw)
-			if !ok || !n.ToldOf(ev, false) || !slices.Contains(sent, n.Service) {
+			if !ok || !n.ToldOf(ev, false) || !p.e.delivers(n.Service) {
 				continue
 			}
 			holds, err := p.holds(n, nil)
@@ -122,7 +127,7 @@ func (p *progress) notifySteps() error {
 func (p *progress) notifyStep(s *store.Step, ev pipeline.NotifyEvent) error {
 	for i, raw := range s.Spec.Notify {
 		n, ok := pipeline.ReadNotification(raw)
-		if !ok || !n.ToldOf(ev, true) || !slices.Contains(sent, n.Service) {
+		if !ok || !n.ToldOf(ev, true) || !p.e.delivers(n.Service) {
 			continue
 		}
 		holds, err := p.holds(n, s)
