@@ -43,12 +43,18 @@ func (e *Engine) RegisterAgent(ctx context.Context, op RegisterAgent) (store.Age
 	if err := checkRegistration(op); err != nil {
 		return store.Agent{}, "", err
 	}
+	if err := requireAddress(op.Token, op.IP); err != nil {
+		return store.Agent{}, "", err
+	}
 	op.Tags = distinct(op.Tags)
 	a, err := e.newAgent(op, token)
 	if err != nil {
 		return a, "", err
 	}
 	err = e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
+		if t, err := tx.AgentTokenByID(ctx, op.Token.ID); err != nil || !t.RevokedAt.IsZero() {
+			return errors.Join(err, refuse(Forbidden, "The agent token was revoked."))
+		}
 		q, err := e.queueOf(ctx, tx, op)
 		if err != nil {
 			return err

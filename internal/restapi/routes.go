@@ -102,6 +102,13 @@ var routes = append([]route{
 	{"POST " + atCluster + "/queues", "write_clusters", createQueue},
 	{"GET " + atCluster + "/queues/{queue}", "read_clusters", getQueue},
 
+	{"GET " + atCluster + "/tokens", "read_clusters", listAgentTokens},
+	{"POST " + atCluster + "/tokens", "write_clusters", createAgentToken},
+	{"GET " + atCluster + "/tokens/{token}", "read_clusters", getAgentToken},
+	{"PUT " + atCluster + "/tokens/{token}", "write_clusters", updateAgentToken},
+	{"PATCH " + atCluster + "/tokens/{token}", "write_clusters", updateAgentToken},
+	{"DELETE " + atCluster + "/tokens/{token}", "write_clusters", revokeAgentToken},
+
 	{"GET " + atCluster + "/secrets", "read_secrets_details", listSecrets},
 	{"POST " + atCluster + "/secrets", "write_secrets", createSecret},
 	{"GET " + atCluster + "/secrets/{secret}", "read_secrets_details", getSecret},

@@ -45,7 +45,7 @@ func settled(t *testing.T, w *world) func(pattern string) (method, path string) 
 	owner := must(w.Store.FirstUser(t.Context()))(t)
 	must(0, w.SaveTeamMember(t.Context(), team, store.TeamMember{UserID: owner.ID, Role: "member"}))(t)
 	must(0, w.SaveTeamPipeline(t.Context(), team, store.TeamPipeline{PipelineID: pl.ID, Access: engine.AccessBuild}))(t)
-	fill := strings.NewReplacer("{team}", team.ID, "{user}", owner.ID, "{secret}", kept.ID, "{schedule}", schedule.ID, "{trigger}", trigger.ID, "{service}", service.ID, "{org}", "main", "{pipeline}", "hello", "{uuid}", pl.ID, "{build}", "1", "{job}", j.ID, "{artifact}", files[0].ID,
+	fill := strings.NewReplacer("{token}", w.agents.ID, "{team}", team.ID, "{user}", owner.ID, "{secret}", kept.ID, "{schedule}", schedule.ID, "{trigger}", trigger.ID, "{service}", service.ID, "{org}", "main", "{pipeline}", "hello", "{uuid}", pl.ID, "{build}", "1", "{job}", j.ID, "{artifact}", files[0].ID,
 		"{annotation}", note.ID, "{agent}", a.ID, "{cluster}", cluster.ID, "{queue}", cluster.DefaultQueueID)
 	return func(pattern string) (string, string) {
 		method, path, _ := strings.Cut(pattern, " ")

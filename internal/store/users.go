@@ -36,6 +36,8 @@ type AgentToken struct {
 	CreatedAt   time.Time
 	ExpiresAt   time.Time
 	RevokedAt   time.Time
+	CreatedBy   string // user id, or ""
+	AllowedIPs  string // networks that agents may register from, apart by spaces; "": any
 }
 
 // Session is a browser that is signed in.
@@ -70,9 +72,9 @@ const (
 	sqlInsertAPIToken = `INSERT INTO api_tokens (` + apiTokenColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`
 	sqlRevokeAPIToken = `UPDATE api_tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at = 0`
 
-	agentTokenColumns   = `id, cluster_id, token_hash, description, created_at, expires_at, revoked_at`
+	agentTokenColumns   = `id, cluster_id, token_hash, description, created_at, expires_at, revoked_at, created_by, allowed_ips`
 	sqlAgentToken       = `SELECT ` + agentTokenColumns + ` FROM agent_tokens WHERE token_hash = $1`
-	sqlInsertAgentToken = `INSERT INTO agent_tokens (` + agentTokenColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7)`
+	sqlInsertAgentToken = `INSERT INTO agent_tokens (` + agentTokenColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`
 )
 
 func scanUser(s scanner) (u User, err error) {
@@ -90,7 +92,7 @@ func scanAPIToken(s scanner) (t APIToken, err error) {
 
 func scanAgentToken(s scanner) (t AgentToken, err error) {
 	return t, s.Scan(&t.ID, &t.ClusterID, &t.TokenHash, &t.Description,
-		instant{&t.CreatedAt}, instant{&t.ExpiresAt}, instant{&t.RevokedAt})
+		instant{&t.CreatedAt}, instant{&t.ExpiresAt}, instant{&t.RevokedAt}, &t.CreatedBy, &t.AllowedIPs)
 }
 
 // User returns the user with an id.
@@ -190,5 +192,5 @@ func (tx *Tx) RevokeAPIToken(ctx context.Context, id string, now time.Time) erro
 // InsertAgentToken adds an agent token.
 func (tx *Tx) InsertAgentToken(ctx context.Context, t AgentToken) error {
 	return exec(ctx, tx.q, sqlInsertAgentToken, t.ID, t.ClusterID, t.TokenHash, t.Description,
-		micros(t.CreatedAt), micros(t.ExpiresAt), micros(t.RevokedAt))
+		micros(t.CreatedAt), micros(t.ExpiresAt), micros(t.RevokedAt), t.CreatedBy, t.AllowedIPs)
 }

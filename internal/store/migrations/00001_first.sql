@@ -77,7 +77,9 @@ CREATE TABLE agent_tokens (
     description TEXT NOT NULL,
     created_at  BIGINT NOT NULL,
     expires_at  BIGINT NOT NULL DEFAULT 0,
-    revoked_at  BIGINT NOT NULL DEFAULT 0
+    revoked_at  BIGINT NOT NULL DEFAULT 0,
+    created_by  TEXT NOT NULL DEFAULT '',
+    allowed_ips TEXT NOT NULL DEFAULT '' -- networks, apart by spaces
 );
 
 CREATE TABLE agents (

@@ -1,0 +1,135 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/slipway-ci/slipway/internal/secret"
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+// maxNetworks bounds the networks of one agent token.
+const maxNetworks = 100
+
+// CreateAgentToken asks for a token that agents register with.
+type CreateAgentToken struct {
+	ClusterID   string
+	Description string
+	AllowedIPs  string    // networks or addresses, apart by spaces; "": any
+	ExpiresAt   time.Time // zero: never
+	By          string    // user id
+}
+
+// CreateAgentToken adds a token and returns it with its text, which is not kept.
+func (e *Engine) CreateAgentToken(ctx context.Context, op CreateAgentToken) (store.AgentToken, string, error) {
+	token := secret.NewToken("bkct_")
+	t := store.AgentToken{
+		ID: e.NewID(), ClusterID: op.ClusterID, TokenHash: secret.HashToken(token), Description: op.Description,
+		CreatedAt: e.Now(), ExpiresAt: op.ExpiresAt, CreatedBy: op.By, AllowedIPs: op.AllowedIPs,
+	}
+	fields := checkAgentToken(t)
+	if !op.ExpiresAt.IsZero() && !op.ExpiresAt.After(t.CreatedAt) {
+		fields["expires_at"] = "must be in the future"
+	}
+	if len(fields) > 0 {
+		return t, "", &Refused{Why: Invalid, Message: "Validation Failed", Fields: fields}
+	}
+	return t, token, e.Store.Update(ctx, func(tx *store.Tx) error { return tx.InsertAgentToken(ctx, t) })
+}
+
+func checkAgentToken(t store.AgentToken) map[string]string {
+	fields := map[string]string{}
+	if strings.TrimSpace(t.Description) == "" || len(t.Description) > maxDescriptionBytes {
+		fields["description"] = "must be 1 to 1000 bytes"
+	}
+	if _, err := networks(t.AllowedIPs); err != nil {
+		fields["allowed_ip_addresses"] = "is invalid: " + err.Error()
+	}
+	return fields
+}
+
+// networks reads networks in CIDR notation, or single addresses.
+func networks(text string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, word := range strings.Fields(text) {
+		if addr, err := netip.ParseAddr(word); err == nil {
+			out = append(out, netip.PrefixFrom(addr, addr.BitLen()))
+			continue
+		}
+		p, err := netip.ParsePrefix(word)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	if len(out) > maxNetworks {
+		return nil, errors.New("more than 100 networks")
+	}
+	return out, nil
+}
+
+// requireAddress refuses an agent that registers from where its token is not for.
+func requireAddress(t store.AgentToken, ip string) error {
+	if strings.TrimSpace(t.AllowedIPs) == "" {
+		return nil
+	}
+	allowed, err := networks(t.AllowedIPs)
+	if err != nil {
+		return err
+	}
+	addr, err := netip.ParseAddr(ip)
+	for _, p := range allowed {
+		if err == nil && p.Contains(addr.Unmap().WithZone("")) {
+			return nil
+		}
+	}
+	return refuse(Forbidden, "The agent token is not for agents at %s.", ip)
+}
+
+// UpdateAgentToken changes a token's description and networks; nil leaves one as it is. Agents that
+// have registered are not asked again.
+func (e *Engine) UpdateAgentToken(ctx context.Context, id string, description, allowedIPs *string) (store.AgentToken, error) {
+	var t store.AgentToken
+	err := e.Store.Update(ctx, func(tx *store.Tx) (err error) {
+		if t, err = tx.AgentTokenByID(ctx, id); err != nil {
+			return missing(err, "No token found")
+		}
+		if description != nil {
+			t.Description = *description
+		}
+		if allowedIPs != nil {
+			t.AllowedIPs = *allowedIPs
+		}
+		if fields := checkAgentToken(t); len(fields) > 0 {
+			return &Refused{Why: Invalid, Message: "Validation Failed", Fields: fields}
+		}
+		return tx.UpdateAgentToken(ctx, t)
+	})
+	return t, err
+}
+
+// RevokeAgentToken makes a token invalid and ends the sessions of all agents that registered with it:
+// their jobs are lost, and the tokens of these with them. Revoking twice ends what is left.
+func (e *Engine) RevokeAgentToken(ctx context.Context, id string) error {
+	err := e.Store.Update(ctx, func(tx *store.Tx) error {
+		if _, err := tx.AgentTokenByID(ctx, id); err != nil {
+			return missing(err, "No token found")
+		}
+		return tx.RevokeAgentToken(ctx, id, e.Now())
+	})
+	for err == nil {
+		var agents []string
+		if agents, err = e.Store.AgentsOfToken(ctx, id, 100); len(agents) == 0 {
+			return err
+		}
+		for _, agent := range agents {
+			if err = errors.Join(err, e.LoseAgent(ctx, agent, "The token that the agent registered with was revoked.")); err != nil {
+				return err
+			}
+		}
+	}
+	return err
+}
