@@ -152,6 +152,24 @@ func TestASecretIsNotForCodeOfWhichOnlyTheCommitWasApproved(t *testing.T) {
 	}
 }
 
+func TestAPolicyAsksForTheAccountThatAskedAndItsTeams(t *testing.T) {
+	w := stated(t)
+	owner := must(w.Store.FirstUser(t.Context()))(t)
+	team := must(w.SaveTeam(t.Context(), store.Team{OrganizationID: w.org.ID, Name: "Team", Settings: json.RawMessage("{}")}))(t)
+	must(0, w.SaveTeamMember(t.Context(), team, store.TeamMember{UserID: owner.ID, Role: "member"}))(t)
+	w.secret(t, "TEAM", "v", "- build_creator_team: "+team.ID)
+	w.secret(t, "OWNER", "v", "- build_creator: "+owner.Email)
+	for creator, want := range map[string]bool{owner.ID: true, "": false} {
+		author := store.Person{Name: owner.Name, Email: owner.Email}
+		job := w.begin(t, w.ask(t, engine.CreateBuild{CreatorID: creator, Author: author}, steps("{command: a, key: a}"), ""), "a")
+		for _, key := range []string{"TEAM", "OWNER"} {
+			if _, _, err := w.ReadSecret(t.Context(), job.ID, key); (err == nil) != want {
+				t.Errorf("%s for a build that %q asked for: %v", key, creator, err)
+			}
+		}
+	}
+}
+
 func TestASecretChangesAndGoes(t *testing.T) {
 	worlds(t, func(t *testing.T, w *world) {
 		v := w.secret(t, "KEY", "one", "")

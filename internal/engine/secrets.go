@@ -199,10 +199,10 @@ func (e *Engine) claims(ctx context.Context, jobID string) (secret.Claims, strin
 	if err != nil {
 		return secret.Claims{}, "", err
 	}
-	creator, err := e.creatorEmail(ctx, a.Build)
+	creator, teams, err := e.creator(ctx, a.Build)
 	return secret.Claims{
 		PipelineID: a.Pipeline.ID, PipelineSlug: a.Pipeline.Slug, BuildBranch: a.Build.Branch, BuildSource: publicSource(a.Build.Source),
-		BuildCreator: creator, ClusterQueueID: a.Queue.ID, ClusterQueueKey: a.Queue.Key, BuildTrust: trustProfile(a.Build),
+		BuildCreator: creator, BuildCreatorTeam: teams, ClusterQueueID: a.Queue.ID, ClusterQueueKey: a.Queue.Key, BuildTrust: trustProfile(a.Build),
 	}, a.Queue.ClusterID, err
 }
 
@@ -227,17 +227,24 @@ func (e *Engine) held(ctx context.Context, jobID string) (a Accepted, err error)
 	return a, e.surround(ctx, &a)
 }
 
-// creatorEmail is the address of the account that asked for a build. What a commit or a request says
-// of its author is not asked: anybody can write that.
-func (e *Engine) creatorEmail(ctx context.Context, b store.Build) (string, error) {
+// creator is the address of the account that asked for a build, and the ids of its teams. What a
+// commit or a request says of its author is not asked: anybody can write that.
+func (e *Engine) creator(ctx context.Context, b store.Build) (email string, teams []string, err error) {
 	if b.CreatorID == "" {
-		return "", nil
+		return "", nil, nil
 	}
 	u, err := e.Store.User(ctx, b.CreatorID)
 	if errors.Is(err, store.ErrNotFound) {
-		return "", nil
+		return "", nil, nil
 	}
-	return u.Email, err
+	if err != nil {
+		return "", nil, err
+	}
+	of, err := e.Store.TeamsOfUser(ctx, b.OrganizationID, u.ID)
+	for _, t := range of {
+		teams = append(teams, t.ID)
+	}
+	return u.Email, teams, err
 }
 
 // publicSource is a build's source in the words of the public API, which has none for our client.
