@@ -251,7 +251,7 @@ func (e JobCancel) apply(j Job, _ time.Time) (Job, bool) {
 	switch {
 	case j.State == JobCanceling:
 		return j, true
-	case j.unstarted(), j.Kind == JobTrigger && j.State == JobRunning:
+	case j.unstarted():
 		j.CanceledBy, j.SoftFailed = e.By, e.Soft
 		return j.to(JobCanceled)
 	case j.State == JobAccepted, j.State == JobRunning, j.State == JobTimingOut:

@@ -145,7 +145,7 @@ func (p *progress) apply(j store.Job, ev ci.JobEvent) (store.Job, error) {
 // jobMoved hints at whoever acts on a job's new state.
 func (p *progress) jobMoved(j store.Job) error {
 	switch {
-	case j.State == ci.JobScheduled && j.Kind == ci.JobTrigger:
+	case j.Kind == ci.JobTrigger && (j.State == ci.JobScheduled || j.State == ci.JobCanceling):
 		p.hint(live.Child)
 	case j.State == ci.JobScheduled:
 		p.hint(live.Assign)

@@ -119,18 +119,28 @@ func (p *progress) checkDepth() error {
 	return nil
 }
 
+// CancelTriggered ends the build of a trigger job that was canceled. The job stays canceling until that build
+// has ended, and with it the build of the job.
+func (e *Engine) CancelTriggered(ctx context.Context, j store.Job) error {
+	_, err := e.CancelBuild(ctx, j.TriggeredBuild, j.CanceledBy)
+	if refused, ok := errors.AsType[*Refused](err); ok && refused.Why == Conflict {
+		return nil // it ended meanwhile
+	}
+	return err
+}
+
 // SettleTrigger ends a trigger job whose build has ended. It is looked at whenever a build that
 // was triggered ends, and by a pass.
 func (e *Engine) SettleTrigger(ctx context.Context, jobID string) error {
 	return e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
-		if j.State != ci.JobRunning || j.Kind != ci.JobTrigger {
+		if j.Kind != ci.JobTrigger || j.State != ci.JobRunning && j.State != ci.JobCanceling {
 			return nil
 		}
 		child, err := p.tx.Build(ctx, j.TriggeredBuild)
 		if err != nil || !child.State.Finished() {
 			return err
 		}
-		if by := child.Detail.SupersededBy; by != nil && child.State != ci.BuildPassed && child.State != ci.BuildFailed {
+		if by := child.Detail.SupersededBy; by != nil && j.State == ci.JobRunning && child.State != ci.BuildPassed && child.State != ci.BuildFailed {
 			p.hint(live.Child)
 			return p.skipJob(j, fmt.Sprintf("its build #%d was ended for the newer build #%d", child.Number, by.Number))
 		}

@@ -64,6 +64,41 @@ func TestATriggerWaitsForItsBuildUnlessItIsAsynchronous(t *testing.T) {
 	})
 }
 
+func TestACanceledBuildEndsWithTheBuildsThatItWaitsFor(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		w.pipeline(t, "child", `{"steps": [{"command": "c", "key": "c"}]}`)
+		b, job := w.triggered(t, `"trigger": "child"`)
+		child := must(w.Store.Build(t.Context(), job.TriggeredBuild))(t)
+		running := w.job(t, child, "c")
+		w.start(t, running)
+		must(w.CancelBuild(t.Context(), b.ID, "Ada"))(t)
+		w.wantBuild(t, b, ci.BuildCanceling)
+		for range 2 { // a pass may look again
+			for _, j := range must(w.Store.CanceledTriggers(t.Context(), 10))(t) {
+				if err := w.CancelTriggered(t.Context(), j); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := w.SettleTrigger(t.Context(), job.ID); err != nil {
+				t.Fatal(err)
+			}
+			w.wantBuild(t, child, ci.BuildCanceling)
+			w.wantBuild(t, b, ci.BuildCanceling)
+		}
+		must(w.FinishJob(t.Context(), engine.FinishJob{JobID: running.ID, ExitStatus: -1, SignalReason: "cancel"}))(t)
+		if got := must(w.Store.Build(t.Context(), child.ID))(t); got.State != ci.BuildCanceled || got.CanceledBy != "Ada" {
+			t.Errorf("the triggered build is %s, canceled by %q", got.State, got.CanceledBy)
+		}
+		for _, j := range must(w.Store.EndedTriggers(t.Context(), 10))(t) {
+			if err := w.SettleTrigger(t.Context(), j.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.wantBuild(t, b, ci.BuildCanceled)
+		w.check(t, b)
+	})
+}
+
 func TestATriggerJobDoesNotRunOnAnAgent(t *testing.T) {
 	worlds(t, func(t *testing.T, w *world) {
 		w.pipeline(t, "child", `{"steps": [{"command": "c", "key": "c"}]}`)

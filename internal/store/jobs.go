@@ -101,14 +101,18 @@ const (
 		AND lease_deadline <= $1 ORDER BY lease_deadline LIMIT $2`
 	sqlTimedOutJobs = `SELECT ` + jobColumns + ` FROM jobs WHERE state IN ('running', 'canceling') AND timeout_at > 0 AND timeout_at <= $1
 		ORDER BY timeout_at LIMIT $2`
-	sqlReadyTriggers = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND state IN ('scheduled', 'running') AND state = 'scheduled'
+	sqlReadyTriggers = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND state IN ('scheduled', 'running', 'canceling') AND state = 'scheduled'
 		ORDER BY scheduled_at LIMIT $1`
-	sqlTriggerOf  = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND state IN ('scheduled', 'running') AND triggered_build = $1`
+	sqlTriggerOf  = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND state IN ('scheduled', 'running', 'canceling') AND triggered_build = $1`
 	sqlHeldShares = `SELECT pipeline_id, COUNT(*) FROM jobs WHERE queue_id = $1 AND agent_id <> '' AND state IN
 		('assigned', 'accepted', 'running', 'canceling', 'timing_out') GROUP BY pipeline_id`
-	sqlRunningTriggers = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND state IN ('scheduled', 'running') AND state = 'running'
+	sqlRunningTriggers = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND state IN ('scheduled', 'running', 'canceling') AND state <> 'scheduled'
 		AND EXISTS (SELECT 1 FROM builds WHERE builds.id = jobs.triggered_build
 			AND builds.state IN ('passed', 'failed', 'canceled', 'skipped', 'not_run'))
+		ORDER BY scheduled_at LIMIT $1`
+	sqlCanceledTriggers = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND state IN ('scheduled', 'running', 'canceling')
+		AND state = 'canceling' AND EXISTS (SELECT 1 FROM builds WHERE builds.id = jobs.triggered_build
+			AND builds.state NOT IN ('passed', 'failed', 'canceled', 'skipped', 'not_run', 'canceling'))
 		ORDER BY scheduled_at LIMIT $1`
 	sqlOldJobs = `SELECT ` + jobColumns + ` FROM jobs WHERE state IN ('scheduled', 'limited') AND created_at < $1
 		AND EXISTS (SELECT 1 FROM builds WHERE builds.id = jobs.build_id AND builds.organization_id = $2) LIMIT $3`
@@ -244,6 +248,11 @@ func (r Reader) HeldShares(ctx context.Context, queueID string) (map[string]int,
 // EndedTriggers returns up to limit trigger jobs whose build has ended.
 func (r Reader) EndedTriggers(ctx context.Context, limit int) ([]Job, error) {
 	return list(ctx, r.q, scanJob, sqlRunningTriggers, limit)
+}
+
+// CanceledTriggers returns up to limit canceled trigger jobs whose build goes on.
+func (r Reader) CanceledTriggers(ctx context.Context, limit int) ([]Job, error) {
+	return list(ctx, r.q, scanJob, sqlCanceledTriggers, limit)
 }
 
 // OldJobs returns up to limit jobs of an organization that no agent took since before a time.

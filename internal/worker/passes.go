@@ -105,14 +105,16 @@ func ExpireJobs(e *engine.Engine) func(context.Context) (bool, error) {
 	}
 }
 
-// Triggers makes the builds of trigger jobs and ends the jobs whose build has ended.
+// Triggers makes the builds of trigger jobs, cancels those of canceled jobs, and ends the jobs whose build has ended.
 func Triggers(e *engine.Engine) func(context.Context) (bool, error) {
 	return func(ctx context.Context) (bool, error) {
 		ready, err := e.Store.ReadyTriggers(ctx, batch)
 		more, err := each(ready, err, func(j store.Job) error { return e.TriggerBuild(ctx, j.ID) })
+		canceled, listErr := e.Store.CanceledTriggers(ctx, batch)
+		rest, cancelErr := each(canceled, listErr, func(j store.Job) error { return e.CancelTriggered(ctx, j) })
 		ended, listErr := e.Store.EndedTriggers(ctx, batch)
 		again, endErr := each(ended, listErr, func(j store.Job) error { return e.SettleTrigger(ctx, j.ID) })
-		return more || again, errors.Join(err, endErr)
+		return more || rest || again, errors.Join(err, cancelErr, endErr)
 	}
 }
 

@@ -316,7 +316,7 @@ CREATE INDEX jobs_line_eager ON jobs (group_id, (0 - priority), scheduled_at, bu
     WHERE queued AND concurrency_method = 'eager' AND state = 'limited';
 CREATE INDEX jobs_unqueued ON jobs (build_id) WHERE group_id <> '' AND state = 'waiting' AND NOT queued;
 CREATE INDEX jobs_old ON jobs (created_at) WHERE state IN ('scheduled', 'limited');
-CREATE INDEX jobs_triggers ON jobs (scheduled_at) WHERE kind = 'trigger' AND state IN ('scheduled', 'running');
+CREATE INDEX jobs_triggers ON jobs (scheduled_at) WHERE kind = 'trigger' AND state IN ('scheduled', 'running', 'canceling');
 
 -- Where a forge delivers its events for a pipeline: the token of the address, whose text is sealed. What it
 -- signs with is sealed too.
