@@ -38,7 +38,6 @@ type world struct {
 	org   store.Organization
 	pl    store.Pipeline
 	job   store.Job
-	batch int
 }
 
 // newWorld opens a store; change may alter what it works with.

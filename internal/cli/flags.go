@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"strings"
 	"time"
 )
 
@@ -13,9 +12,4 @@ func (d *durationFlag) UnmarshalText(b []byte) error {
 	v, err := time.ParseDuration(string(b))
 	d.Duration = v
 	return err
-}
-
-func firstLineOf(s string) string {
-	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
-	return line
 }
