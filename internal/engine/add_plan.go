@@ -21,6 +21,7 @@ type placement struct {
 	position    string      // what their positions begin with; sorts right behind the uploading step's
 	uploader    *store.Step // nil: the build's first steps
 	scheduledAt time.Time   // inherited; orders dispatch
+	group       *store.Step // the group of the build that the plan's first step joins; nil: none
 }
 
 // addPlan adds the steps of a plan to the build, with their jobs and dependencies, and lets those
@@ -34,8 +35,12 @@ func (p *progress) addPlan(plan pipeline.Plan, at placement) error {
 	if err != nil {
 		return err
 	}
+	made := ids
+	if at.joins(0) {
+		made = ids[1:]
+	}
 	jobs := 0
-	for _, id := range ids {
+	for _, id := range made {
 		jobs += len(p.fresh[id].jobs)
 	}
 	if err := p.checkSize(jobs); err != nil {
@@ -44,8 +49,8 @@ func (p *progress) addPlan(plan pipeline.Plan, at placement) error {
 	if err := p.linkSteps(plan, ids, at); err != nil {
 		return err
 	}
-	p.forget(ids)
-	for _, id := range ids {
+	p.forget(made)
+	for _, id := range made {
 		if err := p.release(p.steps[id]); err != nil {
 			return err
 		}
@@ -86,11 +91,16 @@ func (p *progress) attach(plan pipeline.Plan, at placement) {
 	}
 }
 
-// makeSteps makes the plan's steps and their jobs, counted but unlinked, and returns their ids.
+// makeSteps makes the plan's steps and their jobs, counted but unlinked, and returns their ids. A
+// group that joins one of the build is that group.
 func (p *progress) makeSteps(plan pipeline.Plan, at placement) ([]string, error) {
 	ids := make([]string, len(plan.Steps))
 	maker := jobMaker{p: p, at: at, queues: map[string]string{}}
 	for i, ps := range plan.Steps {
+		if at.joins(i) {
+			ids[i] = at.group.ID
+			continue
+		}
 		s := &store.Step{
 			Step: ci.Step{
 				ID: p.e.NewID(), Kind: ci.StepKind(ps.Kind), ContinueOnFailure: ps.Wait != nil && ps.Wait.ContinueOnFailure,
@@ -295,14 +305,17 @@ func one(c ci.Class) ci.Tally {
 // carries follows from its group's.
 func (p *progress) linkSteps(plan pipeline.Plan, ids []string, at placement) error {
 	implicit := implicitEdges(plan)
-	p.linked, p.keys = map[[2]string]bool{}, map[string]string{}
+	p.linked, p.keys = map[[2]string]bool{}, map[string][]string{}
 	for i, ps := range plan.Steps {
 		if ps.Key != "" {
-			p.keys[ps.Key] = ids[i]
+			p.keys[ps.Key] = at.standsFor(plan, ids, i)
 		}
 	}
 	gates := map[int]bool{}
 	for i, ps := range plan.Steps {
+		if at.joins(i) {
+			continue
+		}
 		n, err := p.linkStep(plan, ids, i, implicit[i], at)
 		if err != nil {
 			return err
@@ -317,7 +330,7 @@ func (p *progress) linkSteps(plan pipeline.Plan, ids []string, at placement) err
 	if at.uploader == nil {
 		return nil
 	}
-	return p.relink(plan, ids, at.uploader)
+	return p.relink(at.outermost(plan, ids), at.uploader)
 }
 
 // implicitEdges returns, for each step, the indices of the steps it implicitly depends on in its
@@ -348,11 +361,24 @@ func (p *progress) linkStep(plan pipeline.Plan, ids []string, i int, implicit []
 	if ps.Broken != "" || ps.Skip != "" {
 		return 0, nil
 	}
-	n := 0
 	for _, from := range implicit {
-		p.link(store.Edge{Edge: ci.Edge{From: ids[from], To: to, AllowFailure: ps.AllowDependencyFailure}, Implicit: true})
-		n++
+		for _, id := range at.standsFor(plan, ids, from) {
+			p.link(store.Edge{Edge: ci.Edge{From: id, To: to, AllowFailure: ps.AllowDependencyFailure}, Implicit: true})
+		}
 	}
+	behindUploader := at.uploader != nil && ps.Group < 0 && len(implicit) == 0
+	n, err := p.linkOwn(ps, to, behindUploader, at)
+	if err == nil && at.joins(ps.Group) {
+		_, err = p.linkOwn(plan.Steps[ps.Group], to, true, at)
+	}
+	return len(implicit) + n, err
+}
+
+// linkOwn makes the edges to a step that follow from what it says alone: the explicit ones and, for
+// one that comes first in its upload, that from the uploading step. It returns how many entries they
+// stand for.
+func (p *progress) linkOwn(ps pipeline.Step, to string, behindUploader bool, at placement) (int, error) {
+	n := 0
 	for _, d := range ps.DependsOn {
 		from, err := p.dependency(d)
 		if err != nil {
@@ -362,32 +388,34 @@ func (p *progress) linkStep(plan pipeline.Plan, ids []string, i int, implicit []
 		if d.Explicit {
 			allow = d.AllowFailure
 		}
-		p.link(store.Edge{Edge: ci.Edge{From: from, To: to, AllowFailure: allow}})
+		for _, id := range from {
+			p.link(store.Edge{Edge: ci.Edge{From: id, To: to, AllowFailure: allow}})
+		}
 		n++
 	}
-	if at.uploader != nil && ps.Implicit && ps.Group < 0 && len(implicit) == 0 {
+	if behindUploader && ps.Implicit {
 		p.link(store.Edge{Edge: ci.Edge{From: at.uploader.ID, To: to, AllowFailure: ps.AllowDependencyFailure}, Implicit: true})
 		n++
 	}
 	return n, nil
 }
 
-// dependency finds the step that a depends_on entry names, in the plan or in the build.
-func (p *progress) dependency(d pipeline.Dependency) (string, error) {
-	if id, ok := p.keys[d.Step]; ok {
-		return id, nil
+// dependency finds what a depends_on entry names, in the plan or in the build.
+func (p *progress) dependency(d pipeline.Dependency) ([]string, error) {
+	if ids, ok := p.keys[d.Step]; ok {
+		return ids, nil
 	}
 	s, err := p.tx.StepByKey(p.ctx, p.build.ID, d.Step)
 	if errors.Is(err, store.ErrNotFound) {
-		return "", refuse(Invalid, "step dependencies not found: %q", d.Step)
+		return nil, refuse(Invalid, "step dependencies not found: %q", d.Step)
 	}
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if _, ok := p.steps[s.ID]; !ok {
 		p.steps[s.ID] = &s
 	}
-	return s.ID, nil
+	return []string{s.ID}, nil
 }
 
 // link adds an edge to a fresh step and counts what its source tells now.
@@ -410,7 +438,7 @@ func (p *progress) link(edge store.Edge) {
 // relink makes whoever waits for the uploading step wait for the steps that it uploaded as well.
 // Dependants that have been let go already are left alone, and a dependant that an uploaded step
 // waits for does not wait for that step.
-func (p *progress) relink(plan pipeline.Plan, ids []string, uploader *store.Step) error {
+func (p *progress) relink(uploaded []string, uploader *store.Step) error {
 	w := waits{}
 	if p.dependsOnOpen(uploader) {
 		var err error
@@ -433,21 +461,21 @@ func (p *progress) relink(plan pipeline.Plan, ids []string, uploader *store.Step
 		if edge.Gate || to.Gone || to.Deps.Readiness() == ci.DepsMet {
 			continue
 		}
-		p.relinkTo(to, edge.AllowFailure, plan, ids, w)
+		p.relinkTo(to, edge.AllowFailure, uploaded, w)
 	}
 	return nil
 }
 
-func (p *progress) relinkTo(to *store.Step, allowFailure bool, plan pipeline.Plan, ids []string, w waits) {
+func (p *progress) relinkTo(to *store.Step, allowFailure bool, uploaded []string, w waits) {
 	behind := w.behind(to.ID)
 	if to.Kind == ci.StepGroup {
 		behind = w.behind(begun(to.ID))
 	}
-	for i, ps := range plan.Steps {
-		if ps.Group >= 0 || ps.Kind == pipeline.Input || behind[ids[i]] {
+	for _, id := range uploaded {
+		if behind[id] {
 			continue
 		}
-		edge := store.Edge{Edge: ci.Edge{From: ids[i], To: to.ID, AllowFailure: allowFailure}, Implicit: true}
+		edge := store.Edge{Edge: ci.Edge{From: id, To: to.ID, AllowFailure: allowFailure}, Implicit: true}
 		p.link(edge)
 		w.edge(edge, to.Kind == ci.StepGroup)
 	}

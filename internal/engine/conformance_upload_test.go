@@ -397,3 +397,88 @@ func TestP031_AnUploadIsNotInterpolated(t *testing.T) {
 		t.Errorf("the definition is %s", w.step(t, b, "x").Definition)
 	}
 }
+
+// grouped makes a build with a group named Tests, with or without a key, that has a step that uploads
+// and one that follows behind a wait, and starts the former. A step waits for the group.
+func (w *world) grouped(t testing.TB, key string) (store.Build, store.Job) {
+	t.Helper()
+	b := w.build(t, "steps:\n- group: Tests\n"+key+
+		"  steps: [{command: up, key: up}, {wait: null, key: gate}, {command: z, key: z}]\n- wait\n- {command: last, key: last}\n")
+	return b, w.begin(t, b, "up")
+}
+
+func TestP103_AnUploadedGroupJoinsTheUploadersOfTheSameName(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		b, up := w.grouped(t, "")
+		w.sent(t, up, `{"steps":[
+			{"group":"Tests","key":"g","steps":[{"command":"a","key":"a"},"wait",{"command":"b","key":"b"}]},
+			{"command":"c","key":"c","depends_on":"g"},
+			{"group":"Tests","key":"other","steps":[{"command":"o","key":"o"}]}]}`)
+		if got := w.order(t, b.ID); got != "g up a wait b c other o gate z wait last" {
+			t.Errorf("the steps are %s", got)
+		}
+		group, other := w.step(t, b, "g"), w.step(t, b, "other")
+		for key, want := range map[string]string{"up": group.ID, "a": group.ID, "b": group.ID, "c": group.ID, "o": other.ID} {
+			if got := w.step(t, b, key).GroupID; got != want {
+				t.Errorf("the group of %s is %q, want %q", key, got, want)
+			}
+		}
+		if n := group.Jobs.Total(); n != 7 {
+			t.Errorf("the group counts %d jobs", n)
+		}
+		w.wantStates(t, b, "up=running a=waiting b=waiting c=waiting z=waiting last=waiting")
+		w.finish(t, up, 0)
+		w.wantStates(t, b, "a=scheduled b=waiting c=waiting o=scheduled z=waiting")
+		for _, key := range []string{"a", "b", "o", "c"} {
+			w.end(t, b, key, 0)
+		}
+		w.wantStates(t, b, "z=scheduled last=waiting")
+		w.end(t, b, "z", 1)
+		w.wantStates(t, b, "last=waiting_failed")
+		w.wantOutcome(t, b, "g", ci.OutcomeHardFailed)
+	})
+}
+
+func TestP103_WhatAJoiningGroupDependsOnHoldsBackItsMembers(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		b, up := w.grouped(t, "  key: tests\n")
+		w.sent(t, up, `{"steps":[{"command":"first","key":"first","depends_on":null}]}`)
+		w.sent(t, up, `{"steps":[{"group":"Tests","key":"g","depends_on":"first","steps":[{"command":"a","key":"a","depends_on":[]}]}]}`)
+		w.sent(t, up, `{"steps":[{"group":"Tests","depends_on":null,"steps":[{"command":"b","key":"b"}]}]}`)
+		w.wantStates(t, b, "first=scheduled a=waiting b=scheduled")
+		w.end(t, b, "first", 0)
+		w.wantStates(t, b, "up=running a=scheduled")
+		if got := w.step(t, b, "a").GroupID; got != w.step(t, b, "tests").ID {
+			t.Errorf("step a is in the group %q", got)
+		}
+		w.wantRejected(t, up, `{"steps":[{"group":"Tests","depends_on":"tests","steps":[{"command":"x","key":"x"}]}]}`, "waits for it")
+		w.wantRejected(t, up, `{"steps":[{"group":"Tests","key":"tests","steps":[{"command":"x","key":"x"}]}]}`, "already been used")
+	})
+}
+
+func TestP103_OtherUploadedGroupsStandAlone(t *testing.T) {
+	t.Parallel()
+	const group = `{"group":"Tests","key":"new","steps":[{"command":"x","key":"x"}]}`
+	for name, c := range map[string]struct{ group, document string }{
+		"another name":          {"Tests", `{"steps":[` + strings.Replace(group, "Tests", "tests", 1) + `]}`},
+		"not the first step":    {"Tests", `{"steps":[{"command":"y"},` + group + `]}`},
+		"no name":               {"~", `{"steps":[` + strings.Replace(group, `"Tests"`, "null", 1) + `]}`},
+		"uploader in no group":  {"", `{"steps":[` + group + `]}`},
+		"uploader in another's": {"Lint", `{"steps":[` + group + `]}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			worlds(t, func(t *testing.T, w *world) {
+				source := "steps:\n- {group: Tests, key: tests, steps: [{command: t, key: t}]}\n- {command: up, key: up}\n"
+				if c.group != "" {
+					source = "steps:\n- {group: " + c.group + ", key: tests, steps: [{command: up, key: up}]}\n"
+				}
+				b := w.build(t, source)
+				w.sent(t, w.begin(t, b, "up"), c.document)
+				if got, want := w.step(t, b, "x").GroupID, w.step(t, b, "new").ID; got != want {
+					t.Errorf("the uploaded step is in the group %q, want %q", got, want)
+				}
+				w.wantStates(t, b, "up=running x=waiting")
+			})
+		})
+	}
+}

@@ -34,7 +34,7 @@ type progress struct {
 	order   []string                // keys of fresh, in pipeline order
 	into    []store.Edge            // from steps that exist to fresh ones
 	linked  map[[2]string]bool      // edges of the plan being added
-	keys    map[string]string       // fresh steps by key
+	keys    map[string][]string     // fresh steps by key
 	tally   ci.Tally                // the build's, as it will be
 	decided *Settings               // of the organization; nil until settings reads them
 	lines   lines                   // of concurrency groups

@@ -95,9 +95,13 @@ func (p *progress) upload(op UploadPipeline, job store.Job) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	group, err := p.joined(plan, uploader)
+	if err != nil {
+		return 0, err
+	}
 	p.build.NextPosition++
 	return plan.JobCount(), p.addPlan(plan, placement{
-		pipeline: pl, uploader: uploader, scheduledAt: job.ScheduledAt,
+		pipeline: pl, uploader: uploader, group: group, scheduledAt: job.ScheduledAt,
 		position: uploadPosition(uploader.Position, p.build.NextPosition),
 	})
 }
