@@ -35,6 +35,14 @@ func (e *Engine) facts(ctx context.Context, tx *store.Tx, pl store.Pipeline, b s
 	if from != nil {
 		f.Code, f.ForkOwner, f.Pusher = from.Code, from.ForkOwner, from.Pusher
 	}
+	if b.Detail.RebuiltFrom != nil {
+		old, err := tx.Build(ctx, b.Detail.RebuiltFrom.ID)
+		if err != nil {
+			return f, err
+		}
+		original := verdictOf(old)
+		f.Original = &original
+	}
 	if b.Detail.TriggeredFrom == nil {
 		return f, nil
 	}

@@ -7,8 +7,8 @@ import (
 	"github.com/slipway-ci/slipway/internal/trust"
 )
 
-// Rebuild makes a new build of the same commit, branch and settings. It is a member's doing, so it
-// is decided on anew.
+// Rebuild makes a new build of the same commit, branch and settings. It is trusted no
+// further than the original, whoever asks.
 func (e *Engine) Rebuild(ctx context.Context, buildID string, source trust.Source, by store.Person) (store.Build, error) {
 	old, err := e.Store.Build(ctx, buildID)
 	if err != nil {

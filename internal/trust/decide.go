@@ -19,7 +19,7 @@ func Decide(f Facts, p Policy) Verdict {
 func decide(f Facts, p Policy) Verdict {
 	switch f.Source {
 	case SourceUI, SourceAPI, SourceCLI:
-		return allow(RulePerson, "Only members can start builds through the %s.", doorName(f.Source))
+		return person(f)
 	case SourceWebhook:
 		return webhook(f, p)
 	case SourceSchedule:
@@ -32,6 +32,24 @@ func decide(f Facts, p Policy) Verdict {
 		return undecided(RuleNone, "it is not known how the build came to be")
 	default:
 		return undecided(RuleNone, "there is no rule for builds from %q", string(f.Source))
+	}
+}
+
+// person never trusts a rebuild further than its original: a member who asks for the same commit again
+// has not thereby become its author.
+func person(f Facts) Verdict {
+	o := f.Original
+	switch {
+	case o == nil || o.Allows(f.Commit) && o.Profile == ProfileMember:
+		return allow(RulePerson, "Only members can start builds through the %s.", doorName(f.Source))
+	case o.Allows(f.Commit):
+		v := allow(o.Rule, "The build that is rebuilt is allowed: %s", o.Reason)
+		v.Profile = ProfileApproved
+		return v
+	case o.Decision == Hold || o.Decision == Deny:
+		return Verdict{Decision: o.Decision, Rule: o.Rule, Retry: o.Retry, Reason: "The build that is rebuilt was not allowed: " + o.Reason}
+	default:
+		return undecided(RuleNone, "the build that is rebuilt has no verdict about this commit")
 	}
 }
 

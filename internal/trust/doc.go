@@ -19,6 +19,8 @@
 //
 // Whoever has a pipeline's trigger address can start what a member set, and name no other commit.
 //
+// A rebuild is trusted no further than the build that it repeats.
+//
 // A person's approval of exactly this commit turns the hold of a fork's build
 // into allow, a person's refusal into deny.
 //

@@ -93,8 +93,10 @@ type Facts struct {
 	Pusher        Account // the sender of the signed webhook
 	// Root is the verdict of the build at the start of a chain of trigger
 	// steps, nil if it is not known.
-	Root   *Verdict
-	Review *Review // the latest, nil if there is none
+	Root *Verdict
+	// Original is the verdict of the build that a person has rebuilt, nil if it is not a rebuild.
+	Original *Verdict
+	Review   *Review // the latest, nil if there is none
 }
 
 // Schedules says which scheduled builds need nobody's consent.

@@ -136,7 +136,18 @@ func TestReview(t *testing.T) {
 	named.Commit = "main"
 	approved := func(r Rule) Verdict { return Verdict{Decision: Allow, Rule: r, Profile: ProfileApproved} }
 
+	first := Decide(reviewed(Review{Commit: sha1, By: "@ann"}), Policy{})
+	unread, trusted := Decide(forkBuild(user("eve", NotMember)), Policy{}), Decide(forkBuild(user("ann", Member)), Policy{})
+	rebuild := func(o Verdict, commit string) Facts {
+		return Facts{Source: SourceUI, Code: CodeOrigin, Commit: commit, Original: &o}
+	}
+
 	run(t, []row{
+		{"rebuild of an approved commit", rebuild(first, sha1), Policy{}, approved(RuleUntrustedFork), "@ann approved"},
+		{"rebuild of a held build", rebuild(unread, sha1), Policy{}, held(RuleUntrustedFork), "not allowed"},
+		{"rebuild of a member's build", rebuild(trusted, sha1), Policy{}, allowed(RulePerson), "members"},
+		{"rebuild of another commit", rebuild(first, sha2), Policy{}, unknown(RuleNone), "no verdict"},
+		{"rebuild without a verdict", rebuild(Verdict{}, sha1), Policy{}, unknown(RuleNone), "no verdict"},
 		{"approved", reviewed(Review{Commit: sha1, By: "@ann"}), Policy{}, approved(RuleUntrustedFork), "@ann approved commit 111111111111."},
 		{"retry of the approved commit", retry, Policy{}, approved(RuleRetry), "@ann approved"},
 		{"another commit approved", reviewed(Review{Commit: sha2, By: "@ann"}), Policy{}, held(RuleUntrustedFork), "of another commit, 222222222222."},
