@@ -96,10 +96,15 @@ func (s *server) simulate(ctx context.Context, client *http.Client, name string,
 
 func (s *server) register(ctx context.Context, client *http.Client, name string) (*wire.Client, string, error) {
 	registration := &wire.Client{Endpoint: s.URL + "/v3", Token: s.AgentToken, UserAgent: "slipway-load", HTTP: client}
-	self, err := registration.Register(ctx, wire.RegisterRequest{
+	request := wire.RegisterRequest{
 		Name: name, Hostname: "load", OS: "linux", Arch: "amd64", ScriptEvalEnabled: true,
 		Version: "load", MetaData: []string{"queue=default"}, Features: []string{},
-	})
+	}
+	self, err := registration.Register(ctx, request)
+	for wire.Status(err) == http.StatusServiceUnavailable && ctx.Err() == nil {
+		time.Sleep(time.Second) // more came from this address within a second than are served
+		self, err = registration.Register(ctx, request)
+	}
 	if err != nil {
 		return nil, "", fmt.Errorf("register %s: %w", name, err)
 	}
