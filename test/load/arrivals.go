@@ -65,7 +65,7 @@ func (s *server) oneByOne(ctx context.Context, slug string, n int) error {
 			if err != nil {
 				return err
 			}
-			return s.finished(groupCtx, slug, number, soon)
+			return s.finished(groupCtx, slug, number, 20*time.Millisecond)
 		})
 	}
 	return group.Wait()

@@ -28,12 +28,8 @@ func idleFleet(ctx context.Context, b *bench) ([]row, error) {
 	}
 	begin = time.Now()
 	peak, err := s.watch(f.ctx, func() error {
-		select {
-		case <-f.ctx.Done():
-			return f.ctx.Err()
-		case <-time.After(watched):
-			return nil
-		}
+		pause(f.ctx, watched)
+		return f.ctx.Err()
 	})
 	after, cpuErr := processor(s.cmd.Process.Pid)
 	share := 100 * float64(after-before) / float64(time.Since(begin))

@@ -102,7 +102,7 @@ func (s *server) register(ctx context.Context, client *http.Client, name string)
 	}
 	self, err := registration.Register(ctx, request)
 	for wire.Status(err) == http.StatusServiceUnavailable && ctx.Err() == nil {
-		time.Sleep(time.Second) // more came from this address within a second than are served
+		pause(ctx, time.Second) // more came from this address within a second than are served
 		self, err = registration.Register(ctx, request)
 	}
 	if err != nil {
@@ -119,10 +119,8 @@ func (s *server) register(ctx context.Context, client *http.Client, name string)
 func beat(ctx context.Context, session *wire.Client) error {
 	wait := time.Duration(rand.Int64N(int64(heartbeatEvery)))
 	for {
-		select {
-		case <-ctx.Done():
+		if pause(ctx, wait); ctx.Err() != nil {
 			return nil
-		case <-time.After(wait):
 		}
 		if _, err := session.Heartbeat(ctx, time.Now()); err != nil && wire.Status(err) != 0 && wire.Status(err) < 500 {
 			return fmt.Errorf("heartbeat: %w", err)
@@ -145,11 +143,15 @@ func (s *server) hold(ctx context.Context, session *wire.Client, id string, f *f
 	case connect.CodeUnauthenticated, connect.CodePermissionDenied, connect.CodeUnimplemented:
 		return err // an agent gives streaming up for good
 	}
+	pause(ctx, time.Duration(rand.Int64N(int64(time.Second))))
+	return nil
+}
+
+func pause(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
-	case <-time.After(time.Duration(rand.Int64N(int64(time.Second)))):
+	case <-time.After(d):
 	}
-	return nil
 }
 
 // stream takes jobs from one stream until it ends.
