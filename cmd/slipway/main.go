@@ -13,9 +13,9 @@ import (
 )
 
 func main() {
-	if filepath.Base(os.Args[0]) == "buildkite-agent" {
+	if name := filepath.Base(os.Args[0]); name == "buildkite-agent" {
 		stdio := jobcli.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
-		os.Exit(jobcli.Main(context.Background(), os.Args[1:], os.Environ(), stdio))
+		os.Exit(jobcli.Main(context.Background(), name, os.Args[1:], os.Environ(), stdio))
 	}
 	os.Exit(cli.Main(os.Args[1:]))
 }

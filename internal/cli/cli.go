@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -86,14 +87,15 @@ func Main(args []string) int {
 	c := &console{ctx: ctx, out: os.Stdout, err: os.Stderr, in: os.Stdin, kill: secondInterrupt(ctx)}
 	c.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: logLevel(os.Getenv("SLIPWAY_LOG"))}))
 	if jobcli.Handles(args) && !ours(args) {
-		return jobcli.Main(ctx, args, os.Environ(), jobcli.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
+		return jobcli.Main(ctx, "slipway", args, os.Environ(), jobcli.Stdio{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
 	}
 	return report(c.err, run(c, args))
 }
 
-// ours says whether a command line that jobs know too means ours.
+// ours says whether a command line that jobs know too means ours: "pipeline upload" is theirs, the
+// rest of that group is not.
 func ours(args []string) bool {
-	return len(args) > 1 && args[0] == "pipeline" && args[1] == "check" || len(args) > 0 && args[0] == "version"
+	return args[0] == "version" || args[0] == "pipeline" && (len(args) < 2 || args[1] != "upload")
 }
 
 func logLevel(s string) slog.Level {
@@ -132,7 +134,8 @@ func run(c *console, args []string) (err error) {
 	var tree commands
 	parser, err := kong.New(&tree,
 		kong.Name("slipway"),
-		kong.Description("A CI system that you run yourself: server, agents and command line in one program."),
+		kong.Description("A CI system that you run yourself: server, agents and command line in one program.\n\n"+
+			"What jobs call as buildkite-agent works here too: "+strings.Join(jobcli.Groups(), ", ")+". `slipway tool` makes keys and signs pipelines."),
 		kong.Writers(c.out, c.err),
 		kong.Exit(func(code int) { panic(parsed(code)) }),
 		kong.Resolvers(agent.Resolver(args)),

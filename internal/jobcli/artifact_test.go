@@ -216,7 +216,7 @@ func TestArtifactsComeBackAsTheyWere(t *testing.T) {
 	// A real connection for this one.
 	overNetwork := func(args ...string) run {
 		var out, errs strings.Builder
-		p := &program{env: j.env, dir: j.dir, stdio: Stdio{Out: &out, Err: &errs}, http: wire.NewHTTPClient()}
+		p := &program{name: "buildkite-agent", env: j.env, dir: j.dir, stdio: Stdio{Out: &out, Err: &errs}, http: wire.NewHTTPClient()}
 		return run{p.main(t.Context(), args), out.String(), errs.String()}
 	}
 	if r := overNetwork("artifact", "upload", "nothing/*; out/**/*"); r.status != 0 || r.err != "" {

@@ -27,6 +27,7 @@ type Stdio struct {
 
 // program is one run of a command.
 type program struct {
+	name     string // as the user called it
 	env      environ
 	dir      string // working directory
 	stdio    Stdio
@@ -60,21 +61,35 @@ func commands() []command {
 }
 
 // Handles reports whether args, without the program's name, begin with one of
-// the commands of this package.
+// the commands of this package or are about one of its groups, as "tool" and
+// "tool --help" are.
 func Handles(args []string) bool {
-	_, _, ok := find(args)
-	return ok
+	if _, _, ok := find(args); ok {
+		return true
+	}
+	return len(args) > 0 && slices.Contains(Groups(), args[0])
 }
 
-// Main runs the command in args, which do not hold the program's name, and
-// returns its exit status. env has the form of [os.Environ].
-func Main(ctx context.Context, args, env []string, stdio Stdio) int {
+// Groups lists the first words of the commands, in the order of help.
+func Groups() []string {
+	var groups []string
+	for _, c := range commands() {
+		if first, _, _ := strings.Cut(c.name, " "); !slices.Contains(groups, first) {
+			groups = append(groups, first)
+		}
+	}
+	return groups
+}
+
+// Main runs the command in args, which follow the program's name, and returns
+// its exit status. env has the form of [os.Environ].
+func Main(ctx context.Context, name string, args, env []string, stdio Stdio) int {
 	dir, err := os.Getwd()
 	if err != nil {
-		fmt.Fprintf(stdio.Err, "buildkite-agent: fatal: working directory: %v\n", err)
+		fmt.Fprintf(stdio.Err, "%s: fatal: working directory: %v\n", name, err)
 		return 1
 	}
-	p := &program{env: parseEnviron(env), dir: dir, stdio: stdio, http: wire.NewHTTPClient()}
+	p := &program{name: name, env: parseEnviron(env), dir: dir, stdio: stdio, http: wire.NewHTTPClient()}
 	defer p.http.CloseIdleConnections()
 	return p.main(ctx, args)
 }
@@ -87,7 +102,7 @@ func (p *program) main(ctx context.Context, args []string) int {
 	if status, ok := errors.AsType[exitStatus](err); ok {
 		return int(status)
 	}
-	fmt.Fprintf(p.stdio.Err, "buildkite-agent: fatal: %s\n", explain(err))
+	fmt.Fprintf(p.stdio.Err, "%s: fatal: %s\n", p.name, explain(err))
 	return 1
 }
 
@@ -104,10 +119,10 @@ func (p *program) run(ctx context.Context, args []string) error {
 	act := c.setup(f)
 	positional, err := f.parse(rest)
 	if errors.Is(err, flag.ErrHelp) {
-		return c.help(p.stdio.Out, f)
+		return p.help(c, f)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w (see buildkite-agent %s --help)", c.name, err, c.name)
+		return fmt.Errorf("%s: %w (see %s %s --help)", c.name, err, p.name, c.name)
 	}
 	p.progress = f.wantsProgress()
 	return act(ctx, p, positional)
@@ -139,29 +154,29 @@ func (p *program) overview(args []string) error {
 	}
 	known := list.Len() > 0
 	if known && (asked || len(args) == 1) {
-		_, err := fmt.Fprintf(p.stdio.Out, "Usage:\n\n  buildkite-agent <command> [options...]\n\nCommands:\n\n%s", list.String())
+		_, err := fmt.Fprintf(p.stdio.Out, "Usage:\n\n  %s <command> [options...]\n\nCommands:\n\n%s", p.name, list.String())
 		return err
 	}
 	if !known {
-		return fmt.Errorf("unknown command %q; run buildkite-agent --help for the commands there are", strings.Join(args, " "))
+		return fmt.Errorf("unknown command %q; run %s --help for the commands there are", strings.Join(args, " "), p.name)
 	}
 	return fmt.Errorf("unknown command %q; there are:\n%s", strings.Join(args[:2], " "), list.String())
 }
 
-func (c command) help(w io.Writer, f *flags) error {
-	_, err := fmt.Fprintf(w, "Usage:\n\n  buildkite-agent %s [options...] %s\n\n%s\n\nOptions:\n\n%s", c.name, c.args, c.about, f.describe())
+func (p *program) help(c command, f *flags) error {
+	_, err := fmt.Fprintf(p.stdio.Out, "Usage:\n\n  %s %s [options...] %s\n\n%s\n\nOptions:\n\n%s", p.name, c.name, c.args, c.about, f.describe())
 	return err
 }
 
 // warn tells the user of something that does not stop the command.
 func (p *program) warn(format string, args ...any) {
-	fmt.Fprintf(p.stdio.Err, "buildkite-agent: warning: "+format+"\n", args...)
+	fmt.Fprintf(p.stdio.Err, p.name+": warning: "+format+"\n", args...)
 }
 
 // note tells of progress, where --debug or --log-level info asks for it.
 func (p *program) note(format string, args ...any) {
 	if p.progress {
-		fmt.Fprintf(p.stdio.Err, "buildkite-agent: "+format+"\n", args...)
+		fmt.Fprintf(p.stdio.Err, p.name+": "+format+"\n", args...)
 	}
 }
 

@@ -38,7 +38,8 @@ func newJob(t *testing.T, server http.HandlerFunc) *job {
 func (j *job) run(ctx context.Context, args ...string) run {
 	var out, err bytes.Buffer
 	p := &program{
-		env: j.env, dir: j.dir, stdio: Stdio{In: j.stdin, Out: &out, Err: &err},
+		name: "buildkite-agent",
+		env:  j.env, dir: j.dir, stdio: Stdio{In: j.stdin, Out: &out, Err: &err},
 		http: &http.Client{Transport: inMemory{j.server}},
 	}
 	status := p.main(ctx, args)
@@ -157,11 +158,12 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	}
 }
 
-func TestHandlesOnlyItsCommands(t *testing.T) {
+func TestHandlesItsCommandsAndTheirGroups(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]bool{
 		"meta-data get x": true, "stop": true, "annotate": true, "annotation remove": true,
-		"run": false, "meta-data": false, "": false, "agent start": false,
+		"meta-data": true, "tool --help": true,
+		"run": false, "": false, "agent start": false, "--help": false,
 	} {
 		if got := Handles(strings.Fields(line)); got != want {
 			t.Errorf("Handles(%q) = %t, want %t", line, got, want)
@@ -248,7 +250,7 @@ func FuzzParseEnviron(f *testing.F) {
 func BenchmarkStart(b *testing.B) {
 	env := os.Environ()
 	for b.Loop() {
-		if Main(b.Context(), []string{"env", "dump"}, env, Stdio{Out: io.Discard, Err: io.Discard}) != 0 {
+		if Main(b.Context(), "buildkite-agent", []string{"env", "dump"}, env, Stdio{Out: io.Discard, Err: io.Discard}) != 0 {
 			b.Fatal("env dump ended with an error")
 		}
 	}
