@@ -113,18 +113,41 @@ func (n *not) check(c *checker) (typ, error) {
 }
 
 func (n *binary) check(c *checker) (typ, error) {
-	var err error
-	switch n.op {
-	case "&&", "||":
+	err := c.negation(n)
+	switch {
+	case err != nil:
+		return typ{}, err
+	case n.op == "&&" || n.op == "||":
 		err = c.wantBoth(n, kindBool)
-	case "=~", "!~":
+	case n.op == "=~" || n.op == "!~":
 		err = c.matching(n)
-	case "includes":
+	case n.op == "includes":
 		err = c.including(n)
 	default:
 		err = c.comparison(n)
 	}
 	return typ{kind: kindBool}, err
+}
+
+// opposites are the operators that are true where another is false.
+var opposites = map[string]string{"==": "!=", "!=": "==", "=~": "!~", "!~": "=~"}
+
+// negation refuses a `!` that was meant for the whole of n and stands, as it binds tighter, for the
+// left side alone, which has no opposite.
+func (c *checker) negation(n *binary) error {
+	left, ok := n.left.(*not)
+	if !ok || n.op == "&&" || n.op == "||" {
+		return nil
+	}
+	t, err := left.operand.check(c)
+	if err != nil || t.enum == nil && (t.kind == kindBool || t.kind == kindNull) {
+		return err
+	}
+	remedy := "`!(a " + n.op + " b)`"
+	if op := opposites[n.op]; op != "" {
+		remedy += " or `a " + op + " b`"
+	}
+	return problemAt(left.offset, "`!` binds tighter than `%s` and is for its left side alone, which is %s; write %s", n.op, article(t), remedy)
 }
 
 func (c *checker) wantBoth(n *binary, kinds ...kind) error {
