@@ -33,6 +33,9 @@ type Options struct {
 	Emoji func(name string) string
 }
 
+// NamesArtifacts says whether a body may have links to artifacts.
+func NamesArtifacts(body string) bool { return strings.Contains(body, scheme+"://") }
+
 // Renderer renders annotations. It is safe for concurrent use.
 type Renderer struct {
 	markdown goldmark.Markdown

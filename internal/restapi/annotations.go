@@ -25,7 +25,7 @@ type annotationJSON struct {
 // rendered turns what jobs write into HTML.
 var rendered = annotation.New()
 
-func toAnnotation(a store.Annotation, withBody bool) (annotationJSON, error) {
+func toAnnotation(a store.Annotation) annotationJSON {
 	out := annotationJSON{
 		ID: a.ID, Context: a.Context, Style: maybe(a.Style), Scope: "build", JobID: maybe(a.JobID), Priority: a.Priority,
 		CreatedAt: stamp(a.CreatedAt), UpdatedAt: stamp(a.UpdatedAt),
@@ -33,12 +33,45 @@ func toAnnotation(a store.Annotation, withBody bool) (annotationJSON, error) {
 	if a.JobID != "" {
 		out.Scope = "job"
 	}
-	if !withBody {
-		return out, nil
+	return out
+}
+
+// withBodies answers with annotations of a build and their bodies as HTML. Links to artifacts lead
+// to the newest artifact of the build with the path.
+func (q *request) withBodies(b store.Build, list []store.Annotation) ([]annotationJSON, error) {
+	artifact, err := q.artifactPages(b, list)
+	if err != nil {
+		return nil, err
 	}
-	body := rendered.HTML(a.Body, annotation.Options{})
-	out.BodyHTML = &body
+	out := []annotationJSON{}
+	for _, a := range list {
+		body, v := rendered.HTML(a.Body, annotation.Options{Artifact: artifact}), toAnnotation(a)
+		v.BodyHTML = &body
+		out = append(out, v)
+	}
 	return out, nil
+}
+
+// artifactPages tells where people find the artifact of a build with a path, nil if no annotation asks.
+func (q *request) artifactPages(b store.Build, list []store.Annotation) (func(path string) string, error) {
+	if !slices.ContainsFunc(list, func(a store.Annotation) bool { return annotation.NamesArtifacts(a.Body) }) {
+		return nil, nil
+	}
+	pl, err := q.Store.PipelineByID(q.ctx, b.PipelineID)
+	if err != nil {
+		return nil, err
+	}
+	all, err := q.Store.Artifacts(q.ctx, b.ID)
+	if err != nil {
+		return nil, err
+	}
+	page, newest := q.addresses().buildPage(pl.Slug, b.Number), map[string]string{}
+	for _, a := range all {
+		if a.State == "finished" {
+			newest[a.Path] = page + "/artifacts/" + a.ID
+		}
+	}
+	return func(path string) string { return newest[path] }, nil
 }
 
 func listAnnotations(q *request) error {
@@ -67,12 +100,12 @@ func (q *request) replyAnnotations(b store.Build, wanted func(store.Annotation) 
 	}
 	all = slices.DeleteFunc(all, func(a store.Annotation) bool { return !wanted(a) })
 	p, out := q.page(), []annotationJSON{}
-	for _, a := range slice(all, p) {
-		v, err := toAnnotation(a, !q.flag("omit_body", false))
-		if err != nil {
-			return err
+	if q.flag("omit_body", false) {
+		for _, a := range slice(all, p) {
+			out = append(out, toAnnotation(a))
 		}
-		out = append(out, v)
+	} else if out, err = q.withBodies(b, slice(all, p)); err != nil {
+		return err
 	}
 	q.link(p, len(all))
 	return q.reply(http.StatusOK, out)
@@ -83,7 +116,7 @@ func annotate(q *request) error {
 	if err != nil {
 		return err
 	}
-	return q.annotate(engine.Annotate{BuildID: b.ID})
+	return q.annotate(b, engine.Annotate{BuildID: b.ID})
 }
 
 func annotateJob(q *request) error {
@@ -91,10 +124,10 @@ func annotateJob(q *request) error {
 	if err != nil {
 		return err
 	}
-	return q.annotate(engine.Annotate{BuildID: b.ID, JobID: j.ID})
+	return q.annotate(b, engine.Annotate{BuildID: b.ID, JobID: j.ID})
 }
 
-func (q *request) annotate(op engine.Annotate) error {
+func (q *request) annotate(b store.Build, op engine.Annotate) error {
 	var body struct {
 		Body     string `json:"body"`
 		Style    string `json:"style"`
@@ -113,11 +146,11 @@ func (q *request) annotate(op engine.Annotate) error {
 	if err != nil {
 		return err
 	}
-	out, err := toAnnotation(a, true)
+	out, err := q.withBodies(b, []store.Annotation{a})
 	if err != nil {
 		return err
 	}
-	return q.reply(http.StatusCreated, out)
+	return q.reply(http.StatusCreated, out[0])
 }
 
 // deleteAnnotation removes an annotation of a build or, where the path names a job, of that job.

@@ -172,3 +172,28 @@ func TestRemainingPauseRoundsDownToAtLeastOneMinute(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+func TestLinksOfAnnotationsLeadToArtifacts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.build(t, w.pipeline(t, "hello", "steps: [{command: a, key: a}]"))
+	j := w.job(t, b, "a")
+	var newest string
+	for _, batch := range []string{"first", "second"} {
+		f := must(w.CreateArtifacts(t.Context(), j, batch, []store.Artifact{{Path: "shots/a b.png", SHA256: "sum", Size: 3}}))(t)[0]
+		w.keep(t, j, f)
+		newest = f.ID
+	}
+	at := main + "/pipelines/hello/builds/1/annotations"
+	want := `<p><img src="` + w.url + "/main/hello/builds/1/artifacts/" + newest + `" alt="it"> <a rel="nofollow noreferrer">none</a></p>`
+	type view struct {
+		BodyHTML string `json:"body_html"`
+	}
+	made := decode[view](t, w.ask(t, "POST", at, `{"body":"![it](<artifact://shots/a b.png>) [none](artifact://none)"}`, 201).text)
+	if got := strings.TrimSpace(made.BodyHTML); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if got := get[[]view](t, w, at)[0]; got != made {
+		t.Errorf("listed as %s", got.BodyHTML)
+	}
+}
