@@ -22,7 +22,31 @@ type Accepted struct {
 	Agent        store.Agent
 	Job          store.Job
 	Token        string // the job's; earlier ones of this job are void
+	Around
 }
+
+// Around is what the environment of a job tells of things that other operations change.
+type Around struct {
+	Teams          []string // slugs of those that have access to the pipeline
+	CommitResolved bool     // an agent has told what the commit is and says
+}
+
+// Around reads what is around a build now.
+func (e *Engine) Around(ctx context.Context, b store.Build) (a Around, err error) {
+	if a.Teams, err = e.Store.TeamsWith(ctx, b.PipelineID); err != nil {
+		return a, err
+	}
+	_, err = e.Store.MetaData(ctx, b.ID, CommitKey)
+	a.CommitResolved = err == nil
+	if errors.Is(err, store.ErrNotFound) {
+		err = nil
+	}
+	return a, err
+}
+
+// CommitKey is the meta-data key under which agents tell of a build's commit
+// (agent v3.138.1, internal/job/checkout.go).
+const CommitKey = "buildkite:git:commit"
 
 // AcceptJob gives an agent the job that it was offered. The agent that holds the job may accept
 // again, since an answer can be lost; anybody else is refused.
@@ -49,6 +73,9 @@ func (e *Engine) surround(ctx context.Context, a *Accepted) (err error) {
 		return err
 	}
 	if a.Cluster, err = e.Store.Cluster(ctx, a.Pipeline.ClusterID); err != nil {
+		return err
+	}
+	if a.Around, err = e.Around(ctx, a.Build); err != nil {
 		return err
 	}
 	a.Queue, err = e.Store.QueueByID(ctx, a.Agent.QueueID)

@@ -123,6 +123,9 @@ func (e *Engine) newBuild(ctx context.Context, tx *store.Tx, pl store.Pipeline, 
 	if err := checkBranch(pl, op, b.Branch); err != nil {
 		return b, err
 	}
+	if b.Detail.Creator, err = personOf(ctx, tx.Reader, op.CreatorID); err != nil {
+		return b, err
+	}
 	if b.Detail.CreatorTeams, err = tx.TeamSlugs(ctx, pl.OrganizationID, op.CreatorID); err != nil {
 		return b, err
 	}

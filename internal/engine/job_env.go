@@ -50,6 +50,7 @@ func JobEnv(a Accepted, url string) (map[string]string, error) {
 var modifiableVariables = []string{
 	"BUILDKITE_REPO", "BUILDKITE_REFSPEC", "BUILDKITE_ARTIFACT_PATHS", "BUILDKITE_CLEAN_CHECKOUT",
 	"BUILDKITE_PULL_REQUEST", "BUILDKITE_PULL_REQUEST_BASE_BRANCH", "BUILDKITE_PULL_REQUEST_REPO",
+	"BUILDKITE_PULL_REQUEST_LABELS", "BUILDKITE_PULL_REQUEST_DRAFT",
 	"BUILDKITE_PARALLEL_JOB", "BUILDKITE_PARALLEL_JOB_COUNT",
 }
 
@@ -81,7 +82,7 @@ func pipelineEnv(a Accepted, env map[string]string) {
 	p := a.Pipeline
 	env["BUILDKITE_PIPELINE_ID"], env["BUILDKITE_PIPELINE_NAME"], env["BUILDKITE_PIPELINE_SLUG"] = p.ID, p.Name, p.Slug
 	env["BUILDKITE_PIPELINE_DEFAULT_BRANCH"] = p.DefaultBranch
-	env["BUILDKITE_PIPELINE_PROVIDER"], env["BUILDKITE_PIPELINE_TEAMS"] = Provider(p.Repository), ""
+	env["BUILDKITE_PIPELINE_PROVIDER"], env["BUILDKITE_PIPELINE_TEAMS"] = Provider(p.Repository), strings.Join(a.Teams, ":")
 	env["BUILDKITE_REPO"] = p.Repository
 	env["BUILDKITE_PROJECT_SLUG"] = a.Organization.Slug + "/" + p.Slug
 	env["BUILDKITE_PROJECT_PROVIDER"] = env["BUILDKITE_PIPELINE_PROVIDER"]
@@ -103,7 +104,8 @@ func buildEnv(a Accepted, env map[string]string) {
 	env["BUILDKITE_BRANCH"], env["BUILDKITE_COMMIT"], env["BUILDKITE_TAG"] = b.Branch, b.Commit, b.Tag
 	env["BUILDKITE_MESSAGE"], env["BUILDKITE_SOURCE"] = b.Message, publicSource(b.Source)
 	env["BUILDKITE_BUILD_AUTHOR"], env["BUILDKITE_BUILD_AUTHOR_EMAIL"] = d.Author.Name, d.Author.Email
-	env["BUILDKITE_BUILD_CREATOR"], env["BUILDKITE_BUILD_CREATOR_EMAIL"] = d.Author.Name, d.Author.Email
+	creator := CreatorOf(b)
+	env["BUILDKITE_BUILD_CREATOR"], env["BUILDKITE_BUILD_CREATOR_EMAIL"] = creator.Name, creator.Email
 	env["BUILDKITE_BUILD_CREATOR_TEAMS"] = strings.Join(d.CreatorTeams, ":")
 	refEnv(d.RebuiltFrom, "BUILDKITE_REBUILT_FROM_BUILD", env)
 	refEnv(d.TriggeredFrom, "BUILDKITE_TRIGGERED_FROM_BUILD", env)
@@ -112,9 +114,20 @@ func buildEnv(a Accepted, env map[string]string) {
 		env["BUILDKITE_TRIGGERED_FROM_BUILD_PIPELINE_SLUG"] = d.TriggeredFrom.Pipeline
 		env["BUILDKITE_TRIGGERED_FROM_BUILD_JOB_ID"] = d.TriggeredFrom.JobID
 	}
+	if a.CommitResolved {
+		env["BUILDKITE_COMMIT_RESOLVED"] = "true"
+	}
 	if d.CleanCheckout {
 		env["BUILDKITE_CLEAN_CHECKOUT"] = "true"
 	}
+}
+
+// CreatorOf is who asked for a build: a person or, where nobody did, the author of what was pushed.
+func CreatorOf(b store.Build) store.Person {
+	if c := b.Detail.Creator; c != (store.Person{}) {
+		return c
+	}
+	return b.Detail.Author
 }
 
 func refEnv(r *store.BuildRef, name string, env map[string]string) {

@@ -108,7 +108,7 @@ func serverVariables(in planInput) map[string]string {
 
 // conditionEnv is what `if` may read about a build.
 func conditionEnv(org store.Organization, pl store.Pipeline, b store.Build) condition.Env {
-	author, creator := b.Detail.Author, b.Detail.Author
+	author, creator := b.Detail.Author, CreatorOf(b)
 	vars := condition.Vars{
 		"build.id": condition.String(b.ID), "build.number": condition.Int(b.Number),
 		"build.source": condition.String(conditionSource(b.Source)), "build.branch": condition.String(b.Branch),

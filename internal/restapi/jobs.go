@@ -180,6 +180,9 @@ func (q *request) env() (map[string]string, error) {
 	if err := q.addWhere(&a); err != nil {
 		return nil, err
 	}
+	if a.Around, err = q.Engine.Around(q.ctx, b); err != nil {
+		return nil, err
+	}
 	return engine.JobEnv(a, q.addresses().buildPage(a.Pipeline.Slug, b.Number))
 }
 

@@ -61,6 +61,7 @@ type BuildDetail struct {
 	Event          *SourceEvent      `json:"event,omitempty"`
 	Changes        *Changes          `json:"changes,omitempty"`       // that decided if_changed
 	Statuses       *StatusPlan       `json:"statuses,omitempty"`      // nil: none
+	Creator        Person            `json:"creator,omitzero"`        // zero: nobody, or somebody who is gone
 	CreatorTeams   []string          `json:"creator_teams,omitempty"` // slugs, when it was made
 	UnblockerTeams []string          `json:"unblocker_teams,omitempty"`
 }

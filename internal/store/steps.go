@@ -46,6 +46,8 @@ const (
 	sqlUpdateStep = `UPDATE steps SET key = $2, label = $3, gone = $4, jobs = $5, deps_open = $6, deps_failed = $7,
 		deps_tainted = $8, state = $9, outcome = $10 WHERE id = $1`
 
+	sqlUpdateStepSpec = `UPDATE steps SET spec = $2 WHERE id = $1`
+
 	edgeColumns   = `from_step, to_step, allow_failure, gate, implicit`
 	sqlEdgesFrom  = `SELECT ` + edgeColumns + ` FROM edges WHERE from_step = $1`
 	sqlEdgesTo    = `SELECT ` + edgeColumns + ` FROM edges WHERE to_step = $1`
@@ -120,6 +122,11 @@ func (tx *Tx) InsertStepUpdate(ctx context.Context, stepID, uuid string) (bool, 
 func (tx *Tx) UpdateStep(ctx context.Context, s Step) error {
 	return exec(ctx, tx.q, sqlUpdateStep, s.ID, nullable(s.Key), s.Label, s.Gone, text(s.Jobs), s.Deps.Open,
 		s.Deps.Failed, s.Deps.Tainted, s.State(), s.Outcome())
+}
+
+// UpdateStepSpec saves what a step's attributes are, which UpdateStep leaves as it is.
+func (tx *Tx) UpdateStepSpec(ctx context.Context, s Step) error {
+	return exec(ctx, tx.q, sqlUpdateStepSpec, s.ID, text(s.Spec))
 }
 
 // InsertEdge adds a dependency; one that exists is kept as it is.

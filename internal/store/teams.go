@@ -44,6 +44,8 @@ const (
 		(SELECT team_id FROM team_members WHERE user_id = $2) ORDER BY slug LIMIT 1000`
 	sqlTeamSlugs = `SELECT slug FROM teams WHERE organization_id = $1 AND id IN
 		(SELECT team_id FROM team_members WHERE user_id = $2) ORDER BY slug LIMIT 1000`
+	sqlTeamsWith = `SELECT slug FROM teams WHERE id IN
+		(SELECT team_id FROM team_pipelines WHERE pipeline_id = $1) ORDER BY slug LIMIT 1000`
 	sqlPutTeam = `INSERT INTO teams (` + teamColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 		ON CONFLICT (id) DO UPDATE SET slug = excluded.slug, name = excluded.name, description = excluded.description,
 		settings = excluded.settings`
@@ -105,6 +107,11 @@ func (r Reader) TeamSlugs(ctx context.Context, organizationID, userID string) ([
 		return nil, nil
 	}
 	return list(ctx, r.q, scanString, sqlTeamSlugs, organizationID, userID)
+}
+
+// TeamsWith returns the slugs of the teams that have access to a pipeline, in order, at most 1,000.
+func (r Reader) TeamsWith(ctx context.Context, pipelineID string) ([]string, error) {
+	return list(ctx, r.q, scanString, sqlTeamsWith, pipelineID)
 }
 
 // TeamMembers returns a team's members, the earliest first, at most 10,000.

@@ -86,7 +86,7 @@ func (s *Statuses) commit(ctx context.Context, b store.Build) (string, error) {
 	if fullHash.MatchString(b.Commit) {
 		return b.Commit, nil
 	}
-	text, err := s.Engine.Store.MetaData(ctx, b.ID, "buildkite:git:commit")
+	text, err := s.Engine.Store.MetaData(ctx, b.ID, engine.CommitKey)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return "", err
 	}
