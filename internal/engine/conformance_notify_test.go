@@ -160,3 +160,19 @@ func TestAServerWithoutMailSaysSoAndSendsNone(t *testing.T) {
 		t.Errorf("the build warns %q", warned)
 	}
 }
+
+func TestP103_AJoiningGroupTellsWhomItNames(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		b, up := w.grouped(t, "  key: tests\n  notify: [{slack: '#c'}]\n")
+		for _, key := range []string{"a", "b"} { // the same group twice: told once
+			w.sent(t, up, `{"steps":[{"group":"Tests","notify":[{"slack":"#c"},{"slack":"#d"}],"steps":[{"command":"x","key":"`+key+`"}]}]}`)
+		}
+		w.finish(t, up, 0)
+		for _, key := range []string{"b", "a"} { // the newest upload comes first
+			w.end(t, b, key, 0)
+		}
+		w.wantNotices(t)
+		w.end(t, b, "z", 0)
+		w.wantNotices(t, "slack finished passed", "slack finished passed")
+	})
+}

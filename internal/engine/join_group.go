@@ -1,15 +1,19 @@
 package engine
 
 import (
+	"bytes"
+	"encoding/json"
+	"slices"
+
 	"github.com/slipway-ci/slipway/internal/pipeline"
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
 // joined returns the group that the first step of an upload joins, or nil: the uploading step's, if
 // the first step is a group of that name (https://buildkite.com/docs/pipelines/configure/step-types/group-step).
-// Groups without a name are not the same. The group of the build stays as it is, with its label,
-// notifications and key; it takes the key of the one that joins if it has none. What that one
-// depends on holds back the members that it brings.
+// Groups without a name are not the same. The group of the build keeps its label and key; it takes the
+// key of the one that joins if it has none, and tells whom that one tells as well. What the joining
+// group depends on holds back the members that it brings.
 func (p *progress) joined(plan pipeline.Plan, uploader *store.Step) (*store.Step, error) {
 	if uploader.GroupID == "" || len(plan.Steps) == 0 || plan.Steps[0].Kind != pipeline.Group {
 		return nil, nil
@@ -22,7 +26,21 @@ func (p *progress) joined(plan pipeline.Plan, uploader *store.Step) (*store.Step
 		p.touch(group)
 		group.Key = key
 	}
-	return group, nil
+	return group, p.tellToo(group, plan.Steps[0].Notify)
+}
+
+// tellToo adds notifications to those of a step. Who uploads the same group again does not want them twice.
+func (p *progress) tellToo(s *store.Step, notify []json.RawMessage) error {
+	before := len(s.Spec.Notify)
+	for _, n := range notify {
+		if !slices.ContainsFunc(s.Spec.Notify, func(have json.RawMessage) bool { return bytes.Equal(have, n) }) {
+			s.Spec.Notify = append(s.Spec.Notify, n)
+		}
+	}
+	if len(s.Spec.Notify) == before {
+		return nil
+	}
+	return p.tx.UpdateStepSpec(p.ctx, *s)
 }
 
 // joins says whether a step of the plan is the group that joins one of the build.
