@@ -35,7 +35,10 @@ func (p *progress) setParallelism(s *store.Step, value string) error {
 	if err := p.checkSize(n - len(jobs)); err != nil {
 		return err
 	}
-	if err := p.relabel(s, jobs, n); err != nil {
+	anew := func(j pipeline.Job) string {
+		return pipeline.ParallelLabel(s.Label, j.ParallelIndex, j.ParallelTotal, n)
+	}
+	if err := p.relabel(jobs, anew); err != nil {
 		return err
 	}
 	for i := len(jobs); i < n; i++ {
@@ -58,29 +61,6 @@ func parallelSpec(jobs []store.Job) (pipeline.Job, error) {
 		err = refuse(Invalid, "The step was not made with a parallelism; only that of a parallel step can be raised.")
 	}
 	return spec, err
-}
-
-// relabel writes the labels of jobs anew that show how many there are now.
-func (p *progress) relabel(s *store.Step, jobs []store.Job, now int) error {
-	for _, j := range jobs {
-		spec, err := j.Spec()
-		if err != nil {
-			return err
-		}
-		label := pipeline.ParallelLabel(s.Label, spec.ParallelIndex, spec.ParallelTotal, now)
-		if label == spec.Label {
-			continue
-		}
-		spec.Label = label
-		raw, err := json.Marshal(spec)
-		if err != nil {
-			return fmt.Errorf("storing the label of job %s: %w", j.ID, err)
-		}
-		if err := p.tx.SetJobSpec(p.ctx, j.ID, raw); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // addParallel makes one more job of a step, like another but for what it was planned as, and lets it go

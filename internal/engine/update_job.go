@@ -133,12 +133,7 @@ func (e *Engine) UpdateStep(ctx context.Context, op UpdateStep) error {
 		}
 		switch op.Attribute {
 		case "label":
-			p.touch(s)
-			if op.Append {
-				op.Value = s.Label + op.Value
-			}
-			s.Label = op.Value
-			return nil
+			return p.setLabel(s, op.Value, op.Append)
 		case "priority":
 			return p.setPriority(s, op.Value)
 		case "parallelism":
