@@ -22,13 +22,14 @@ var allowed = map[string]string{
 	"cron":      "",
 
 	// Resources: each wraps one outside thing.
-	"store":   "ci pipeline", // a step row keeps its part of the plan
-	"blob":    "",
-	"joblog":  "ci blob store live", // live: a log has grown
-	"secret":  "ci condition store",
-	"gitrepo": "ci",
-	"forge":   "ci condition trust", // facts and decisions are pure; each forge's package is not
-	"cloud":   "ci fleet",
+	"store":        "ci pipeline", // a step row keeps its part of the plan
+	"blob":         "",
+	"joblog":       "ci blob store live", // live: a log has grown
+	"secret":       "ci condition store",
+	"gitrepo":      "ci",
+	"forge":        "ci condition trust", // facts and decisions are pure; each forge's package is not
+	"forge/github": "ci condition trust forge secret",
+	"cloud":        "ci fleet",
 
 	// The one place that changes state.
 	"engine":   "ci condition pipeline trust dispatch fleet forge cron store secret live procid", // live: hints after the commit
@@ -36,7 +37,7 @@ var allowed = map[string]string{
 	"worker":   "ci pipeline dispatch fleet store blob joblog/... gitrepo forge/... cloud/... engine live loop telemetry procid",
 
 	// Doors. They show verdicts; only engine decides them.
-	"agentapi": "artifact ci edge/... store blob/s3 joblog/... secret engine auth httperr live telemetry",
+	"agentapi": "artifact ci edge/... forge/github store blob/s3 joblog/... secret engine auth httperr live telemetry",
 	"restapi":  "annotation ci pipeline trust store blob joblog/... secret engine auth httperr live telemetry",
 	"graphapi": "ci pipeline trust store blob joblog/... secret engine auth httperr live telemetry",
 	"web":      "annotation ci pipeline trust store blob joblog/... secret engine auth httperr live telemetry",

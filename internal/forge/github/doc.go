@@ -1,4 +1,5 @@
-// Package github reads what GitHub delivers to a webhook, and writes commit statuses.
+// Package github reads what GitHub delivers to a webhook, writes commit statuses, and
+// gets the tokens of a GitHub App.
 //
 // Decode is pure. It takes the event's name and its JSON body and trusts neither: a body that lacks what
 // its event must have is an error that says what, and whatever else is missing is unknown in the facts.
