@@ -33,6 +33,7 @@ import (
 	"github.com/slipway-ci/slipway/internal/artifact"
 	"github.com/slipway-ci/slipway/internal/auth"
 	"github.com/slipway-ci/slipway/internal/engine"
+	"github.com/slipway-ci/slipway/internal/forge/github"
 	"github.com/slipway-ci/slipway/internal/httperr"
 	"github.com/slipway-ci/slipway/internal/joblog"
 	"github.com/slipway-ci/slipway/internal/live"
@@ -47,6 +48,7 @@ type Deps struct {
 	Hub       *live.Hub
 	Logs      *joblog.Store
 	Artifacts *artifact.Store
+	Apps      *github.Tokens
 	Log       *slog.Logger
 	Now       func() time.Time
 	// BaseURL is where people and agents reach the server, without a trailing slash.

@@ -100,7 +100,7 @@ var routes = []route{
 	{"POST /v3/jobs/{id}/oidc/tokens", ownJob, (*Server).oidcToken, "api/oidc.go", []int{200, 422}},
 	{"GET /.well-known/openid-configuration", anybody, (*Server).discovery, "readers of tokens", []int{200}},
 	{"GET " + keysPath, anybody, (*Server).keys, "readers of tokens", []int{200}},
-	{"POST /v3/jobs/{id}/repository_access_token", ownJob, (*Server).repositoryToken, "api/github_code_access_token.go", []int{200, 404, 422}},
+	{"POST /v3/jobs/{id}/repository_access_token", ownJob, (*Server).repositoryToken, "api/repository_access_token.go", []int{200, 404, 422}},
 	{"/v3/cache_registries/{registry}", anyJob, (*Server).cacheRegistry, "api/caches.go", []int{404}},
 	{"/v3/cache_registries/{registry}/{call}", anyJob, (*Server).cacheRegistry, "api/caches.go", []int{404}},
 

@@ -23,6 +23,7 @@ import (
 	"github.com/slipway-ci/slipway/internal/blob/fs"
 	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/engine"
+	"github.com/slipway-ci/slipway/internal/forge/github"
 	"github.com/slipway-ci/slipway/internal/joblog"
 	"github.com/slipway-ci/slipway/internal/live"
 	"github.com/slipway-ci/slipway/internal/secret"
@@ -74,7 +75,8 @@ func newWorld(t testing.TB, change ...func(*agentapi.Deps)) *world {
 	closeAfter(t, files)
 	deps := agentapi.Deps{
 		Engine: w.Engine, Store: s, Auth: &auth.Auth{Store: s, Now: now}, Hub: w.hub, Logs: w.logs, Artifacts: files,
-		Log: log, Now: now, BaseURL: "http://ci.example.test",
+		Apps: &github.Tokens{Client: http.DefaultClient, Now: now},
+		Log:  log, Now: now, BaseURL: "http://ci.example.test",
 		Reread: time.Hour, // hints alone must do, unless a test says otherwise
 	}
 	server := httptest.NewUnstartedServer(nil)

@@ -32,6 +32,7 @@ import (
 	blobfs "github.com/slipway-ci/slipway/internal/blob/fs"
 	"github.com/slipway-ci/slipway/internal/blob/s3"
 	"github.com/slipway-ci/slipway/internal/engine"
+	"github.com/slipway-ci/slipway/internal/forge/github"
 	"github.com/slipway-ci/slipway/internal/gitrepo"
 	"github.com/slipway-ci/slipway/internal/joblog"
 	"github.com/slipway-ci/slipway/internal/live"
@@ -87,6 +88,7 @@ type App struct {
 	blobs     blob.Store    // of artifacts, and of logs where several servers keep them
 	files     *blobfs.Store // nil where artifacts are in an object store
 	artifacts *artifact.Store
+	apps      *github.Tokens
 	stopping  chan struct{}
 	started   time.Time
 	loops     sync.WaitGroup
@@ -98,6 +100,7 @@ type App struct {
 // Start opens everything and begins to serve. The caller calls Close.
 func Start(ctx context.Context, c Config) (*App, error) {
 	a := &App{Config: c, Hub: &live.Hub{}, stopping: make(chan struct{}), started: time.Now()}
+	a.apps = &github.Tokens{Client: worker.WebhookClient(c.LocalRepositories), Now: time.Now}
 	a.Hub.Deaf.Store(c.Deaf)
 	if a.Organization == "" {
 		a.Organization = "main"

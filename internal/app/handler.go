@@ -18,7 +18,7 @@ import (
 // handler mounts the doors. They share no path.
 func (a *App) handler() (http.Handler, error) {
 	a.agentAPI = agentapi.New(agentapi.Deps{
-		Engine: a.Engine, Store: a.Store, Auth: a.auth(), Hub: a.Hub, Logs: a.Logs, Artifacts: a.artifacts, Log: a.Log,
+		Engine: a.Engine, Store: a.Store, Auth: a.auth(), Hub: a.Hub, Logs: a.Logs, Artifacts: a.artifacts, Apps: a.apps, Log: a.Log,
 		Now: time.Now, BaseURL: a.URL, Hosts: a.hosts(), Reread: a.Slow,
 		AgentEndpoint: a.AgentEndpoint, RequestHeaders: a.AgentHeaders,
 	})

@@ -76,7 +76,7 @@ func (a *App) newRelay() *worker.Relay {
 		Build: restapi.RenderBuild(a.restDeps()),
 	}
 	slack := &worker.Slack{Engine: a.Engine, Client: hooks.Client, BaseURL: a.URL}
-	statuses := &worker.Statuses{Engine: a.Engine, Client: hooks.Client, BaseURL: a.URL}
+	statuses := &worker.Statuses{Engine: a.Engine, Client: hooks.Client, Apps: a.apps, BaseURL: a.URL}
 	deliver := map[string]func(context.Context, store.Effect) error{
 		engine.EffectNotify(pipeline.Webhook): hooks.Deliver,
 		engine.EffectNotify(pipeline.Slack):   slack.Deliver,

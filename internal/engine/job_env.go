@@ -26,7 +26,7 @@ func JobEnv(a Accepted, url string) (map[string]string, error) {
 		maps.Copy(env, layer)
 	}
 	given := maps.Clone(env)
-	for _, standard := range []func(Accepted, map[string]string){constantEnv, agentEnv, pipelineEnv, buildEnv, pullRequestEnv, eventEnv, stepEnv, unblockerEnv} {
+	for _, standard := range []func(Accepted, map[string]string){constantEnv, agentEnv, pipelineEnv, buildEnv, pullRequestEnv, eventEnv, stepEnv, unblockerEnv, credentialsEnv} {
 		standard(a, env)
 	}
 	env["BUILDKITE_BUILD_URL"] = url
@@ -51,7 +51,7 @@ var modifiableVariables = []string{
 	"BUILDKITE_REPO", "BUILDKITE_REFSPEC", "BUILDKITE_ARTIFACT_PATHS", "BUILDKITE_CLEAN_CHECKOUT",
 	"BUILDKITE_PULL_REQUEST", "BUILDKITE_PULL_REQUEST_BASE_BRANCH", "BUILDKITE_PULL_REQUEST_REPO",
 	"BUILDKITE_PULL_REQUEST_LABELS", "BUILDKITE_PULL_REQUEST_DRAFT",
-	"BUILDKITE_PARALLEL_JOB", "BUILDKITE_PARALLEL_JOB_COUNT",
+	"BUILDKITE_PARALLEL_JOB", "BUILDKITE_PARALLEL_JOB_COUNT", useCredentials,
 }
 
 func modifiable(given, env map[string]string) {

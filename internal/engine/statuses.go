@@ -34,9 +34,9 @@ func (e *Engine) statusPlan(ctx context.Context, r store.Reader, pl store.Pipeli
 	if err != nil || !settings.PublishStatus {
 		return nil, nil // settings that cannot be read publish nothing
 	}
-	token, err := r.ForgeToken(ctx, pl.ID, pl.OrganizationID)
-	if errors.Is(err, store.ErrNotFound) || err == nil && !forge.ServesAPI(token.APIURL, pl.Repository) {
-		return nil, nil
+	writes, err := writesStatuses(ctx, r, pl)
+	if err != nil || !writes {
+		return nil, err
 	}
 	plan := &store.StatusPlan{
 		Context: "buildkite/" + pl.Slug, Steps: settings.PublishEachStep, StepKeys: settings.StepKeyAsStatus,
@@ -45,7 +45,20 @@ func (e *Engine) statusPlan(ctx context.Context, r store.Reader, pl store.Pipeli
 	if settings.SeparatePullStatuses && b.Detail.PullRequest != nil {
 		plan.Context += "/pr"
 	}
-	return plan, err
+	return plan, nil
+}
+
+// writesStatuses says whether there is a token or an app for the forge of a pipeline's repository.
+func writesStatuses(ctx context.Context, r store.Reader, pl store.Pipeline) (bool, error) {
+	token, err := r.ForgeToken(ctx, pl.ID, pl.OrganizationID)
+	if err == nil && forge.ServesAPI(token.APIURL, pl.Repository) {
+		return true, nil
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return false, err
+	}
+	org, err := r.OrganizationByID(ctx, pl.OrganizationID)
+	return err == nil && appServes(org.ForgeApp, pl.Repository), err
 }
 
 // statusOfBuild tells the forge that the build's state is another.

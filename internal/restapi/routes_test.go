@@ -32,6 +32,7 @@ func settled(t *testing.T, w *world) func(pattern string) (method, path string) 
 	}))(t)
 	kept := must(w.CreateSecret(t.Context(), engine.CreateSecret{ClusterID: cluster.ID, Key: "KEY", Value: "v"}))(t)
 	must(w.SetForgeToken(t.Context(), engine.SetForgeToken{OrganizationID: w.org.ID, Token: "t"}))(t)
+	must(w.SetForgeApp(t.Context(), engine.SetForgeApp{OrganizationID: w.org.ID, AppID: "7", PrivateKey: privateKey(t)}))(t)
 	schedule := must(w.SaveSchedule(t.Context(), pl.ID, "", func(s store.Schedule) store.Schedule {
 		s.Label, s.Cronline = "nightly", "@daily"
 		return s

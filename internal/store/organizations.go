@@ -12,19 +12,29 @@ type Organization struct {
 	Slug      string
 	Name      string
 	Settings  json.RawMessage
+	ForgeApp  *ForgeApp // nil: none
 	CreatedAt time.Time
 }
 
+// ForgeApp is the app of a forge that speaks for an organization. Its private key is sealed.
+type ForgeApp struct {
+	AppID     string    `json:"app_id"`
+	APIURL    string    `json:"api_url"`
+	UpdatedBy string    `json:"updated_by"`
+	UpdatedAt time.Time `json:"updated_at"`
+}
+
 const (
-	sqlOrganization       = `SELECT id, slug, name, settings, created_at FROM organizations WHERE slug = $1`
-	sqlOrganizationByID   = `SELECT id, slug, name, settings, created_at FROM organizations WHERE id = $1`
-	sqlOrganizations      = `SELECT id, slug, name, settings, created_at FROM organizations ORDER BY slug LIMIT 100`
+	sqlOrganization       = `SELECT id, slug, name, settings, forge_app, created_at FROM organizations WHERE slug = $1`
+	sqlOrganizationByID   = `SELECT id, slug, name, settings, forge_app, created_at FROM organizations WHERE id = $1`
+	sqlOrganizations      = `SELECT id, slug, name, settings, forge_app, created_at FROM organizations ORDER BY slug LIMIT 100`
 	sqlInsertOrganization = `INSERT INTO organizations (id, slug, name, settings, created_at) VALUES ($1, $2, $3, $4, $5)`
 	sqlUpdateSettings     = `UPDATE organizations SET settings = $2 WHERE id = $1`
+	sqlUpdateForgeApp     = `UPDATE organizations SET forge_app = $2 WHERE id = $1`
 )
 
 func scanOrganization(s scanner) (o Organization, err error) {
-	return o, s.Scan(&o.ID, &o.Slug, &o.Name, document{&o.Settings}, instant{&o.CreatedAt})
+	return o, s.Scan(&o.ID, &o.Slug, &o.Name, document{&o.Settings}, document{&o.ForgeApp}, instant{&o.CreatedAt})
 }
 
 // Organization returns the organization with a slug.
@@ -50,6 +60,11 @@ func (tx *Tx) LockOrganization(ctx context.Context, id string) (Organization, er
 // UpdateOrganizationSettings replaces an organization's settings, a JSON object.
 func (tx *Tx) UpdateOrganizationSettings(ctx context.Context, id string, settings json.RawMessage) error {
 	return exec(ctx, tx.q, sqlUpdateSettings, id, string(settings))
+}
+
+// UpdateForgeApp replaces an organization's app of a forge; nil takes it away.
+func (tx *Tx) UpdateForgeApp(ctx context.Context, id string, app *ForgeApp) error {
+	return exec(ctx, tx.q, sqlUpdateForgeApp, id, text(app))
 }
 
 // InsertOrganization adds an organization.

@@ -51,3 +51,16 @@ func TestValuesOfOtherKeysComeInPages(t *testing.T) {
 		}
 	})
 }
+
+func TestAnOrganizationHasOneApp(t *testing.T) {
+	eachStore(t, func(t *testing.T, s *Store, _ Options) {
+		update(t, s, insert(t.Context(), "o"))
+		for _, want := range []*ForgeApp{{AppID: "1", APIURL: "https://x", UpdatedBy: "Ana", UpdatedAt: at(1)}, {AppID: "2"}, nil} {
+			update(t, s, func(tx *Tx) error { return tx.UpdateForgeApp(t.Context(), "o", want) })
+			got, err := s.OrganizationByID(t.Context(), "o")
+			if diff := cmp.Diff(want, got.ForgeApp); err != nil || diff != "" {
+				t.Errorf("err %v (-want +got):\n%s", err, diff)
+			}
+		}
+	})
+}

@@ -18,6 +18,7 @@ import (
 type Statuses struct {
 	Engine  *engine.Engine
 	Client  *http.Client
+	Apps    *github.Tokens // of the organizations' apps, where there is no token that was given
 	BaseURL string
 }
 
@@ -38,9 +39,12 @@ func (s *Statuses) Deliver(ctx context.Context, e store.Effect) error {
 	if err != nil {
 		return err
 	}
-	api, token, err := s.Engine.ForgeToken(ctx, pl)
+	api, token, err := s.token(ctx, pl)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
+	}
+	if errors.Is(err, github.ErrNoToken) {
+		return permanent{err}
 	}
 	if err != nil {
 		return err
@@ -70,6 +74,21 @@ func (s *Statuses) Deliver(ctx context.Context, e store.Effect) error {
 		out = next
 	}
 	return nil // it changes faster than it is written, and every change has an effect of its own
+}
+
+// token is where and with what statuses of a pipeline's builds are written; store.ErrNotFound if nothing
+// was given for that.
+func (s *Statuses) token(ctx context.Context, pl store.Pipeline) (api, token string, err error) {
+	api, token, err = s.Engine.ForgeToken(ctx, pl)
+	if !errors.Is(err, store.ErrNotFound) {
+		return api, token, err
+	}
+	app, repository, err := s.Engine.ForgeApp(ctx, pl)
+	if err != nil {
+		return "", "", err
+	}
+	token, err = s.Apps.Token(ctx, app, repository, github.WriteStatuses)
+	return app.APIURL, token, err
 }
 
 // maxRewrites is how often one effect writes a status that keeps changing.

@@ -15,6 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/slipway-ci/slipway/internal/engine"
+	"github.com/slipway-ci/slipway/internal/forge/github"
+	"github.com/slipway-ci/slipway/internal/forge/github/githubtest"
 	"github.com/slipway-ci/slipway/internal/store"
 	"github.com/slipway-ci/slipway/internal/trust"
 	"github.com/slipway-ci/slipway/internal/worker"
@@ -84,7 +86,7 @@ func (g *gitHub) want(t *testing.T, want ...string) {
 // tell delivers what is due.
 func (w *world) tell() {
 	w.t.Helper()
-	s := &worker.Statuses{Engine: w.Engine, Client: worker.WebhookClient(true), BaseURL: "https://ci.test"}
+	s := &worker.Statuses{Engine: w.Engine, Client: worker.WebhookClient(true), Apps: &github.Tokens{Client: worker.WebhookClient(true), Now: w.Now}, BaseURL: "https://ci.test"}
 	w.pass(&worker.Relay{Engine: w.Engine, Log: w.Log, Deliver: map[string]func(context.Context, store.Effect) error{engine.EffectStatus: s.Deliver}})
 }
 
@@ -225,5 +227,36 @@ func TestATokenGoesToItsOwnForgeAlone(t *testing.T) {
 		if _, err := w.SetForgeToken(w.ctx(), bad); err == nil {
 			t.Errorf("%+v was taken", bad)
 		}
+	}
+}
+
+// An organization's app writes statuses where no token was given.
+func TestAnAppWritesStatusesWhereThereIsNoToken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	g := githubtest.New(t, w.Now)
+	_, err := w.SetForgeApp(w.ctx(), engine.SetForgeApp{OrganizationID: w.org.ID, APIURL: g.URL, AppID: githubtest.AppID, PrivateKey: g.PrivateKey})
+	w.must(err)
+	pl, err := w.CreatePipeline(w.ctx(), engine.CreatePipeline{
+		OrganizationID: w.org.ID, Name: "p", Repository: g.URL + "/acme/app.git", Configuration: "steps: [{command: x}]",
+	})
+	w.must(err)
+	build := func() {
+		_, err := w.CreateBuild(w.ctx(), engine.CreateBuild{PipelineID: pl.ID, Source: trust.SourceAPI, Commit: sha})
+		w.must(err)
+	}
+	a := w.agent()
+	build()
+	w.run(a, 0)
+	if diff := cmp.Diff([]string{"acme/app buildkite/p=pending", "acme/app buildkite/p=success"}, g.Statuses); diff != "" {
+		t.Errorf("statuses (-want +got):\n%s", diff)
+	}
+
+	// One that is not installed is not asked for ever.
+	g.Do(func() { g.Installed = nil })
+	build()
+	w.run(a, 0)
+	if n := w.due(); n != 0 {
+		t.Errorf("%d effects are left", n)
 	}
 }

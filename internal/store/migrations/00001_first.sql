@@ -7,6 +7,7 @@ CREATE TABLE organizations (
     slug       TEXT NOT NULL UNIQUE,
     name       TEXT NOT NULL,
     settings   TEXT NOT NULL DEFAULT '{}',
+    forge_app  TEXT NOT NULL DEFAULT 'null', -- the app that speaks for it at a forge, a JSON document
     created_at BIGINT NOT NULL
 );
 
