@@ -87,7 +87,7 @@ func (e *Engine) onAgent(ctx context.Context, id string, ev ci.AgentEvent) error
 		if a.ConnectedAt.IsZero() && next.State == ci.AgentConnected {
 			a.ConnectedAt = e.Now()
 		}
-		a.Agent = next
+		a.Agent, a.ChangedAt = next, e.Now()
 		hint(live.Agent(id), live.Fleet, live.Assign)
 		return tx.UpdateAgent(ctx, a)
 	})
@@ -169,6 +169,7 @@ func (e *Engine) endSession(ctx context.Context, tx *store.Tx, hint func(...stri
 	if a.Agent, err = a.Apply(ev, e.Now()); err != nil {
 		return err
 	}
+	a.ChangedAt = e.Now()
 	hint(live.Agent(id), live.Fleet)
 	return tx.UpdateAgent(ctx, a)
 }

@@ -103,7 +103,7 @@ func (p *progress) offer(j store.Job, a store.Agent, reason string) error {
 	if err != nil {
 		return err
 	}
-	a.JobID, a.LastPipelineID, a.LastRepository = j.ID, j.PipelineID, pl.Repository
+	a.JobID, a.LastPipelineID, a.LastRepository, a.ChangedAt = j.ID, j.PipelineID, pl.Repository, p.now
 	p.hint(live.Agent(a.ID), live.Fleet)
 	return p.tx.UpdateAgent(p.ctx, a)
 }

@@ -106,6 +106,7 @@ func (p *progress) freeAgent(j store.Job, ignore bool) error {
 	if j.Passed() {
 		a.LastSuccessAt = p.now
 	}
+	a.ChangedAt = p.now
 	p.hint(live.Assign, live.Agent(a.ID), live.Fleet)
 	return p.tx.UpdateAgent(p.ctx, a)
 }

@@ -116,7 +116,7 @@ func (e *Engine) newAgent(op RegisterAgent, token string) (store.Agent, error) {
 		ID:    e.NewID(), ClusterID: op.Token.ClusterID, TokenHash: secret.HashToken(token), AgentTokenID: op.Token.ID,
 		Hostname: op.Hostname, OS: op.OS, Arch: op.Arch, Version: op.Version, Build: op.Build, PID: op.PID,
 		MachineID: op.MachineID, Process: processOf(op.Features), IP: op.IP, UserAgent: op.UserAgent, Tags: nonNil(op.Tags), Features: nonNil(op.Features),
-		IgnoreInDispatches: op.IgnoreInDispatches, CreatedAt: now,
+		IgnoreInDispatches: op.IgnoreInDispatches, CreatedAt: now, ChangedAt: now,
 	}
 	if op.Priority != "" {
 		n, err := strconv.Atoi(op.Priority)

@@ -38,21 +38,23 @@ type Agent struct {
 	LastJobAt          time.Time
 	CreatedAt          time.Time
 	ConnectedAt        time.Time
+	ChangedAt          time.Time // when anything but LastSeen did
 }
 
 const (
 	agentColumns = `id, cluster_id, queue_id, token_hash, agent_token_id, name, hostname, os, arch, version, build, pid,
 		machine_id, process, ip, user_agent, tags, features, priority, ignore_in_dispatches, state, paused, pause_note,
 		pause_until, force_stop, job_id, last_pipeline_id, last_repository, last_success_at, last_job_at, created_at,
-		connected_at, last_seen_at, ended_at`
+		connected_at, last_seen_at, ended_at, changed_at`
 	liveAgents = `state IN ('never_connected', 'connected', 'stopping')`
 	idleAgents = `state = 'connected' AND NOT paused AND NOT ignore_in_dispatches AND job_id = ''`
 
 	sqlInsertAgent = `INSERT INTO agents (` + agentColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
-		$12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)`
+		$12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35)`
 	sqlUpdateAgent = `UPDATE agents SET state = $2, paused = $3, pause_note = $4, pause_until = $5, force_stop = $6,
 		job_id = $7, last_pipeline_id = $8, last_repository = $9, last_success_at = $10, last_job_at = $11,
-		ignore_in_dispatches = $12, connected_at = $13, last_seen_at = $14, ended_at = $15 WHERE id = $1`
+		ignore_in_dispatches = $12, connected_at = $13, last_seen_at = $14, ended_at = $15,
+		changed_at = $16 WHERE id = $1`
 	sqlSeenAgent    = `UPDATE agents SET last_seen_at = $2 WHERE id = $1 AND last_seen_at < $2 AND ` + liveAgents
 	sqlAgent        = `SELECT ` + agentColumns + ` FROM agents WHERE id = $1`
 	sqlAgentByToken = `SELECT ` + agentColumns + ` FROM agents WHERE token_hash = $1`
@@ -64,6 +66,9 @@ const (
 		ORDER BY COALESCE(priority, -1000000000000) DESC, last_success_at DESC LIMIT $2`
 	sqlWarmAgents = `SELECT ` + idleColumns + ` FROM agents WHERE queue_id = $1 AND last_pipeline_id = $2 AND ` + idleAgents + `
 		ORDER BY last_success_at DESC LIMIT $3`
+	sqlChangedAgents = `SELECT ` + idleColumns + ` FROM agents WHERE queue_id = $1 AND changed_at >= $2 AND ` + idleAgents + `
+		ORDER BY changed_at LIMIT $3`
+	sqlCountIdle  = `SELECT COUNT(*) FROM (SELECT 1 FROM agents WHERE queue_id = $1 AND ` + idleAgents + ` LIMIT $2) idle`
 	sqlIdleQueues = `SELECT id FROM queues WHERE EXISTS (SELECT 1 FROM agents WHERE queue_id = queues.id AND ` + idleAgents + `)
 		AND EXISTS (SELECT 1 FROM jobs WHERE queue_id = queues.id AND state = 'scheduled' AND kind = 'script')`
 	sqlQuietAgents = `SELECT ` + agentColumns + ` FROM agents WHERE ` + liveAgents + ` AND last_seen_at < $1
@@ -82,7 +87,7 @@ func scanAgent(s scanner) (a Agent, err error) {
 		&a.Version, &a.Build, &a.PID, &a.MachineID, &a.Process, &a.IP, &a.UserAgent, document{&a.Tags}, document{&a.Features},
 		&priority, &a.IgnoreInDispatches, &a.State, &a.Paused, &a.PauseNote, instant{&a.PauseUntil}, &a.ForceStop,
 		&a.JobID, &a.LastPipelineID, &a.LastRepository, instant{&a.LastSuccessAt}, instant{&a.LastJobAt},
-		instant{&a.CreatedAt}, instant{&a.ConnectedAt}, instant{&a.LastSeen}, instant{&a.EndedAt})
+		instant{&a.CreatedAt}, instant{&a.ConnectedAt}, instant{&a.LastSeen}, instant{&a.EndedAt}, instant{&a.ChangedAt})
 	a.Priority = intOrNil(priority)
 	return a, err
 }
@@ -146,6 +151,17 @@ func (r Reader) WarmAgents(ctx context.Context, queueID, pipelineID string, limi
 	return list(ctx, r.q, scanIdleAgent, sqlWarmAgents, queueID, pipelineID, limit)
 }
 
+// ChangedAgents returns up to limit of those agents that changed at a time or after it, such as by becoming idle.
+func (r Reader) ChangedAgents(ctx context.Context, queueID string, since time.Time, limit int) ([]IdleAgent, error) {
+	return list(ctx, r.q, scanIdleAgent, sqlChangedAgents, queueID, micros(since), limit)
+}
+
+// CountIdleAgents returns how many of those agents there are, and no more than limit.
+func (r Reader) CountIdleAgents(ctx context.Context, queueID string, limit int) (int, error) {
+	n, err := one(ctx, r.q, scanInt, sqlCountIdle, queueID, limit)
+	return int(n), err
+}
+
 // IdleQueues returns the queues that have an idle agent and a job that waits for one. It looks at one of each, however many there are.
 func (r Reader) IdleQueues(ctx context.Context) ([]string, error) {
 	return list(ctx, r.q, scanString, sqlIdleQueues)
@@ -199,14 +215,14 @@ func (tx *Tx) InsertAgent(ctx context.Context, a Agent) error {
 		a.Hostname, a.OS, a.Arch, a.Version, a.Build, a.PID, a.MachineID, a.Process, a.IP, a.UserAgent, text(a.Tags),
 		text(a.Features), a.Priority, a.IgnoreInDispatches, a.State, a.Paused, a.PauseNote, micros(a.PauseUntil),
 		a.ForceStop, a.JobID, a.LastPipelineID, a.LastRepository, micros(a.LastSuccessAt), micros(a.LastJobAt),
-		micros(a.CreatedAt), micros(a.ConnectedAt), micros(a.LastSeen), micros(a.EndedAt))
+		micros(a.CreatedAt), micros(a.ConnectedAt), micros(a.LastSeen), micros(a.EndedAt), micros(a.ChangedAt))
 }
 
 // UpdateAgent saves what changes in an agent's life.
 func (tx *Tx) UpdateAgent(ctx context.Context, a Agent) error {
 	return exec(ctx, tx.q, sqlUpdateAgent, a.ID, a.State, a.Paused, a.PauseNote, micros(a.PauseUntil), a.ForceStop,
 		a.JobID, a.LastPipelineID, a.LastRepository, micros(a.LastSuccessAt), micros(a.LastJobAt), a.IgnoreInDispatches,
-		micros(a.ConnectedAt), micros(a.LastSeen), micros(a.EndedAt))
+		micros(a.ConnectedAt), micros(a.LastSeen), micros(a.EndedAt), micros(a.ChangedAt))
 }
 
 // AgentSeen records when an agent was heard of, unless it was heard of later or its session ended.

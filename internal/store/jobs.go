@@ -97,6 +97,8 @@ const (
 		) SELECT ` + waitingColumns + ` FROM jobs WHERE id IN (SELECT id FROM heads LIMIT $2)`
 	sqlLane = `SELECT ` + waitingColumns + ` FROM jobs WHERE ` + openLane + ` AND lane = $2
 		ORDER BY ` + dispatchOrder + ` LIMIT $3`
+	sqlBuildToRun = `SELECT b.verdict, b.verdict_commit, b.commit_sha, p.repository FROM builds b
+		JOIN pipelines p ON p.id = b.pipeline_id WHERE b.id = $1`
 	sqlExpiredOffers = `SELECT ` + jobColumns + ` FROM jobs WHERE (lease_state = 'offered' OR state = 'reserved')
 		AND lease_deadline <= $1 ORDER BY lease_deadline LIMIT $2`
 	sqlTimedOutJobs = `SELECT ` + jobColumns + ` FROM jobs WHERE state IN ('running', 'canceling') AND timeout_at > 0 AND timeout_at <= $1
@@ -201,6 +203,21 @@ type WaitingJob struct {
 func scanWaitingJob(s scanner) (j WaitingJob, err error) {
 	return j, s.Scan(&j.ID, &j.BuildID, &j.PipelineID, &j.QueueID, document{&j.Rules}, &j.Priority, instant{&j.ScheduledAt},
 		&j.Position, &j.Number, &j.Lane)
+}
+
+// BuildToRun is what dispatch looks at in the build of such a job.
+type BuildToRun struct {
+	Decision   string // of its verdict
+	About      string // the commit that was decided on
+	Commit     string // the one to run
+	Repository string // its pipeline's
+}
+
+// BuildToRun returns that of a build.
+func (r Reader) BuildToRun(ctx context.Context, buildID string) (BuildToRun, error) {
+	return one(ctx, r.q, func(s scanner) (b BuildToRun, err error) {
+		return b, s.Scan(&b.Decision, &b.About, &b.Commit, &b.Repository)
+	}, sqlBuildToRun, buildID)
 }
 
 // LaneHeads returns the jobs of a queue that wait for an agent and are the first of their lane, of up to

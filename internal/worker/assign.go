@@ -19,10 +19,12 @@ import (
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
-// Assign offers scheduled jobs to idle agents.
+// Assign offers scheduled jobs to idle agents. Its passes must not overlap.
 type Assign struct {
 	Engine *engine.Engine
 	Log    *slog.Logger
+
+	unserved map[string]*unserved // by queue
 }
 
 const (
@@ -30,6 +32,7 @@ const (
 	headLimit   = 2_000  // of a queue
 	roundJobs   = 200    // jobs looked at together, beside the first of each lane
 	sampleSlack = 16     // idle agents looked at beyond one a job
+	manyIdle    = 16     // idle agents that are not counted any further
 	allAgents   = 20_000 // when the sample did not have the tags
 	warmSample  = 16     // idle agents looked at that last ran a pipeline
 	warmLanes   = 16     // lanes for which they are looked at
@@ -71,14 +74,25 @@ func (a *Assign) queue(ctx context.Context, id string) (more bool, err error) {
 	return true, nil
 }
 
-// jobs returns the first job of every lane, so that none is starved however many there are of another,
-// and, while the lanes are few, what comes behind it. cut says that there may be more jobs.
+// jobs returns the first job of every lane that an idle agent may serve, so that none is starved however
+// many there are of another, and, while the lanes are few, what comes behind it: no more of a lane than
+// there are idle agents, where those are few. cut says that there may be more jobs.
 func (a *Assign) jobs(ctx context.Context, queueID string) (jobs []store.WaitingJob, cut bool, err error) {
 	heads, err := a.Engine.Store.LaneHeads(ctx, queueID, headLimit)
+	if err == nil {
+		heads, err = a.hopeful(ctx, queueID, heads)
+	}
 	if err != nil || len(heads) == 0 {
 		return nil, false, err
 	}
+	idle, err := a.Engine.Store.CountIdleAgents(ctx, queueID, manyIdle)
+	if err != nil {
+		return nil, false, err
+	}
 	depth := roundJobs / len(heads)
+	if idle < manyIdle {
+		depth = min(depth, idle)
+	}
 	if depth < 2 {
 		return heads, true, nil
 	}
@@ -111,11 +125,14 @@ func (a *Assign) page(ctx context.Context, q store.Queue, jobs []store.WaitingJo
 		if err != nil {
 			return made, false, err
 		}
-		whole := len(agents) < limit || limit >= allAgents
-		if whole || len(matched) == len(jobs) {
+		rest := unmatched(jobs, matched)
+		if len(agents) < limit {
+			a.leave(q.ID, rest, agents)
+		}
+		if len(rest) == 0 || len(agents) < limit || limit >= allAgents {
 			return made, len(matched) < len(agents), nil
 		}
-		jobs, limit = unmatched(jobs, matched), allAgents
+		jobs, limit = rest, allAgents
 	}
 }
 
@@ -213,38 +230,27 @@ func (a *Assign) snapshot(ctx context.Context, q store.Queue, jobs []store.Waiti
 
 // cleared turns jobs into what dispatch takes, which only jobs of an allowed build can become.
 func (a *Assign) cleared(ctx context.Context, jobs []store.WaitingJob) ([]dispatch.Job, error) {
-	builds, pipelines := map[string]store.Build{}, map[string]store.Pipeline{}
+	builds := map[string]store.BuildToRun{}
 	var out []dispatch.Job
 	for _, j := range jobs {
-		b, err := remember(builds, j.BuildID, func() (store.Build, error) { return a.Engine.Store.Build(ctx, j.BuildID) })
-		if err != nil {
-			return nil, err
+		b, known := builds[j.BuildID]
+		if !known {
+			var err error
+			if b, err = a.Engine.Store.BuildToRun(ctx, j.BuildID); err != nil {
+				return nil, err
+			}
+			builds[j.BuildID] = b
 		}
-		pl, err := remember(pipelines, j.PipelineID, func() (store.Pipeline, error) { return a.Engine.Store.PipelineByID(ctx, j.PipelineID) })
-		if err != nil {
-			return nil, err
-		}
-		clearance, err := dispatch.Clear(b.Verdict.Decision, b.Verdict.Commit, b.Commit)
+		clearance, err := dispatch.Clear(b.Decision, b.About, b.Commit)
 		if err != nil {
 			a.Log.ErrorContext(ctx, "job is not cleared", "job", j.ID, "err", err)
 			continue
 		}
 		out = append(out, dispatch.Job{
-			ID: j.ID, Pipeline: j.PipelineID, Repository: pl.Repository, Queue: j.QueueID, Rules: j.Rules,
+			ID: j.ID, Pipeline: j.PipelineID, Repository: b.Repository, Queue: j.QueueID, Rules: j.Rules,
 			Priority: j.Priority, ScheduledAt: j.ScheduledAt.UnixMicro(), Position: j.Position, Number: int64(j.Number),
 			Clearance: clearance,
 		})
 	}
 	return out, nil
-}
-
-func remember[T any](known map[string]T, id string, find func() (T, error)) (T, error) {
-	if v, ok := known[id]; ok {
-		return v, nil
-	}
-	v, err := find()
-	if err == nil {
-		known[id] = v
-	}
-	return v, err
 }

@@ -109,6 +109,7 @@ type model struct {
 	*stage
 	*engine.Engine
 	ctx       context.Context
+	assign    *worker.Assign
 	queue     string
 	queueID   string
 	pipelines []store.Pipeline
@@ -309,14 +310,20 @@ func (m *model) cancel(rt *rapid.T) {
 	m.fine(rt, err)
 }
 
-func (m *model) restart(*rapid.T) { m.Engine = engine.New(m.config) }
+func (m *model) restart(*rapid.T) { m.Engine, m.assign = engine.New(m.config), nil }
 
 func (m *model) expire(rt *rapid.T) {
 	m.clock.Add((31 * time.Second).Microseconds())
 	get(worker.ExpireOffers(m.Engine)(m.ctx))(rt)
 }
 
-func (m *model) assigner() *worker.Assign { return &worker.Assign{Engine: m.Engine, Log: m.config.Log} }
+// assigner is the same from a start to the next: what it remembers of a pass, the next goes by.
+func (m *model) assigner() *worker.Assign {
+	if m.assign == nil {
+		m.assign = &worker.Assign{Engine: m.Engine, Log: m.config.Log}
+	}
+	return m.assign
+}
 
 // killedPass ends a pass in its midst: what it did stays, and nothing else does.
 func (m *model) killedPass(rt *rapid.T) {

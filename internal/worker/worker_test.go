@@ -27,16 +27,17 @@ type world struct {
 	clock atomic.Int64
 	org   store.Organization
 	token store.AgentToken
+	fleet atomic.Int64 // statements that read idle agents whatever they are
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	s, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "slipway.db")})
+	w := &world{t: t}
+	s, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "slipway.db"), Trace: w.trace})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	w := &world{t: t}
 	w.clock.Store(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC).UnixMicro())
 	hub := &live.Hub{}
 	hub.Deaf.Store(true)
@@ -54,6 +55,12 @@ func newWorld(t *testing.T) *world {
 	w.token, err = s.AgentToken(t.Context(), secret.HashToken(boot.AgentToken))
 	w.must(err)
 	return w
+}
+
+func (w *world) trace(statement string) {
+	if strings.Contains(statement, "FROM agents") && strings.Contains(statement, "ORDER BY COALESCE(priority") {
+		w.fleet.Add(1)
+	}
 }
 
 func (w *world) must(err error) {
@@ -146,6 +153,46 @@ func TestAssignFindsTheOneAgentWithTheTagsAmongMany(t *testing.T) {
 	w.assign()
 	if got := w.held(right); got.BuildID != b.ID {
 		t.Error("the agent with the tags was not found")
+	}
+}
+
+// TestAJobThatNobodyCanRunIsNotLookedForInTheWholeFleetAgain: until an agent comes that can run it, in whatever
+// way it becomes idle.
+func TestAJobThatNobodyCanRunIsNotLookedForInTheWholeFleetAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	pass := &worker.Assign{Engine: w.Engine, Log: w.Log}
+	looks := func() int64 {
+		before := w.fleet.Load()
+		_, err := pass.Pass(w.ctx())
+		w.must(err)
+		return w.fleet.Load() - before
+	}
+	for range 40 {
+		w.agent()
+	}
+	can := w.agent("os=plan9")
+	w.must(w.PauseAgent(w.ctx(), can.ID, "", time.Time{}))
+	b := w.build("p", "steps:\n- {command: x, parallelism: 3, agents: {os: plan9}}\n")
+	if looks() == 0 {
+		t.Error("the fleet was not looked at")
+	}
+	for range 10 {
+		w.clock.Add(time.Second.Microseconds())
+		w.agent()
+		if n := looks(); n != 0 {
+			t.Errorf("the fleet was looked at %d times, want 0", n)
+		}
+	}
+	w.must(w.ResumeAgent(w.ctx(), can.ID))
+	for range 3 {
+		if looks(); w.held(can).BuildID != b.ID {
+			t.Fatal("the agent that can run the job was not given it")
+		}
+		w.clock.Add((6 * time.Second).Microseconds())
+		looks() // nobody else can, as long as it is busy
+		w.clock.Add((6 * time.Second).Microseconds())
+		w.finish(can)
 	}
 }
 

@@ -117,11 +117,14 @@ CREATE TABLE agents (
     created_at            BIGINT NOT NULL,
     connected_at          BIGINT NOT NULL DEFAULT 0,
     last_seen_at          BIGINT NOT NULL DEFAULT 0,
+    changed_at            BIGINT NOT NULL DEFAULT 0, -- but for last_seen_at
     ended_at              BIGINT NOT NULL DEFAULT 0
 );
 CREATE INDEX agents_idle ON agents (queue_id, (COALESCE(priority, -1000000000000)) DESC, last_success_at DESC)
     WHERE state = 'connected' AND NOT paused AND NOT ignore_in_dispatches AND job_id = '';
 CREATE INDEX agents_warm ON agents (queue_id, last_pipeline_id, last_success_at)
+    WHERE state = 'connected' AND NOT paused AND NOT ignore_in_dispatches AND job_id = '';
+CREATE INDEX agents_changed ON agents (queue_id, changed_at)
     WHERE state = 'connected' AND NOT paused AND NOT ignore_in_dispatches AND job_id = '';
 CREATE INDEX agents_live ON agents (cluster_id, name) WHERE state IN ('never_connected', 'connected', 'stopping');
 CREATE INDEX agents_process ON agents (process) WHERE process <> '' AND state IN ('never_connected', 'connected', 'stopping');
