@@ -118,10 +118,10 @@ func (e *Engine) RepositoryAccess(ctx context.Context, jobID, address string) (f
 	switch {
 	case trustProfile(a.Build) != string(trust.ProfileMember):
 		err = refuse(Forbidden, "The job gets no token for the repository: the build's commit was approved, its author is not trusted with the server's access.")
-	case !forge.SameRepository(address, a.Pipeline.Repository):
-		err = refuse(Forbidden, "The job gets a token for the repository of its pipeline alone, which is %s.", a.Pipeline.Repository)
 	case a.Organization.ForgeApp == nil:
 		err = refuse(Missing, "This server has no GitHub App; set one up (PUT /v2/organizations/%s/forge-app), or give the agent's machine credentials for the repository.", a.Organization.Slug)
+	case !forge.SameRepository(address, a.Pipeline.Repository):
+		err = refuse(Forbidden, "The job gets a token for the repository of its pipeline alone, which is %s.", a.Pipeline.Repository)
 	case !appServes(a.Organization.ForgeApp, a.Pipeline.Repository):
 		err = refuse(Missing, "The organization's GitHub App is of %s and knows no repository %s; give the agent's machine credentials for it.", a.Organization.ForgeApp.APIURL, a.Pipeline.Repository)
 	}
