@@ -40,8 +40,17 @@ func (p *progress) mayRetry(j store.Job) error {
 	if err != nil {
 		return err
 	}
+	if err := StepLetsRetry(s, j.Class()); err != nil {
+		return err
+	}
+	return p.checkSize(1)
+}
+
+// StepLetsRetry refuses what a step does not let people do with a job of a class: Invalid where no
+// step of this kind would, Forbidden with the step's reason where its author decided.
+func StepLetsRetry(s *store.Step, c ci.Class) error {
 	manual := manualRetry(s)
-	switch c := j.Class(); {
+	switch {
 	case c == ci.ClassPassed && manual.PermitOnPassed:
 	case c == ci.ClassPassed, c != ci.ClassSoftFailed && c != ci.ClassHardFailed && c != ci.ClassErrored && c != ci.ClassCanceled:
 		return refuse(Invalid, "Only failed, timed out or canceled jobs can be retried")
@@ -49,7 +58,7 @@ func (p *progress) mayRetry(j store.Job) error {
 	if !manual.Allowed {
 		return refuse(Forbidden, "%s", firstNonEmpty(manual.Reason, "The step does not allow its jobs to be retried."))
 	}
-	return p.checkSize(1)
+	return nil
 }
 
 // retry makes the next attempt of an ended job. It has what its predecessor had: the same

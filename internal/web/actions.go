@@ -52,16 +52,34 @@ func mayRetry(s State) bool {
 	return false
 }
 
-// offer adds what a person may do with the job now.
-func (b *buildView) offer(p *JobPane, j store.JobLine) {
+// offer adds what a person may do with the job now. A retry that the step forbids is shown with the
+// reason of whoever forbade it.
+func (q *request) offer(b *buildView, p *JobPane, j store.JobLine) error {
 	over := b.build.State == ci.BuildCanceled || b.build.State == ci.BuildCanceling
 	switch {
 	case over || j.RetriedIn != "":
-	case !j.State.Terminal() && j.State != ci.JobCanceling:
-		p.Cancel = b.jobPath(j.ID) + "/cancel"
-	case mayRetry(p.State) || p.State == Soft || p.State == Canceled:
-		p.Retry = b.jobPath(j.ID) + "/retry"
+		return nil
+	case !j.State.Terminal():
+		if j.State != ci.JobCanceling {
+			p.Cancel = b.jobPath(j.ID) + "/cancel"
+		}
+		return nil
+	case j.Kind != ci.JobScript && j.Kind != ci.JobTrigger:
+		return nil
 	}
+	step, err := q.Store.Step(q.ctx, j.StepID)
+	if err != nil {
+		return err
+	}
+	err = engine.StepLetsRetry(&step, j.Class())
+	refused, ok := errors.AsType[*engine.Refused](err)
+	switch {
+	case err == nil:
+		p.Retry = b.jobPath(j.ID) + "/retry"
+	case ok && refused.Why == engine.Forbidden:
+		p.RetryWhyNot = refused.Message
+	}
+	return nil
 }
 
 func (q *request) by() ci.Canceler { return ci.Canceler(viewer(q.user).Handle) }

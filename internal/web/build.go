@@ -163,10 +163,12 @@ type JobPane struct {
 	Attempts []Attempt
 	Cancel   string // address of the page that asks first
 	Retry    string
-	Tabs     []Choice
-	Log      *LogPane
-	Files    *ArtifactsPane
-	Idle     *IdlePane // instead of a log that has not begun
+	// RetryWhyNot is why the step forbids a retry.
+	RetryWhyNot string
+	Tabs        []Choice
+	Log         *LogPane
+	Files       *ArtifactsPane
+	Idle        *IdlePane // instead of a log that has not begun
 }
 
 // Phase is one part of a job's life: "ran 2m 19s".

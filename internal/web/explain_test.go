@@ -68,6 +68,33 @@ func TestWaitingJobsNameWhatTheyWaitFor(t *testing.T) {
 }
 
 // A build without steps says why it has none.
+// A job offers a retry where its step lets people have one, and says why where not.
+func TestARetryIsOfferedWhereTheStepAllowsIt(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.signIn()
+	b := s.build(s.pipeline("test", `steps:
+- {command: a, key: never, retry: {manual: {allowed: false, reason: deploys once}}}
+- {command: b, key: plain}
+- {command: c, key: again, retry: {manual: {permit_on_passed: true}}}
+`))
+	for key, status := range map[string]int{"never": 1, "plain": 0, "again": 0} {
+		s.start(s.job(b, key))
+		s.finish(s.job(b, key), status)
+	}
+	pane := func(key string) string {
+		return s.get("/main/test/builds/1/jobs/"+s.job(b, key).ID, http.StatusOK)
+	}
+	for key, offered := range map[string]bool{"never": false, "plain": false, "again": true} {
+		if got := strings.Contains(pane(key), "Retry job"); got != offered {
+			t.Errorf("a retry of %s is offered: %t, want %t", key, got, offered)
+		}
+	}
+	if !strings.Contains(pane("never"), "no retry: deploys once") {
+		t.Error("the pane does not say why there is no retry")
+	}
+}
+
 func TestABuildWithoutStepsSaysWhy(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {

@@ -183,7 +183,9 @@ func (q *request) jobHead(b *buildView, j store.JobLine, version string) (*JobPa
 	if paneOf(j) != idlePane && pane.State != Failed {
 		pane.Why = facts.Why()
 	}
-	b.offer(pane, j)
+	if err := q.offer(b, pane, j); err != nil {
+		return nil, err
+	}
 	if pane.Agent != "" || j.AgentID == "" {
 		return pane, nil
 	}
