@@ -25,7 +25,7 @@ type Config struct {
 	Token    string // registration token; required
 	Version  string // of this program, sent to the server; "" means "dev"
 
-	Name              string // may hold %spawn, %hostname, %random and %pid
+	Name              string // may hold %spawn, %hostname, %random, %pid and %n
 	Spawn             int    // number of workers; 0 means 1
 	SpawnWithPriority bool   // the n-th worker has priority n
 	Priority          string // integer text

@@ -27,7 +27,7 @@ type Flags struct {
 	Endpoint string `name:"endpoint" env:"BUILDKITE_AGENT_ENDPOINT" default:"http://127.0.0.1:8080/v3" help:"Base URL of the agent API."`
 	NoHTTP2  bool   `name:"no-http2" env:"BUILDKITE_NO_HTTP2" help:"Speak HTTP/1.1 only."`
 
-	Name              string   `name:"name" env:"BUILDKITE_AGENT_NAME" help:"Name; %hostname, %spawn, %random and %pid are replaced."`
+	Name              string   `name:"name" env:"BUILDKITE_AGENT_NAME" help:"Name; %hostname, %spawn, %random, %pid and %n are replaced."`
 	Priority          string   `name:"priority" env:"BUILDKITE_AGENT_PRIORITY" help:"Agents of higher priority get jobs first."`
 	Spawn             int      `name:"spawn" env:"BUILDKITE_AGENT_SPAWN" default:"1" help:"Number of agents."`
 	SpawnPerCPU       int      `name:"spawn-per-cpu" env:"BUILDKITE_AGENT_SPAWN_PER_CPU" help:"Number of agents per processor, in place of --spawn."`

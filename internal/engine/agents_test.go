@@ -1,9 +1,13 @@
 package engine_test
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/slipway-ci/slipway/internal/engine"
+	"github.com/slipway-ci/slipway/internal/store"
 )
 
 func TestAnAgentThatLeavesIsNotGivenItsJobAgain(t *testing.T) {
@@ -30,6 +34,26 @@ func TestAnAgentThatLeavesIsNotGivenItsJobAgain(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+		}
+	})
+}
+
+// Older agents are configured with %n in their names.
+func TestTheFirstFreeNumberIsPartOfAName(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		register := func() store.Agent {
+			a, _, err := w.RegisterAgent(t.Context(), engine.RegisterAgent{Token: w.agents, Name: "%hostname-%n", Hostname: "host"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return a
+		}
+		first, second := register(), register()
+		if err := w.DisconnectAgent(t.Context(), first.ID); err != nil {
+			t.Fatal(err)
+		}
+		if got := []string{first.Name, second.Name, register().Name}; !slices.Equal(got, []string{"host-1", "host-2", "host-1"}) {
+			t.Errorf("the agents are called %v", got)
 		}
 	})
 }

@@ -20,7 +20,7 @@ import (
 // RegisterAgent is what an agent says of itself when it registers.
 type RegisterAgent struct {
 	Token              store.AgentToken
-	Name               string // may hold %hostname, %random and %pid; "": invented
+	Name               string // may hold %hostname, %random, %pid and %n; "": invented
 	Hostname           string
 	OS                 string
 	Arch               string
@@ -209,19 +209,23 @@ func (e *Engine) unknownAgentQueue(ctx context.Context, tx *store.Tx, clusterID,
 		key, strings.Join(known, ", "))
 }
 
+// maxNames is how many names are tried for an agent.
+const maxNames = 1000
+
 // agentName expands an agent's name and makes it unique among the live agents of its cluster: a
-// checkout directory is named for it.
+// checkout directory is named for it. The first number that is free stands for %n, which the
+// configuration of older agents has (packaging/docker of buildkite/agent v3.20.0).
 func (e *Engine) agentName(ctx context.Context, tx *store.Tx, op RegisterAgent) (string, error) {
 	pattern := firstNonEmpty(strings.TrimSpace(op.Name), "%hostname-%random")
-	for attempt := 1; attempt <= 10; attempt++ {
+	for n := 1; n <= maxNames; n++ {
 		name := strings.NewReplacer(
-			"%hostname", firstNonEmpty(op.Hostname, "agent"), "%pid", strconv.Itoa(op.PID), "%random", randomText(6),
+			"%hostname", firstNonEmpty(op.Hostname, "agent"), "%pid", strconv.Itoa(op.PID), "%random", randomText(6), "%n", strconv.Itoa(n),
 		).Replace(pattern)
 		taken, err := tx.AgentNameTaken(ctx, op.Token.ClusterID, name)
 		if err != nil || !taken {
 			return name, err
 		}
-		if !strings.Contains(op.Name, "%random") {
+		if !strings.Contains(op.Name, "%random") && !strings.Contains(op.Name, "%n") {
 			pattern = firstNonEmpty(op.Name, "%hostname") + "-%random"
 		}
 	}

@@ -8,7 +8,7 @@ import (
 
 // RegisterRequest introduces an agent to the server.
 type RegisterRequest struct {
-	// Name may hold %hostname, %random and %pid, which the server expands; an
+	// Name may hold %hostname, %random, %pid and %n, which the server expands; an
 	// empty one lets the server invent it.
 	Name               string   `json:"name"`
 	Hostname           string   `json:"hostname"`
