@@ -68,6 +68,7 @@ var allowed = map[string]string{
 	"cmd/slipway": "cli jobcli",
 	"client":      "",
 	"test":        "client dbtest mailtest",
+	"test/e2e":    "client dbtest mailtest store",
 	"test/load":   "agent/wire edge",
 }
 

@@ -103,7 +103,7 @@ func TestCommandLine(t *testing.T) {
 
 // slow are the scripts that wait for real time to pass. They begin first, so that
 // the others run meanwhile.
-var slow = []string{"lost-agent.txtar", "timeout.txtar"}
+var slow = []string{"lost-agent.txtar", "pause-ends.txtar", "timeout.txtar"}
 
 // files returns the scripts of a folder in the order in which they begin.
 func files(t *testing.T, dir string) []string {
@@ -136,22 +136,26 @@ func params(t *testing.T, dir string, v variant) testscript.Params {
 			env.Defer(w.close)
 			return w.prepare(env)
 		},
-		Condition: func(name string) (bool, error) { return name == v.name, nil },
+		Condition: func(name string) (bool, error) {
+			return name == v.name || name == "official" && os.Getenv("SLIPWAY_E2E_AGENT") != "", nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"server":     command((*world).serverCommand),
-			"agent":      command((*world).agentCommand),
-			"s3":         command((*world).s3Command),
-			"git-repo":   command((*world).gitRepo),
-			"pipeline":   command((*world).pipelineCommand),
-			"build":      command((*world).buildCommand),
-			"wait-build": command((*world).waitBuild),
-			"wait-job":   command((*world).waitJob),
-			"job":        command((*world).jobCommand),
-			"log":        command((*world).jobLog),
-			"rest":       command((*world).restCommand),
-			"exits":      command((*world).exits),
-			"push-event": command((*world).pushEvent),
-			"mail":       command((*world).mailCommand),
+			"server":         command((*world).serverCommand),
+			"agent":          command((*world).agentCommand),
+			"s3":             command((*world).s3Command),
+			"git-repo":       command((*world).gitRepo),
+			"pipeline":       command((*world).pipelineCommand),
+			"build":          command((*world).buildCommand),
+			"wait-build":     command((*world).waitBuild),
+			"wait-job":       command((*world).waitJob),
+			"job":            command((*world).jobCommand),
+			"log":            command((*world).jobLog),
+			"rest":           command((*world).restCommand),
+			"exits":          command((*world).exits),
+			"push-event":     command((*world).pushEvent),
+			"wait-rest":      command((*world).waitRest),
+			"identity-token": command((*world).identityToken),
+			"mail":           command((*world).mailCommand),
 		},
 	}
 }

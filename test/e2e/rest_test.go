@@ -201,16 +201,10 @@ func (w *world) restCommand(ts *testscript.TestScript, args []string) error {
 	if len(args) < 2 {
 		return errors.New("usage: rest METHOD PATH [@FILE] [STATUS] [ASSERTION…]")
 	}
-	method, path, rest := args[0], args[1], args[2:]
-	if tail, ok := strings.CutPrefix(path, "build"); ok && (tail == "" || tail[0] == '/' || tail[0] == '?') {
-		path = w.path() + tail
-	}
-	if tail, ok := strings.CutPrefix(path, "cluster/"); ok {
-		var clusters []struct{ ID string }
-		if err := w.rest("GET", "clusters", nil, &clusters); err != nil {
-			return err
-		}
-		path = "clusters/" + clusters[0].ID + "/" + tail
+	method, rest := args[0], args[2:]
+	path, err := w.expand(args[1])
+	if err != nil {
+		return err
 	}
 	var body json.RawMessage
 	if file, more := head(rest); strings.HasPrefix(file, "@") {
@@ -222,7 +216,7 @@ func (w *world) restCommand(ts *testscript.TestScript, args []string) error {
 		rest = more
 	}
 	var answer any
-	err := w.rest(method, path, body, &answer)
+	err = w.rest(method, path, body, &answer)
 	if want != 0 {
 		if got := status(err); got != want {
 			return fmt.Errorf("status %d (%v), want %d", got, err, want)
@@ -240,6 +234,55 @@ func (w *world) restCommand(ts *testscript.TestScript, args []string) error {
 	}
 	fmt.Fprintf(ts.Stdout(), "%s\n", text)
 	return assertAll(answer, rest)
+}
+
+// expand completes a path of a script: below the last build, the first cluster or an agent of a name.
+func (w *world) expand(path string) (string, error) {
+	if tail, ok := strings.CutPrefix(path, "build"); ok && (tail == "" || tail[0] == '/' || tail[0] == '?') {
+		return w.path() + tail, nil
+	}
+	list, tail := "", ""
+	if rest, ok := strings.CutPrefix(path, "cluster/"); ok {
+		list, tail = "clusters", "/"+rest
+	} else if rest, ok := strings.CutPrefix(path, "agent/"); ok {
+		name, more, _ := strings.Cut(rest, "/")
+		list, tail = "agents?name="+name, strings.TrimSuffix("/"+more, "/")
+	} else {
+		return path, nil
+	}
+	var found []struct{ ID string }
+	if err := w.rest("GET", list, nil, &found); err != nil {
+		return "", err
+	}
+	if len(found) == 0 {
+		return "", fmt.Errorf("there is none of %s", list)
+	}
+	list, _, _ = strings.Cut(list, "?")
+	return list + "/" + found[0].ID + tail, nil
+}
+
+// waitRest waits until assertions hold for what a path answers.
+func (w *world) waitRest(_ *testscript.TestScript, args []string) error {
+	if len(args) < 2 {
+		return errors.New("usage: wait-rest PATH ASSERTION…")
+	}
+	var last error
+	err := w.eventually(strings.Join(args, " "), func() (bool, error) {
+		path, err := w.expand(args[0])
+		var answer any
+		if err == nil {
+			err = w.rest("GET", path, nil, &answer)
+		}
+		if err == nil {
+			err = assertAll(answer, args[1:])
+		}
+		last = err
+		return err == nil, nil
+	})
+	if err != nil {
+		err = fmt.Errorf("%w: %w", err, last)
+	}
+	return err
 }
 
 // refusal is an answer that is not 2xx.

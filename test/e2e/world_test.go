@@ -125,13 +125,18 @@ func (p *process) stop() error {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
+	return p.wait()
+}
+
+// wait waits for the end of p and returns how it ended.
+func (p *process) wait() error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	select {
 	case <-p.done:
 		return p.err
 	case <-ctx.Done():
-		return fmt.Errorf("%s: still there %s after SIGTERM", p.cmd.Path, patience)
+		return fmt.Errorf("%s: still there after %s", p.cmd.Path, patience)
 	}
 }
 
@@ -169,13 +174,17 @@ func (w *world) serverCommand(ts *testscript.TestScript, args []string) error {
 		w.listen = "127.0.0.1:0"
 		return w.scriptServer(ts)
 	case "restart":
+		w.flags = append(w.flags, rest...)
 		return w.scriptServer(ts)
 	case "stop":
 		return w.server.stop()
 	case "kill9":
 		return w.server.kill9()
+	case "age-keys":
+		days, _ := head(rest)
+		return w.ageKeys(days)
 	}
-	return errors.New("usage: server start|restart|stop|kill9")
+	return errors.New("usage: server start|restart|stop|kill9|age-keys")
 }
 
 // scriptServer starts the server and tells the script about it.
@@ -183,6 +192,7 @@ func (w *world) scriptServer(ts *testscript.TestScript) error {
 	err := w.startServer()
 	ts.Setenv("URL", w.tokens.URL)
 	ts.Setenv("ADDRESS", w.listen)
+	ts.Setenv("PORT", w.listen[strings.LastIndex(w.listen, ":")+1:])
 	ts.Setenv("API_TOKEN", w.tokens.APIToken)
 	ts.Setenv("AGENT_TOKEN", w.tokens.AgentToken)
 	return err
@@ -233,10 +243,12 @@ func (w *world) agentCommand(_ *testscript.TestScript, args []string) error {
 		return w.startAgent(name, flags)
 	case "stop":
 		return w.agents[name].stop()
+	case "wait":
+		return w.agents[name].wait()
 	case "kill9":
 		return w.agents[name].kill9()
 	}
-	return errors.New("usage: agent start|stop|kill9 NAME")
+	return errors.New("usage: agent start|stop|wait|kill9 NAME")
 }
 
 func (w *world) startAgent(name string, flags []string) error {
@@ -259,6 +271,9 @@ func (w *world) startAgent(name string, flags []string) error {
 		return err
 	}
 	w.agents[name] = p
+	if slices.Contains(flags, "--name") {
+		return nil // the script knows what its agents are called
+	}
 	return w.eventually("the agent is connected", func() (bool, error) {
 		select {
 		case <-p.done:
