@@ -57,7 +57,7 @@ const (
 	sqlUpdateUser      = `UPDATE users SET name = $2, email = $3, password_hash = $4 WHERE id = $1`
 	sqlInsertMember    = `INSERT INTO members (organization_id, user_id, role) VALUES ($1, $2, $3)`
 	sqlRole            = `SELECT role FROM members WHERE organization_id = $1 AND user_id = $2`
-	sqlOrganizationsOf = `SELECT o.id, o.slug, o.name, o.settings, o.created_at FROM organizations o
+	sqlOrganizationsOf = `SELECT o.id, o.slug, o.name, o.settings, o.forge_app, o.created_at FROM organizations o
 		JOIN members m ON m.organization_id = o.id WHERE m.user_id = $1 ORDER BY o.slug LIMIT 100`
 
 	sqlSession        = `SELECT token_hash, user_id, created_at, expires_at FROM sessions WHERE token_hash = $1`
