@@ -19,6 +19,7 @@ func secretCommands() []command {
 	return []command{
 		{name: "secret get", args: "<key>...", about: "Print secrets", setup: secretGet},
 		{name: "redactor add", args: "[file]", about: "Hide values in the rest of the log", setup: redactorAdd},
+		{name: "git-credentials-helper", args: "get|store|erase", about: "Give git the server's credentials for the repository; git calls it", setup: gitCredentials},
 		{name: "oidc request-token", about: "Print a signed token that states the identity of the job", setup: oidcToken},
 	}
 }

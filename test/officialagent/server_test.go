@@ -30,8 +30,15 @@ const patience = time.Minute
 // startServer starts a server that ends with the test.
 func startServer(t *testing.T) *server {
 	t.Helper()
+	return start(t, "server")
+}
+
+// start starts one of the commands that serve.
+func start(t *testing.T, command string) *server {
+	t.Helper()
 	dir := t.TempDir()
-	cmd := exec.Command(slipwayBinary(t), "server", "--listen", "127.0.0.1:0", "--data", dir)
+	cmd := exec.Command(slipwayBinary(t), command, "--listen", "127.0.0.1:0", "--data", dir)
+	cmd.Dir = t.TempDir()
 	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -41,7 +48,7 @@ func startServer(t *testing.T) *server {
 			t.Error(err)
 		}
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("slipway server after SIGTERM: %v", err)
+			t.Errorf("slipway %s after SIGTERM: %v", command, err)
 		}
 	})
 	s := &server{}

@@ -265,6 +265,7 @@ func (x *executor) checkoutPhase(ctx context.Context) error {
 	if err := x.enterCheckout(); err != nil {
 		return err
 	}
+	x.useCredentials()
 	if err := x.checkout(ctx); err != nil {
 		return err
 	}

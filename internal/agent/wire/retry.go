@@ -42,6 +42,7 @@ const (
 	CallPromiseFailure
 	CallSecret
 	CallOIDCToken
+	CallRepositoryToken
 	CallAgentControl // stop, pause, resume
 )
 
@@ -101,6 +102,7 @@ var policies = map[Call]Policy{
 	CallPromiseFailure:   {Tries: 10, Wait: 2 * time.Second, Growth: subsecond2s, Again: Retryable},
 	CallSecret:           {Tries: 3, Wait: time.Second, Growth: 2, Jitter: 5 * time.Second, Again: Retryable},
 	CallOIDCToken:        {Tries: 5, Wait: time.Second, Growth: 2, Again: Retryable},
+	CallRepositoryToken:  {Tries: 3, Wait: 5 * time.Second, Growth: 1, RetryAfter: true, Again: Retryable},
 	CallAgentControl:     {Tries: 5, Wait: time.Second, Growth: 1, Jitter: time.Second, Again: Retryable},
 }
 
