@@ -95,6 +95,19 @@ func TestARetryIsOfferedWhereTheStepAllowsIt(t *testing.T) {
 	}
 }
 
+// Jobs of one step differ in what they are called on the page, whatever their label.
+func TestJobsOfAStepAreToldApart(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.signIn()
+	s.build(s.pipeline("test", `steps:
+- {label: "on {{matrix.os}}", command: a, matrix: {setup: {os: [linux, mac], go: ["26", "27"]}}}
+- {label: shards, command: b, parallelism: 2}
+- {label: "numbered %n", command: c, parallelism: 2}
+`))
+	s.shows("/main/test/builds/1", "on linux 26", "on mac 27", "shards 1/2", "shards 2/2", "numbered 0<", "numbered 1<")
+}
+
 func TestABuildWithoutStepsSaysWhy(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -259,8 +260,9 @@ func (q *request) loadLabels(b *buildView, of func(step int) bool) error {
 
 // planned reports whether what a job is called is known from its plan only.
 func (b *buildView) planned(j store.JobLine) bool {
-	label := b.steps[b.stepAt[j.StepID]].Label
-	return (j.Kind == ci.JobScript || j.Kind == ci.JobTrigger) && (label == "" || strings.ContainsAny(label, "%{"))
+	k := b.stepAt[j.StepID]
+	label := b.steps[k].Label
+	return (j.Kind == ci.JobScript || j.Kind == ci.JobTrigger) && (label == "" || strings.ContainsAny(label, "%{") || b.ends[k].jobs > 1)
 }
 
 // loadNotes reads what jobs left on the build.
@@ -297,11 +299,26 @@ func (b *buildView) labelOf(j store.JobLine) string {
 	l := orElse(step.Label, orElse(step.Key, string(step.Kind)))
 	if plan, ok := b.specs[j.ID]; ok {
 		if spec, err := plan.Spec(); err == nil {
-			l = orElse(spec.Label, orElse(step.Label, orElse(firstLine(spec.Command), l)))
+			l = toldApart(orElse(spec.Label, orElse(step.Label, orElse(firstLine(spec.Command), l))), step.Label, spec)
 		}
 	}
 	b.labels[j.ID] = l
 	return l
+}
+
+// toldApart adds to the label of one of a step's jobs what it needs to differ from the others': the
+// values of its matrix that it does not show, or its place among parallel jobs where the step's label
+// does not ask for it.
+func toldApart(label, ofStep string, j pipeline.Job) string {
+	for _, dimension := range slices.Sorted(maps.Keys(j.Matrix)) {
+		if value := j.Matrix[dimension]; !strings.Contains(label, value) {
+			label += " " + value
+		}
+	}
+	if j.ParallelTotal > 1 && !strings.Contains(ofStep, "%") {
+		label += fmt.Sprintf(" %d/%d", j.ParallelIndex+1, j.ParallelTotal)
+	}
+	return label
 }
 
 // nameOf is labelOf by id; "" for a job that is not the build's.
