@@ -210,6 +210,28 @@ func TestFilesAreKeptForAsLongAsWasDecided(t *testing.T) {
 	}
 }
 
+func TestFilesExpireInEveryOrganization(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	old := w.upload(t, "old", "old")
+	w.decide(t, `{"artifact_retention_days": 30}`)
+	err := w.db.Update(t.Context(), func(tx *store.Tx) (err error) {
+		for i := range 120 {
+			o := store.Organization{ID: w.Engine.NewID(), Slug: fmt.Sprintf("a%04d", i), Name: "A", Settings: []byte(`{}`)}
+			err = errors.Join(err, tx.InsertOrganization(t.Context(), o))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.advance(40 * 24 * time.Hour)
+	run(t, w.Expire)
+	if got := w.now(t, old); got.State != "expired" {
+		t.Errorf("the file of the organization behind all others is %s", got.State)
+	}
+}
+
 func TestUploadsThatNobodyTellsOfAreGivenUp(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -114,17 +114,15 @@ func old(info blob.Info, before time.Time) bool { return info.Modified.Before(be
 
 // Expire marks the artifacts that have been kept for as long as their pipeline, or else its organization,
 // decided.
-func (s *Store) Expire(ctx context.Context) (bool, error) {
-	orgs, err := s.DB.Organizations(ctx)
-	if err != nil {
-		return false, err
-	}
-	for _, org := range orgs {
-		if more, err := s.expireOf(ctx, org); more || err != nil {
-			return more, err
+func (s *Store) Expire(ctx context.Context) (more bool, failed error) {
+	for org, err := range s.DB.Organizations(ctx) {
+		if err != nil {
+			return more, errors.Join(failed, err)
 		}
+		again, err := s.expireOf(ctx, org)
+		more, failed = more || again, errors.Join(failed, err)
 	}
-	return false, nil
+	return more, failed
 }
 
 // expireOf goes through an organization's pipelines until it found a full batch.

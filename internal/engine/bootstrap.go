@@ -46,11 +46,11 @@ func (e *Engine) Bootstrap(ctx context.Context, op Bootstrap) (Bootstrap, error)
 	}
 	op = op.WithTokens()
 	err := e.Store.Update(ctx, func(tx *store.Tx) error {
-		orgs, err := tx.Organizations(ctx)
+		n, err := tx.CountOrganizations(ctx)
 		if err != nil {
 			return err
 		}
-		if len(orgs) > 0 {
+		if n > 0 {
 			return ErrBootstrapped
 		}
 		return e.bootstrap(ctx, tx, op)

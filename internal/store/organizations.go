@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"iter"
 	"time"
 )
 
@@ -27,7 +28,8 @@ type ForgeApp struct {
 const (
 	sqlOrganization       = `SELECT id, slug, name, settings, forge_app, created_at FROM organizations WHERE slug = $1`
 	sqlOrganizationByID   = `SELECT id, slug, name, settings, forge_app, created_at FROM organizations WHERE id = $1`
-	sqlOrganizations      = `SELECT id, slug, name, settings, forge_app, created_at FROM organizations ORDER BY slug LIMIT 100`
+	sqlOrganizations      = `SELECT id, slug, name, settings, forge_app, created_at FROM organizations WHERE slug > $1 ORDER BY slug LIMIT 100`
+	sqlCountOrganizations = `SELECT COUNT(*) FROM organizations`
 	sqlInsertOrganization = `INSERT INTO organizations (id, slug, name, settings, created_at) VALUES ($1, $2, $3, $4, $5)`
 	sqlUpdateSettings     = `UPDATE organizations SET settings = $2 WHERE id = $1`
 	sqlUpdateForgeApp     = `UPDATE organizations SET forge_app = $2 WHERE id = $1`
@@ -47,9 +49,32 @@ func (r Reader) OrganizationByID(ctx context.Context, id string) (Organization, 
 	return one(ctx, r.q, scanOrganization, sqlOrganizationByID, id)
 }
 
-// Organizations returns the first 100 organizations by slug.
-func (r Reader) Organizations(ctx context.Context) ([]Organization, error) {
-	return list(ctx, r.q, scanOrganization, sqlOrganizations)
+// Organizations yields all organizations by slug, read 100 at a time. An error is the last that it yields.
+func (r Reader) Organizations(ctx context.Context) iter.Seq2[Organization, error] {
+	return func(yield func(Organization, error) bool) {
+		after := ""
+		for {
+			page, err := list(ctx, r.q, scanOrganization, sqlOrganizations, after)
+			if err != nil {
+				yield(Organization{}, err)
+				return
+			}
+			for _, o := range page {
+				if !yield(o, nil) {
+					return
+				}
+				after = o.Slug
+			}
+			if len(page) == 0 {
+				return
+			}
+		}
+	}
+}
+
+// CountOrganizations returns how many organizations there are.
+func (r Reader) CountOrganizations(ctx context.Context) (int64, error) {
+	return one(ctx, r.q, scanInt, sqlCountOrganizations)
 }
 
 // LockOrganization returns an organization and keeps other changes of it out until the transaction ends.

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/slipway-ci/slipway/internal/engine"
@@ -30,16 +29,8 @@ func CloseLogs(e *engine.Engine, logs *joblog.Store) func(context.Context) (bool
 // ExpireLogs removes logs that are older than their organization wants to keep them. The bytes go first: a pass that is ended in between
 // finds the log again.
 func ExpireLogs(e *engine.Engine, logs *joblog.Store) func(context.Context) (bool, error) {
-	return func(ctx context.Context) (more bool, failed error) {
-		orgs, err := e.Store.Organizations(ctx)
-		if err != nil {
-			return false, err
-		}
-		for _, o := range orgs {
-			again, err := expireLogs(ctx, e, logs, o)
-			more, failed = more || again, errors.Join(failed, err)
-		}
-		return more, failed
+	return func(ctx context.Context) (bool, error) {
+		return ofEach(ctx, e, func(o store.Organization) (bool, error) { return expireLogs(ctx, e, logs, o) })
 	}
 }
 

@@ -85,24 +85,30 @@ func ResumeAgents(e *engine.Engine) func(context.Context) (bool, error) {
 
 // ExpireJobs ends jobs that no agent took for longer than their organization lets them wait.
 func ExpireJobs(e *engine.Engine) func(context.Context) (bool, error) {
-	return func(ctx context.Context) (more bool, failed error) {
-		orgs, err := e.Store.Organizations(ctx)
-		if err != nil {
-			return false, err
-		}
-		for _, o := range orgs {
+	return func(ctx context.Context) (bool, error) {
+		return ofEach(ctx, e, func(o store.Organization) (bool, error) {
 			decided, err := engine.SettingsOf(o)
 			if err != nil {
-				failed = errors.Join(failed, err)
-				continue
+				return false, err
 			}
 			before := e.Now().Add(-decided.JobTerm())
 			jobs, err := e.Store.OldJobs(ctx, o.ID, before, batch)
-			again, err := each(jobs, err, func(j store.Job) error { return e.ExpireJob(ctx, j.ID, before) })
-			more, failed = more || again, errors.Join(failed, err)
-		}
-		return more, failed
+			return each(jobs, err, func(j store.Job) error { return e.ExpireJob(ctx, j.ID, before) })
+		})
 	}
+}
+
+// ofEach lets pass happen to every organization; more says that one of them has more to do. One failure does
+// not keep the rest waiting.
+func ofEach(ctx context.Context, e *engine.Engine, pass func(store.Organization) (bool, error)) (more bool, failed error) {
+	for o, err := range e.Store.Organizations(ctx) {
+		if err != nil {
+			return more, errors.Join(failed, err)
+		}
+		again, err := pass(o)
+		more, failed = more || again, errors.Join(failed, err)
+	}
+	return more, failed
 }
 
 // Triggers makes the builds of trigger jobs, cancels those of canceled jobs, and ends the jobs whose build has ended.
