@@ -46,7 +46,7 @@ const (
 		machine_id, process, ip, user_agent, tags, features, priority, ignore_in_dispatches, state, paused, pause_note,
 		pause_until, force_stop, job_id, last_pipeline_id, last_repository, last_success_at, last_job_at, created_at,
 		connected_at, last_seen_at, ended_at, changed_at`
-	liveAgents = `state IN ('never_connected', 'connected', 'stopping')`
+	liveAgents = `(state = 'never_connected' OR state = 'connected' OR state = 'stopping')`
 	idleAgents = `state = 'connected' AND NOT paused AND NOT ignore_in_dispatches AND job_id = ''`
 
 	sqlInsertAgent = `INSERT INTO agents (` + agentColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,

@@ -127,6 +127,11 @@ const (
 	buildColumns = `id, organization_id, pipeline_id, number, state, blocked_state, version, jobs, commit_sha, branch, tag,
 		message, source, detail, creator_id, verdict, verdict_rule, verdict_reason, verdict_commit, plan_error, canceled_by,
 		next_position, created_at, scheduled_at, started_at, failing_at, finished_at, verdict_profile`
+	// The words of the partial indexes.
+	openBuilds = `(state = 'creating' OR state = 'scheduled' OR state = 'running' OR state = 'failing' OR state = 'blocked'
+		OR state = 'canceling')`
+	skippableBuilds = `(state = 'creating' OR state = 'scheduled' OR state = 'running' OR state = 'failing' OR state = 'blocked')`
+
 	sqlBuild         = `SELECT ` + buildColumns + ` FROM builds WHERE id = $1`
 	sqlBuildByNumber = `SELECT ` + buildColumns + ` FROM builds WHERE pipeline_id = $1 AND number = $2`
 	sqlCreating      = `SELECT ` + buildColumns + ` FROM builds WHERE state = 'creating' AND verdict = 'allow' ORDER BY created_at LIMIT $1`
@@ -234,10 +239,9 @@ const (
 		ORDER BY number DESC LIMIT $3`
 	sqlBuildsOfBranch = `SELECT ` + buildColumns + ` FROM builds WHERE pipeline_id = $1 AND branch = $2 AND number < $3
 		ORDER BY number DESC LIMIT $4`
-	sqlCountBuilds = `SELECT COUNT(*) FROM builds WHERE pipeline_id = $1`
-	sqlBuildStates = `SELECT state, COUNT(*) FROM builds WHERE pipeline_id = $1 GROUP BY state`
-	sqlOpenBuilds  = `SELECT ` + buildColumns + ` FROM builds WHERE organization_id = $1 AND state IN
-		('creating', 'scheduled', 'running', 'failing', 'blocked', 'canceling') ORDER BY created_at DESC LIMIT $2`
+	sqlCountBuilds  = `SELECT COUNT(*) FROM builds WHERE pipeline_id = $1`
+	sqlBuildStates  = `SELECT state, COUNT(*) FROM builds WHERE pipeline_id = $1 GROUP BY state`
+	sqlOpenBuilds   = `SELECT ` + buildColumns + ` FROM builds WHERE organization_id = $1 AND ` + openBuilds + ` ORDER BY created_at DESC LIMIT $2`
 	sqlRecentBuilds = `SELECT ` + buildColumns + ` FROM builds WHERE organization_id = $1 AND created_at < $2
 		ORDER BY created_at DESC LIMIT $3`
 )

@@ -19,8 +19,9 @@ func GroupID(organizationID, name string) string {
 // pipeline. No statement below reads more of the line than its limit; a sum with 0 keeps SQLite from
 // choosing another index.
 const (
-	lineOrder      = `scheduled_at, build_id, position, number`
-	holdsSlot      = `group_id <> '' AND state IN ('scheduled', 'reserved', 'assigned', 'accepted', 'running', 'canceling', 'timing_out')`
+	lineOrder = `scheduled_at, build_id, position, number`
+	holdsSlot = `group_id <> '' AND (state = 'scheduled' OR state = 'reserved' OR state = 'assigned' OR state = 'accepted'
+		OR state = 'running' OR state = 'canceling' OR state = 'timing_out')`
 	waitsEagerly   = `queued AND concurrency_method = 'eager' AND state = 'limited'`
 	sqlTouchGroup  = `INSERT INTO concurrency_groups (id, due) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET due = concurrency_groups.due + excluded.due`
 	sqlLockGroup   = `SELECT due FROM concurrency_groups WHERE id = $1`

@@ -66,8 +66,7 @@ const (
 
 	sqlBuiltCommit = `SELECT number FROM builds WHERE pipeline_id = $1 AND commit_sha = $2 AND (branch = $3 OR $3 = '')
 		ORDER BY number DESC LIMIT 1`
-	sqlOpenOfBranch = `SELECT ` + buildColumns + ` FROM builds WHERE pipeline_id = $1 AND branch = $2 AND state IN
-		('creating', 'scheduled', 'running', 'failing', 'blocked') ORDER BY number DESC LIMIT $3`
+	sqlOpenOfBranch = `SELECT ` + buildColumns + ` FROM builds WHERE pipeline_id = $1 AND branch = $2 AND ` + skippableBuilds + ` ORDER BY number DESC LIMIT $3`
 )
 
 func scanWebhook(s scanner) (w Webhook, err error) {

@@ -59,8 +59,11 @@ const (
 		canceled_by, retried_in, retry_of, retry_type, retry_rule, retries, retried_by, triggered_build, unblocked_by,
 		chunks_failed, log_size, spec, created_at, scheduled_at, runnable_at, started_at, finished_at, agent_reason, reserved_by,
 		group_id, queued, limited_at`
-	// Some conditions below are redundant: they repeat those of a partial index, without which SQLite
-	// does not use it.
+	// Some conditions below are redundant: they repeat those of a partial index, in its words, without which
+	// SQLite does not use it.
+
+	heldJobs     = `(state = 'assigned' OR state = 'accepted' OR state = 'running' OR state = 'canceling' OR state = 'timing_out')`
+	openTriggers = `(state = 'scheduled' OR state = 'running' OR state = 'canceling')`
 
 	sqlInsertJob = `INSERT INTO jobs (` + jobColumns + `, lane) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
 		$14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36,
@@ -81,8 +84,7 @@ const (
 	sqlOpenJobs   = `SELECT ` + jobColumns + ` FROM jobs WHERE build_id = $1 AND retried_in = '' AND state NOT IN
 		('finished', 'canceled', 'timed_out', 'skipped', 'broken', 'expired', 'waiting_failed', 'blocked_failed', 'unblocked_failed')
 		ORDER BY position, number`
-	sqlJobOfAgent = `SELECT ` + jobColumns + ` FROM jobs WHERE agent_id = $1 AND agent_id <> '' AND state IN
-		('assigned', 'accepted', 'running', 'canceling', 'timing_out')`
+	sqlJobOfAgent  = `SELECT ` + jobColumns + ` FROM jobs WHERE agent_id = $1 AND agent_id <> '' AND ` + heldJobs
 	waitingColumns = `id, build_id, pipeline_id, queue_id, rules, priority, scheduled_at, position, number, lane`
 	openLane       = `queue_id = $1 AND state = 'scheduled' AND kind = 'script'`
 	dispatchOrder  = `0 - priority, scheduled_at, position, id`
@@ -103,16 +105,15 @@ const (
 		AND lease_deadline <= $1 ORDER BY lease_deadline LIMIT $2`
 	sqlTimedOutJobs = `SELECT ` + jobColumns + ` FROM jobs WHERE state IN ('running', 'canceling') AND timeout_at > 0 AND timeout_at <= $1
 		ORDER BY timeout_at LIMIT $2`
-	sqlReadyTriggers = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND state IN ('scheduled', 'running', 'canceling') AND state = 'scheduled'
+	sqlReadyTriggers = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND ` + openTriggers + ` AND state = 'scheduled'
 		ORDER BY scheduled_at LIMIT $1`
-	sqlTriggerOf  = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND state IN ('scheduled', 'running', 'canceling') AND triggered_build = $1`
-	sqlHeldShares = `SELECT pipeline_id, COUNT(*) FROM jobs WHERE queue_id = $1 AND agent_id <> '' AND state IN
-		('assigned', 'accepted', 'running', 'canceling', 'timing_out') GROUP BY pipeline_id`
-	sqlRunningTriggers = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND state IN ('scheduled', 'running', 'canceling') AND state <> 'scheduled'
+	sqlTriggerOf       = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND ` + openTriggers + ` AND triggered_build = $1`
+	sqlHeldShares      = `SELECT pipeline_id, COUNT(*) FROM jobs WHERE queue_id = $1 AND agent_id <> '' AND ` + heldJobs + ` GROUP BY pipeline_id`
+	sqlRunningTriggers = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND ` + openTriggers + ` AND state <> 'scheduled'
 		AND EXISTS (SELECT 1 FROM builds WHERE builds.id = jobs.triggered_build
 			AND builds.state IN ('passed', 'failed', 'canceled', 'skipped', 'not_run'))
 		ORDER BY scheduled_at LIMIT $1`
-	sqlCanceledTriggers = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND state IN ('scheduled', 'running', 'canceling')
+	sqlCanceledTriggers = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND ` + openTriggers + `
 		AND state = 'canceling' AND EXISTS (SELECT 1 FROM builds WHERE builds.id = jobs.triggered_build
 			AND builds.state NOT IN ('passed', 'failed', 'canceled', 'skipped', 'not_run', 'canceling'))
 		ORDER BY scheduled_at LIMIT $1`

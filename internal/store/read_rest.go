@@ -19,13 +19,12 @@ const (
 	sqlQueuesByID    = `SELECT id, cluster_id, key, description, paused_at, created_at FROM queues WHERE id IN ($1)`
 	sqlJobsOfBuilds  = `SELECT ` + jobColumns + ` FROM jobs WHERE build_id IN ($1)
 		ORDER BY build_id, position, number, retries`
-	sqlJobsOfAgents     = `SELECT ` + jobColumns + ` FROM jobs WHERE state IN ('assigned', 'accepted', 'running', 'canceling', 'timing_out') AND agent_id <> '' AND agent_id IN ($1)`
+	sqlJobsOfAgents     = `SELECT ` + jobColumns + ` FROM jobs WHERE ` + heldJobs + ` AND agent_id <> '' AND agent_id IN ($1)`
 	sqlStepsOfBuilds    = `SELECT ` + stepColumns + ` FROM steps WHERE build_id IN ($1)`
 	sqlMetaDataOfBuilds = `SELECT build_id, key, value FROM meta_data WHERE build_id IN ($1) AND key <> 'buildkite:webhook'`
 	sqlBuildsByID       = `SELECT ` + buildColumns + ` FROM builds WHERE id IN ($1)`
 	sqlBuildRefs        = `SELECT b.id, b.number, p.slug FROM builds b JOIN pipelines p ON p.id = b.pipeline_id WHERE b.id IN ($1)`
-	sqlOpenTallies      = `SELECT pipeline_id, state, jobs FROM builds WHERE organization_id = $1 AND state IN
-		('creating', 'scheduled', 'running', 'failing', 'blocked', 'canceling')`
+	sqlOpenTallies      = `SELECT pipeline_id, state, jobs FROM builds WHERE organization_id = $1 AND ` + openBuilds
 )
 
 // many runs a query with "($1)" for a list of values, which may be empty or hold one several times.

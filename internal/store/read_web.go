@@ -26,8 +26,8 @@ const (
 		ORDER BY 0 - priority, scheduled_at, position, id LIMIT $2`
 	sqlGroupUsers = `SELECT b.id, b.number, p.slug FROM jobs j JOIN builds b ON b.id = j.build_id
 		JOIN pipelines p ON p.id = b.pipeline_id
-		WHERE j.group_id = $1 AND j.group_id <> '' AND j.state IN
-		('scheduled', 'reserved', 'assigned', 'accepted', 'running', 'canceling', 'timing_out')
+		WHERE j.group_id = $1 AND j.group_id <> '' AND (j.state = 'scheduled' OR j.state = 'reserved' OR j.state = 'assigned' OR j.state = 'accepted'
+		OR j.state = 'running' OR j.state = 'canceling' OR j.state = 'timing_out')
 		ORDER BY j.scheduled_at, j.build_id, j.position, j.number LIMIT $2`
 )
 

@@ -46,7 +46,7 @@ func TestTheDatabaseKnowsTheStatesOfTheMachines(t *testing.T) {
 }
 
 var (
-	check  = regexp.MustCompile(`CHECK \((\w+) IN \(([^)]*)\)\)`)
+	check  = regexp.MustCompile(`CHECK \((\w+) (?:IN \(|=)([^)]*)\)`)
 	quoted = regexp.MustCompile(`'(\w*)'`)
 )
 

@@ -417,6 +417,35 @@ func TestHotStatementsUseAnIndex(t *testing.T) {
 	}
 }
 
+// TestHotWritesMakeNoTables: SQLite makes one for each list of three values or more in a constraint or an index's condition.
+func TestHotWritesMakeNoTables(t *testing.T) {
+	t.Parallel()
+	s := reopen(t, Options{Path: filepath.Join(t.TempDir(), "slipway.db")})
+	for _, q := range []string{
+		sqlInsertJob, sqlUpdateJob, sqlInsertStep, sqlUpdateStep, sqlInsertEdge, sqlInsertBuild, sqlUpdateBuild, sqlAdvanceBuild,
+		sqlInsertAgent, sqlUpdateAgent, sqlSeenAgent, sqlInsertJobLog,
+	} {
+		args := make([]any, highest(q))
+		for i := range args {
+			args[i] = 1
+		}
+		scan := func(sc scanner) (code string, err error) {
+			var skip any
+			return code, sc.Scan(&skip, &code, &skip, &skip, &skip, &skip, &skip, &skip)
+		}
+		err := s.Update(t.Context(), func(tx *Tx) error {
+			codes, err := list(t.Context(), tx.q, scan, "EXPLAIN "+q, args...)
+			if slices.Contains(codes, "OpenEphemeral") {
+				t.Errorf("%s makes a table", firstWords(q))
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // highest is the highest number of a parameter.
 func highest(q string) (n int) {
 	for _, m := range regexp.MustCompile(`\$(\d+)`).FindAllStringSubmatch(q, -1) {

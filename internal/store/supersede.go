@@ -19,7 +19,7 @@ const (
 	sqlClearSupersedes = `UPDATE builds SET supersedes = 0 WHERE id = $1 AND supersedes = $2`
 	sqlSuperseders     = `SELECT id, supersedes FROM builds WHERE supersedes > 0 ORDER BY created_at LIMIT $1`
 	sqlOlderOpenBuilds = `SELECT id FROM builds WHERE pipeline_id = $1 AND branch = $2 AND number < $3
-		AND state IN ('creating', 'scheduled', 'running', 'failing', 'blocked') ORDER BY number`
+		AND ` + skippableBuilds + ` ORDER BY number`
 )
 
 // Superseders returns up to limit builds whose older ones are to be ended, oldest first.

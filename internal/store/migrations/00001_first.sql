@@ -1,6 +1,9 @@
 -- +goose Up
 -- One schema for SQLite and PostgreSQL. Ids are UUIDv7 text, instants microseconds since 1970 UTC
 -- (0: never), documents JSON text that SQL never looks into.
+--
+-- Where rows are written with every job, constraints and conditions of indexes say a = 'x' OR a = 'y' and not
+-- IN: of a list of three and more values SQLite makes a table each time that a row is written.
 
 CREATE TABLE organizations (
     id         TEXT PRIMARY KEY,
@@ -104,7 +107,8 @@ CREATE TABLE agents (
     features              TEXT NOT NULL, -- JSON list
     priority              BIGINT, -- NULL sorts last
     ignore_in_dispatches  BOOLEAN NOT NULL,
-    state                 TEXT NOT NULL CHECK (state IN ('never_connected', 'connected', 'stopping', 'disconnected', 'lost')),
+    state                 TEXT NOT NULL CHECK (state = 'never_connected' OR state = 'connected' OR state = 'stopping'
+        OR state = 'disconnected' OR state = 'lost'),
     paused                BOOLEAN NOT NULL DEFAULT FALSE,
     pause_note            TEXT NOT NULL DEFAULT '',
     pause_until           BIGINT NOT NULL DEFAULT 0,
@@ -126,9 +130,11 @@ CREATE INDEX agents_warm ON agents (queue_id, last_pipeline_id, last_success_at)
     WHERE state = 'connected' AND NOT paused AND NOT ignore_in_dispatches AND job_id = '';
 CREATE INDEX agents_changed ON agents (queue_id, changed_at)
     WHERE state = 'connected' AND NOT paused AND NOT ignore_in_dispatches AND job_id = '';
-CREATE INDEX agents_live ON agents (cluster_id, name) WHERE state IN ('never_connected', 'connected', 'stopping');
-CREATE INDEX agents_process ON agents (process) WHERE process <> '' AND state IN ('never_connected', 'connected', 'stopping');
-CREATE INDEX agents_seen ON agents (last_seen_at) WHERE state IN ('never_connected', 'connected', 'stopping');
+CREATE INDEX agents_live ON agents (cluster_id, name)
+    WHERE (state = 'never_connected' OR state = 'connected' OR state = 'stopping');
+CREATE INDEX agents_process ON agents (process)
+    WHERE process <> '' AND (state = 'never_connected' OR state = 'connected' OR state = 'stopping');
+CREATE INDEX agents_seen ON agents (last_seen_at) WHERE (state = 'never_connected' OR state = 'connected' OR state = 'stopping');
 
 -- Programs that find agents for jobs, such as agent-stack-k8s.
 CREATE TABLE stacks (
@@ -168,8 +174,9 @@ CREATE TABLE builds (
     organization_id TEXT NOT NULL REFERENCES organizations (id),
     pipeline_id     TEXT NOT NULL REFERENCES pipelines (id),
     number          BIGINT NOT NULL,
-    state           TEXT NOT NULL CHECK (state IN ('creating', 'scheduled', 'running', 'passed', 'failing', 'failed',
-                        'blocked', 'canceling', 'canceled', 'skipped', 'not_run')),
+    state           TEXT NOT NULL CHECK (state = 'creating' OR state = 'scheduled' OR state = 'running' OR state = 'passed'
+        OR state = 'failing' OR state = 'failed' OR state = 'blocked' OR state = 'canceling' OR state = 'canceled'
+        OR state = 'skipped' OR state = 'not_run'),
     blocked_state   TEXT NOT NULL DEFAULT '',
     version         BIGINT NOT NULL DEFAULT 1, -- grows with every change that pages show
     jobs            TEXT NOT NULL, -- JSON tally
@@ -177,14 +184,16 @@ CREATE TABLE builds (
     branch          TEXT NOT NULL,
     tag             TEXT NOT NULL DEFAULT '',
     message         TEXT NOT NULL,
-    source          TEXT NOT NULL CHECK (source IN ('ui', 'api', 'cli', 'webhook', 'schedule', 'trigger_job', 'pipeline_trigger')),
+    source          TEXT NOT NULL CHECK (source = 'ui' OR source = 'api' OR source = 'cli' OR source = 'webhook'
+        OR source = 'schedule' OR source = 'trigger_job' OR source = 'pipeline_trigger'),
     detail          TEXT NOT NULL, -- JSON: author, env, pull request, trigger, rebuild, agents, notify, warnings
     creator_id      TEXT NOT NULL DEFAULT '',
-    verdict         TEXT NOT NULL CHECK (verdict IN ('allow', 'hold', 'deny')),
+    verdict         TEXT NOT NULL CHECK (verdict = 'allow' OR verdict = 'hold' OR verdict = 'deny'),
     verdict_rule    TEXT NOT NULL,
     verdict_reason  TEXT NOT NULL,
     verdict_commit  TEXT NOT NULL,
-    verdict_profile TEXT NOT NULL DEFAULT '' CHECK (verdict_profile IN ('', 'member', 'approved')),
+    verdict_profile TEXT NOT NULL DEFAULT '' CHECK (verdict_profile = '' OR verdict_profile = 'member'
+        OR verdict_profile = 'approved'),
     plan_error      TEXT NOT NULL DEFAULT '',
     canceled_by     TEXT NOT NULL DEFAULT '',
     next_position   BIGINT NOT NULL DEFAULT 0,
@@ -198,10 +207,11 @@ CREATE TABLE builds (
 );
 CREATE INDEX builds_recent ON builds (organization_id, created_at);
 CREATE INDEX builds_open ON builds (organization_id, created_at)
-    WHERE state IN ('creating', 'scheduled', 'running', 'failing', 'blocked', 'canceling');
+    WHERE (state = 'creating' OR state = 'scheduled' OR state = 'running' OR state = 'failing' OR state = 'blocked'
+        OR state = 'canceling');
 CREATE INDEX builds_branch ON builds (pipeline_id, branch, number);
 CREATE INDEX builds_of_branch_open ON builds (pipeline_id, branch, number)
-    WHERE state IN ('creating', 'scheduled', 'running', 'failing', 'blocked');
+    WHERE (state = 'creating' OR state = 'scheduled' OR state = 'running' OR state = 'failing' OR state = 'blocked');
 CREATE INDEX builds_superseding ON builds (created_at) WHERE supersedes > 0;
 CREATE INDEX builds_commit ON builds (pipeline_id, commit_sha);
 CREATE INDEX builds_creating ON builds (created_at) WHERE state = 'creating';
@@ -210,7 +220,8 @@ CREATE TABLE steps (
     id           TEXT PRIMARY KEY,
     build_id     TEXT NOT NULL REFERENCES builds (id),
     position     TEXT NOT NULL, -- digits only, so that any collation sorts it in pipeline order
-    kind         TEXT NOT NULL CHECK (kind IN ('command', 'wait', 'block', 'input', 'trigger', 'group')),
+    kind         TEXT NOT NULL CHECK (kind = 'command' OR kind = 'wait' OR kind = 'block' OR kind = 'input' OR kind = 'trigger'
+        OR kind = 'group'),
     key          TEXT, -- NULL if none
     label        TEXT NOT NULL,
     group_id     TEXT NOT NULL DEFAULT '',
@@ -218,9 +229,10 @@ CREATE TABLE steps (
     implicit     BOOLEAN NOT NULL,
     continues    BOOLEAN NOT NULL, -- a wait with continue_on_failure
     gone         BOOLEAN NOT NULL DEFAULT FALSE, -- removed by an upload that replaces
-    state        TEXT NOT NULL CHECK (state IN ('ignored', 'waiting_for_dependencies', 'ready', 'waiting_for_input',
-                     'running', 'failing', 'finished', 'canceled')),
-    outcome      TEXT NOT NULL CHECK (outcome IN ('neutral', 'passed', 'soft_failed', 'hard_failed', 'errored')),
+    state        TEXT NOT NULL CHECK (state = 'ignored' OR state = 'waiting_for_dependencies' OR state = 'ready'
+        OR state = 'waiting_for_input' OR state = 'running' OR state = 'failing' OR state = 'finished' OR state = 'canceled'),
+    outcome      TEXT NOT NULL CHECK (outcome = 'neutral' OR outcome = 'passed' OR outcome = 'soft_failed'
+        OR outcome = 'hard_failed' OR outcome = 'errored'),
     jobs         TEXT NOT NULL, -- JSON tally
     deps_open    BIGINT NOT NULL,
     deps_failed  BIGINT NOT NULL,
@@ -247,11 +259,13 @@ CREATE TABLE jobs (
     build_id       TEXT NOT NULL REFERENCES builds (id),
     step_id        TEXT NOT NULL REFERENCES steps (id),
     pipeline_id    TEXT NOT NULL REFERENCES pipelines (id),
-    kind           TEXT NOT NULL CHECK (kind IN ('script', 'waiter', 'manual', 'trigger')),
-    state          TEXT NOT NULL CHECK (state IN ('pending', 'waiting', 'waiting_failed', 'blocked', 'blocked_failed',
-                       'unblocked', 'unblocked_failed', 'limiting', 'limited', 'platform_limiting', 'platform_limited',
-                       'scheduled', 'reserved', 'assigned', 'accepted', 'running', 'canceling', 'canceled',
-                       'timing_out', 'timed_out', 'finished', 'skipped', 'broken', 'expired')),
+    kind           TEXT NOT NULL CHECK (kind = 'script' OR kind = 'waiter' OR kind = 'manual' OR kind = 'trigger'),
+    state          TEXT NOT NULL CHECK (state = 'pending' OR state = 'waiting' OR state = 'waiting_failed' OR state = 'blocked'
+        OR state = 'blocked_failed' OR state = 'unblocked' OR state = 'unblocked_failed' OR state = 'limiting'
+        OR state = 'limited' OR state = 'platform_limiting' OR state = 'platform_limited' OR state = 'scheduled'
+        OR state = 'reserved' OR state = 'assigned' OR state = 'accepted' OR state = 'running' OR state = 'canceling'
+        OR state = 'canceled' OR state = 'timing_out' OR state = 'timed_out' OR state = 'finished' OR state = 'skipped'
+        OR state = 'broken' OR state = 'expired'),
     number         BIGINT NOT NULL, -- place in its step: parallel index or matrix order
     position       TEXT NOT NULL, -- of its step
     queue_id       TEXT NOT NULL DEFAULT '',
@@ -264,7 +278,7 @@ CREATE TABLE jobs (
     group_id       TEXT NOT NULL DEFAULT '', -- organization and concurrency_group; '' without one
     queued         BOOLEAN NOT NULL DEFAULT FALSE, -- in its group's line: limited, or waiting with a place
     limited_at     BIGINT NOT NULL DEFAULT 0, -- when it stood in line with nothing else to wait for
-    lease_state    TEXT NOT NULL DEFAULT '' CHECK (lease_state IN ('', 'offered', 'held')),
+    lease_state    TEXT NOT NULL DEFAULT '' CHECK (lease_state = '' OR lease_state = 'offered' OR lease_state = 'held'),
     agent_id       TEXT NOT NULL DEFAULT '', -- who holds or held it
     lease_deadline BIGINT NOT NULL DEFAULT 0,
     agent_reason   TEXT NOT NULL DEFAULT '', -- why that agent of those that matched
@@ -307,20 +321,23 @@ CREATE INDEX jobs_scheduled ON jobs (queue_id, (0 - priority), scheduled_at, pos
     WHERE state = 'scheduled' AND kind = 'script';
 -- One live lease an agent, whatever the code does.
 CREATE UNIQUE INDEX jobs_held ON jobs (agent_id)
-    WHERE state IN ('assigned', 'accepted', 'running', 'canceling', 'timing_out') AND agent_id <> '';
+    WHERE (state = 'assigned' OR state = 'accepted' OR state = 'running' OR state = 'canceling'
+        OR state = 'timing_out') AND agent_id <> '';
 -- What fleet tools count every few seconds: as many rows as there are open jobs, however many have ended.
 CREATE INDEX jobs_open ON jobs (queue_id) WHERE finished_at = 0 AND kind = 'script';
 CREATE INDEX jobs_offers ON jobs (lease_deadline) WHERE lease_state = 'offered' OR state = 'reserved';
 CREATE INDEX jobs_timeouts ON jobs (timeout_at) WHERE state IN ('running', 'canceling') AND timeout_at > 0;
 CREATE INDEX jobs_holders ON jobs (group_id)
-    WHERE group_id <> '' AND state IN ('scheduled', 'reserved', 'assigned', 'accepted', 'running', 'canceling', 'timing_out');
+    WHERE group_id <> '' AND (state = 'scheduled' OR state = 'reserved' OR state = 'assigned' OR state = 'accepted'
+        OR state = 'running' OR state = 'canceling' OR state = 'timing_out');
 CREATE INDEX jobs_line ON jobs (group_id, scheduled_at, build_id, position, number) WHERE queued;
 CREATE INDEX jobs_line_limits ON jobs (group_id, concurrency) WHERE queued;
 CREATE INDEX jobs_line_eager ON jobs (group_id, (0 - priority), scheduled_at, build_id, position, number)
     WHERE queued AND concurrency_method = 'eager' AND state = 'limited';
 CREATE INDEX jobs_unqueued ON jobs (build_id) WHERE group_id <> '' AND state = 'waiting' AND NOT queued;
 CREATE INDEX jobs_old ON jobs (created_at) WHERE state IN ('scheduled', 'limited');
-CREATE INDEX jobs_triggers ON jobs (scheduled_at) WHERE kind = 'trigger' AND state IN ('scheduled', 'running', 'canceling');
+CREATE INDEX jobs_triggers ON jobs (scheduled_at)
+    WHERE kind = 'trigger' AND (state = 'scheduled' OR state = 'running' OR state = 'canceling');
 
 -- Where a forge delivers its events for a pipeline: the token of the address, whose text is sealed. What it
 -- signs with is sealed too.
@@ -578,7 +595,7 @@ CREATE INDEX services_organization ON services (organization_id, created_at);
 CREATE TABLE job_logs (
     job_id      TEXT PRIMARY KEY,
     pipeline_id TEXT NOT NULL,
-    state       TEXT NOT NULL CHECK (state IN ('ending', 'closed', 'deleted', 'expired')),
+    state       TEXT NOT NULL CHECK (state = 'ending' OR state = 'closed' OR state = 'deleted' OR state = 'expired'),
     note        TEXT NOT NULL DEFAULT '', -- why it is gone
     changed_at  BIGINT NOT NULL
 );
