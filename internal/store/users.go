@@ -49,13 +49,15 @@ type Session struct {
 }
 
 const (
-	userColumns        = `id, name, email, password_hash, created_at`
-	sqlUser            = `SELECT ` + userColumns + ` FROM users WHERE id = $1`
-	sqlUserByEmail     = `SELECT ` + userColumns + ` FROM users WHERE email = $1`
-	sqlFirstUser       = `SELECT ` + userColumns + ` FROM users ORDER BY created_at LIMIT 1`
-	sqlInsertUser      = `INSERT INTO users (` + userColumns + `) VALUES ($1, $2, $3, $4, $5)`
-	sqlUpdateUser      = `UPDATE users SET name = $2, email = $3, password_hash = $4 WHERE id = $1`
-	sqlInsertMember    = `INSERT INTO members (organization_id, user_id, role) VALUES ($1, $2, $3)`
+	userColumns     = `id, name, email, password_hash, created_at`
+	sqlUser         = `SELECT ` + userColumns + ` FROM users WHERE id = $1`
+	sqlUserByEmail  = `SELECT ` + userColumns + ` FROM users WHERE email = $1`
+	sqlFirstUser    = `SELECT ` + userColumns + ` FROM users ORDER BY created_at LIMIT 1`
+	sqlInsertUser   = `INSERT INTO users (` + userColumns + `) VALUES ($1, $2, $3, $4, $5)`
+	sqlUpdateUser   = `UPDATE users SET name = $2, email = $3, password_hash = $4 WHERE id = $1`
+	sqlInsertMember = `INSERT INTO members (organization_id, user_id, role) VALUES ($1, $2, $3)`
+	sqlMembers      = `SELECT ` + userColumns + ` FROM users WHERE id IN (SELECT user_id FROM members WHERE organization_id = $1)
+		ORDER BY name, id LIMIT $2`
 	sqlRole            = `SELECT role FROM members WHERE organization_id = $1 AND user_id = $2`
 	sqlOrganizationsOf = `SELECT o.id, o.slug, o.name, o.settings, o.forge_app, o.created_at FROM organizations o
 		JOIN members m ON m.organization_id = o.id WHERE m.user_id = $1 ORDER BY o.slug LIMIT 100`
@@ -70,6 +72,8 @@ const (
 	apiTokenColumns   = `id, organization_id, user_id, token_hash, description, scopes, created_at, expires_at, revoked_at`
 	sqlAPIToken       = `SELECT ` + apiTokenColumns + ` FROM api_tokens WHERE token_hash = $1`
 	sqlInsertAPIToken = `INSERT INTO api_tokens (` + apiTokenColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`
+	sqlAPITokensOf    = `SELECT ` + apiTokenColumns + ` FROM api_tokens WHERE organization_id = $1 AND user_id = $2 AND revoked_at = 0
+		ORDER BY created_at, id LIMIT $3`
 	sqlRevokeAPIToken = `UPDATE api_tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at = 0`
 
 	agentTokenColumns   = `id, cluster_id, token_hash, description, created_at, expires_at, revoked_at, created_by, allowed_ips`
@@ -110,6 +114,11 @@ func (r Reader) FirstUser(ctx context.Context) (User, error) {
 	return one(ctx, r.q, scanUser, sqlFirstUser)
 }
 
+// Members returns up to limit members of an organization, by name.
+func (r Reader) Members(ctx context.Context, organizationID string, limit int) ([]User, error) {
+	return list(ctx, r.q, scanUser, sqlMembers, organizationID, limit)
+}
+
 // Role returns a member's role in an organization; ErrNotFound for others.
 func (r Reader) Role(ctx context.Context, organizationID, userID string) (string, error) {
 	return one(ctx, r.q, scanString, sqlRole, organizationID, userID)
@@ -128,6 +137,12 @@ func (r Reader) Session(ctx context.Context, tokenHash string) (Session, error) 
 // APIToken returns the API token with a hash, revoked or not.
 func (r Reader) APIToken(ctx context.Context, tokenHash string) (APIToken, error) {
 	return one(ctx, r.q, scanAPIToken, sqlAPIToken, tokenHash)
+}
+
+// APITokensOf returns up to limit of a person's API tokens for an organization that are not revoked,
+// the oldest first.
+func (r Reader) APITokensOf(ctx context.Context, organizationID, userID string, limit int) ([]APIToken, error) {
+	return list(ctx, r.q, scanAPIToken, sqlAPITokensOf, organizationID, userID, limit)
 }
 
 // AgentToken returns the agent token with a hash, revoked or not.

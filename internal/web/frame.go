@@ -71,6 +71,7 @@ var entries = []Entry{
 	{Key: "pipelines", Text: "Pipelines", Href: ""},
 	{Key: "builds", Text: "Builds", Href: "/builds"},
 	{Key: "agents", Text: "Agents", Href: "/agents"},
+	{Key: "settings", Text: "Settings", Href: "/settings"},
 }
 
 // Nav is the main navigation as this page shows it.
@@ -128,6 +129,7 @@ var keyTable = []keyHelp{
 	{[]string{"g", "p"}, "Pipelines"},
 	{[]string{"g", "b"}, "Builds"},
 	{[]string{"g", "a"}, "Agents"},
+	{[]string{"g", "s"}, "Settings"},
 	{[]string{"n"}, "New build, in lists"},
 	{[]string{"j", "k"}, "Next, previous step or row"},
 	{[]string{"Enter"}, "Open it"},

@@ -114,7 +114,7 @@ func withAssets(assets, rest http.Handler) http.Handler {
 // routes lists every address with who may use it.
 func (s *server) routes() []route {
 	const build = "/{org}/{pipe}/builds/{number}"
-	return []route{
+	return append(settingsRoutes(), []route{
 		{"GET /{$}", public, root},
 		{"GET /sign-in", public, signInPage},
 		{"POST /sign-in", public, signIn},
@@ -158,7 +158,7 @@ func (s *server) routes() []route {
 		{"POST " + build + "/jobs/{job}/cancel", member, cancelJob},
 		{"POST " + build + "/jobs/{job}/retry", member, retryJob},
 		{"POST " + build + "/jobs/{job}/unblock", member, unblock},
-	}
+	}...)
 }
 
 // serve finds out who asks, lets the route answer, and turns its error into a

@@ -2,7 +2,7 @@
 import { all, one, toast, typing } from './dom.js';
 
 let prefix = '', prefixTimer;
-const go = { p: 'Pipelines', b: 'Builds', a: 'Agents' };
+const go = { p: 'Pipelines', b: 'Builds', a: 'Agents', s: 'Settings' };
 
 document.addEventListener('keydown', (e) => {
   if ((e.metaKey || e.ctrlKey) && e.key.toLowerCase() === 'k') {
