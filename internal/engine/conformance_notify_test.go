@@ -176,3 +176,10 @@ func TestP103_AJoiningGroupTellsWhomItNames(t *testing.T) {
 		w.wantNotices(t, "slack finished passed", "slack finished passed")
 	})
 }
+
+func TestAnEntryOfSeveralServicesTellsAllOfThem(t *testing.T) {
+	w := stated(t)
+	b := w.build(t, "notify:\n- {email: a@b.test, slack: '#c', if: build.state == 'failed'}\nsteps:\n- {command: a, key: a}\n")
+	w.end(t, b, "a", 1)
+	w.wantNotices(t, "email finished failed", "slack finished failed")
+}

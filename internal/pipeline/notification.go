@@ -96,26 +96,75 @@ func ReadNotification(raw json.RawMessage) (Notification, bool) {
 // notify reads a list of notifications and checks each. One that could never be sent is warned of:
 // no pipeline is refused because of whom it tells.
 func (p *planner) notify(v value, scope condition.Scope) []json.RawMessage {
-	list := p.rawList(v, "notify")
+	p.rawList(v, "notify")
+	var list []json.RawMessage
 	for _, item := range v.items() {
-		before := len(p.list)
-		n, ok := p.notification(item)
-		if !ok || len(p.list) > before {
-			continue
-		}
-		t := services[n.Service]
-		switch {
-		case scope == condition.StepNotify && len(t.step) == 0:
-			p.warn(item.position(), "`%s` notifies of builds only; on a step it is never sent", n.Service)
-		case slices.Contains(undelivered, n.Service):
-			p.warn(item.position(), "this server does not deliver `%s` notifications", n.Service)
-		}
-		if err := checkNotifyIf(n.If, scope); err != nil {
-			at, why := p.doc.within(item.object().get("if"), err)
-			p.warn(at, "the notification is never sent, its `if` is not valid: %s", why)
+		p.lintEntry(item)
+		for _, entry := range oneEach(item) {
+			list = append(list, entry.raw)
+			p.checkNotification(entry, scope)
 		}
 	}
 	return list
+}
+
+func (p *planner) checkNotification(v value, scope condition.Scope) {
+	before := len(p.list)
+	n, ok := p.notification(v)
+	if !ok || len(p.list) > before {
+		return
+	}
+	switch {
+	case scope == condition.StepNotify && len(services[n.Service].step) == 0:
+		p.warn(v.position(), "`%s` notifies of builds only; on a step it is never sent", n.Service)
+	case slices.Contains(undelivered, n.Service):
+		p.warn(v.position(), "this server does not deliver `%s` notifications", n.Service)
+	}
+	if err := checkNotifyIf(n.If, scope); err != nil {
+		at, why := p.doc.within(v.object().get("if"), err)
+		p.warn(at, "the notification is never sent, its `if` is not valid: %s", why)
+	}
+}
+
+// oneEach is an entry of `notify` as entries of one service each: one that names several tells all of
+// them, under its one condition.
+func oneEach(v value) []value {
+	var named []field
+	for _, f := range v.object().fields {
+		if _, ok := services[Service(f.name)]; ok {
+			named = append(named, f)
+		}
+	}
+	if len(named) < 2 {
+		return []value{v}
+	}
+	var out []value
+	for _, f := range named {
+		entry := map[string]json.RawMessage{f.name: f.raw}
+		if cond := v.object().get("if"); !cond.absent() {
+			entry["if"] = cond.raw
+		}
+		raw, err := json.Marshal(entry)
+		if err != nil { // of raw values that were decoded already
+			return []value{v}
+		}
+		out = append(out, value{raw: raw, at: v.at})
+	}
+	return out
+}
+
+// lintEntry warns of what stands beside a service and has no effect there.
+func (p *planner) lintEntry(v value) {
+	known := false
+	for _, f := range v.object().fields {
+		_, ok := services[Service(f.name)]
+		known = known || ok
+	}
+	for _, f := range v.object().fields {
+		if _, ok := services[Service(f.name)]; known && !ok && f.name != "if" {
+			p.warn(f.position(), "`%s` has no effect beside the service of an entry of `notify`", f.name)
+		}
+	}
 }
 
 func checkNotifyIf(src string, scope condition.Scope) error {
