@@ -54,6 +54,8 @@ type Pipeline struct {
 	WebURL        string     `json:"web_url"`
 	CreatedAt     *time.Time `json:"created_at"`
 	ArchivedAt    *time.Time `json:"archived_at"`
+	// Warnings are what a configuration that was just saved will likely not do as meant.
+	Warnings []string `json:"warnings"`
 }
 
 // Build is one run of a pipeline.
@@ -67,6 +69,7 @@ type Build struct {
 	PlanError    string            `json:"plan_error"`
 	PlannedBy    string            `json:"planned_by"`
 	Warnings     []string          `json:"warnings"`
+	Unserved     []Unserved        `json:"unserved"`
 	Verdict      Verdict           `json:"verdict"`
 	Message      string            `json:"message"`
 	Commit       string            `json:"commit"`
@@ -83,6 +86,13 @@ type Build struct {
 	FinishedAt   *time.Time        `json:"finished_at"`
 	Jobs         []Job             `json:"jobs"`
 	Pipeline     *Pipeline         `json:"pipeline"`
+}
+
+// Unserved is a step for which no agent was there when it was planned.
+type Unserved struct {
+	StepID  string `json:"step_id"`
+	Warning string `json:"warning"`
+	Passed  bool   `json:"passed"` // an agent is there now, or the build has ended
 }
 
 // ended are the states in which a build stays unless a job of it is retried.

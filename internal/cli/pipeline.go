@@ -137,6 +137,8 @@ func writeNeeds(w io.Writer, r pipeline.Report) {
 		case n.Service == nil:
 		case n.Service.Agents > 0:
 			line += fmt.Sprintf(", %d agents", n.Service.Agents)
+		case n.Service.Found:
+			line += ", agents are found for them"
 		default:
 			line += ", " + n.Service.Why
 		}

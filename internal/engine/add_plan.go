@@ -49,6 +49,9 @@ func (p *progress) addPlan(plan pipeline.Plan, at placement) error {
 	if err := p.linkSteps(plan, ids, at); err != nil {
 		return err
 	}
+	if err := p.warnUnserved(plan, ids, at); err != nil {
+		return err
+	}
 	p.forget(made)
 	for _, id := range made {
 		if err := p.release(p.steps[id]); err != nil {

@@ -101,8 +101,8 @@ func (s *hall) serve(queue string, rules []string) pipeline.Serving {
 		return pipeline.Serving{Why: dispatch.QueueHint(queue, s.roster.all)}
 	}
 	standing := s.roster.Standing(allowed, id, rules)
-	out := pipeline.Serving{Known: true, Agents: standing.Matching}
-	if standing.Matching == 0 {
+	out := pipeline.Serving{Known: true, Agents: standing.Matching, Found: s.roster.stackedQueue(id)}
+	if standing.Matching == 0 && !out.Found {
 		out.Why = standing.Why
 	}
 	return out

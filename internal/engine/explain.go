@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/slipway-ci/slipway/internal/ci"
@@ -14,8 +15,10 @@ import (
 type Roster struct {
 	Queues map[string]store.Queue // by id
 	Crews  []store.Crew
-	known  map[string]Standing
-	all    dispatch.Snapshot
+	// stacked are the queues for whose jobs a stack finds agents.
+	stacked []string
+	known   map[string]Standing
+	all     dispatch.Snapshot
 }
 
 // Standing is how a job stands that waits for an agent.
@@ -29,16 +32,23 @@ type Standing struct {
 
 // Roster reads a cluster's queues and agents.
 func (e *Engine) Roster(ctx context.Context, clusterID string) (*Roster, error) {
+	return e.roster(ctx, e.Store.Reader, clusterID)
+}
+
+func (e *Engine) roster(ctx context.Context, s store.Reader, clusterID string) (*Roster, error) {
 	r := &Roster{Queues: map[string]store.Queue{}, known: map[string]Standing{}}
-	queues, err := e.Store.Queues(ctx, clusterID)
+	queues, err := s.Queues(ctx, clusterID)
 	if err != nil {
+		return nil, err
+	}
+	if r.stacked, err = s.StackedQueues(ctx, clusterID, e.Now().Add(-StackTerm)); err != nil {
 		return nil, err
 	}
 	for _, q := range queues {
 		r.Queues[q.ID] = q
 		r.all.Queues = append(r.all.Queues, dispatch.Queue{ID: q.ID, Key: q.Key, Paused: !q.PausedAt.IsZero()})
 	}
-	if r.Crews, err = e.Store.Crews(ctx, clusterID); err != nil {
+	if r.Crews, err = s.Crews(ctx, clusterID); err != nil {
 		return nil, err
 	}
 	for _, c := range r.Crews {
@@ -52,6 +62,14 @@ func (e *Engine) Roster(ctx context.Context, clusterID string) (*Roster, error) 
 	}
 	return r, nil
 }
+
+// Serves says whether an agent is there for jobs of a queue with rules, busy or not, or a stack that
+// finds one.
+func (r *Roster) Serves(queueID string, rules []string) bool {
+	return r.stackedQueue(queueID) || r.Standing(allowed, queueID, rules).Matching > 0
+}
+
+func (r *Roster) stackedQueue(id string) bool { return slices.Contains(r.stacked, id) }
 
 // Standing says how a job of a build stands that waits for an agent of a queue with rules.
 func (r *Roster) Standing(b store.Build, queueID string, rules []string) Standing {

@@ -209,5 +209,6 @@ func (p *progress) remove(id string) (bool, error) {
 	}
 	p.touch(s)
 	s.Gone, s.Key = true, ""
+	p.forgetUnserved(s.ID)
 	return true, p.tx.UpdateStep(p.ctx, *s)
 }

@@ -26,9 +26,11 @@ type CheckFacts struct {
 
 // Serving is how agents serve the jobs of one queue and one set of rules.
 type Serving struct {
-	Known  bool   `json:"known"`  // the queue exists
-	Agents int    `json:"agents"` // that match, busy or not
-	Why    string `json:"why,omitempty"`
+	Known  bool `json:"known"`  // the queue exists
+	Agents int  `json:"agents"` // that match, busy or not
+	// Found says that a program finds agents for the queue's jobs when there are some.
+	Found bool   `json:"found,omitempty"`
+	Why   string `json:"why,omitempty"`
 }
 
 // Check says everything about a document that can be said before it runs. It accepts what an agent
@@ -178,9 +180,14 @@ func (c *checker) ask(need *Need, plan Plan) {
 		p := problems{file: c.doc.file}
 		p.add(first.Pos, "%s wants queue=%s, which does not exist%s", stepName(first), need.Queue, after("; ", s.Why))
 		c.report.Problems = append(c.report.Problems, p.list...)
-	case s.Agents == 0:
-		c.warn(first.Pos, "%s waits until there is an agent for it: %s", stepName(first), s.Why)
+	case s.Agents == 0 && !s.Found:
+		c.report.Warnings = append(c.report.Warnings, Unserved(first, c.doc.file, s.Why))
 	}
+}
+
+// Unserved says of a step of a document with a name that no agent is there for it, and why.
+func Unserved(s Step, file, why string) Problem {
+	return Problem{File: file, Pos: s.Pos, Message: stepName(s) + " waits until there is an agent for it: " + why}
 }
 
 func after(separator, text string) string {

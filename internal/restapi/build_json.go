@@ -1,13 +1,15 @@
 package restapi
 
 import (
+	"slices"
+
 	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/store"
 	"github.com/slipway-ci/slipway/internal/trust"
 )
 
 // buildJSON is a build (https://buildkite.com/docs/apis/rest-api/builds). Verdict, PlanError,
-// Warnings and PlannedBy are ours.
+// Warnings, Unserved and PlannedBy are ours.
 type buildJSON struct {
 	ID             string             `json:"id"`
 	GraphQLID      string             `json:"graphql_id"`
@@ -46,6 +48,15 @@ type buildJSON struct {
 	PlannedBy      maybe              `json:"planned_by"`
 	PlannedFrom    maybe              `json:"planned_from"`
 	Warnings       []string           `json:"warnings,omitempty"`
+	Unserved       []unservedJSON     `json:"unserved,omitempty"`
+}
+
+// unservedJSON is a step for which no agent was there when it was planned. Those that still wait for
+// one are among the warnings.
+type unservedJSON struct {
+	StepID  string `json:"step_id"`
+	Warning string `json:"warning"`
+	Passed  bool   `json:"passed"` // an agent is there now, or the build has ended
 }
 
 type authorJSON struct {
@@ -172,6 +183,7 @@ func (s scene) build(b store.Build, jobs []store.Job, v buildView) (buildJSON, e
 		PlanError: maybe(b.PlanError), PlannedBy: maybe(b.Detail.PlannedBy), PlannedFrom: maybe(b.Detail.PlannedFrom),
 		Warnings: b.Detail.Warnings,
 	}
+	s.addUnserved(&out, b)
 	out.State, out.Blocked, out.BlockedState = shownState(b)
 	s.addOrigin(&out, b)
 	if out.Env == nil {
@@ -191,6 +203,20 @@ func (s scene) build(b store.Build, jobs []store.Job, v buildView) (buildJSON, e
 	})
 	out.Jobs = &shown
 	return out, err
+}
+
+func (s scene) addUnserved(out *buildJSON, b store.Build) {
+	waiting, passed := s.rosters[s.pipelines[b.PipelineID].ClusterID].Unserved(b)
+	if len(waiting) > 0 {
+		out.Warnings = slices.Clone(out.Warnings)
+	}
+	for _, u := range waiting {
+		out.Warnings = append(out.Warnings, u.Warning)
+		out.Unserved = append(out.Unserved, unservedJSON{u.StepID, u.Warning, false})
+	}
+	for _, u := range passed {
+		out.Unserved = append(out.Unserved, unservedJSON{u.StepID, u.Warning, true})
+	}
 }
 
 // addOrigin says where the build came from.

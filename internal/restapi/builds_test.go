@@ -265,6 +265,7 @@ func TestAPageCostsTheSameHoweverMuchIsOnIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	pl := w.pipeline(t, "hello", "steps:\n- {command: a, key: a, parallelism: 9}\n- wait\n- {command: b}\n")
+	w.agent(t, "first") // so that no build asks who serves it
 	for i := range 12 {
 		b := w.build(t, pl, func(op *engine.CreateBuild) { op.CreatorID = must(w.Store.FirstUser(t.Context()))(t).ID })
 		w.start(t, w.job(t, b, "a"), w.agent(t, fmt.Sprint("a", i)))

@@ -21,7 +21,8 @@ type pipelineJSON struct {
 	Description        string          `json:"description"`
 	Slug               string          `json:"slug"`
 	Repository         string          `json:"repository"`
-	Path               string          `json:"path,omitempty"` // ours: the file in the repository
+	Path               string          `json:"path,omitempty"`     // ours: the file in the repository
+	Warnings           []string        `json:"warnings,omitempty"` // ours: of a configuration, where it was just saved
 	ClusterID          string          `json:"cluster_id"`
 	ClusterURL         string          `json:"cluster_url"`
 	TemplateUUID       json.RawMessage `json:"pipeline_template_uuid"`
@@ -92,10 +93,16 @@ func (q *request) toPipelines(pipelines []store.Pipeline) ([]pipelineJSON, error
 }
 
 func (q *request) replyPipeline(status int, pl store.Pipeline) error {
+	return q.replySaved(status, pl, nil)
+}
+
+// replySaved answers with a pipeline and what is to be said of the configuration that it was given.
+func (q *request) replySaved(status int, pl store.Pipeline, warnings []string) error {
 	out, err := q.toPipelines([]store.Pipeline{pl})
 	if err != nil {
 		return err
 	}
+	out[0].Warnings = warnings
 	out[0].addSteps(pl)
 	return q.reply(status, out[0])
 }

@@ -124,7 +124,27 @@ func createPipeline(q *request) error {
 	if err != nil {
 		return err
 	}
-	return q.replyPipeline(http.StatusCreated, pl)
+	warnings, err := q.configurationWarnings(pl)
+	if err != nil {
+		return err
+	}
+	return q.replySaved(http.StatusCreated, pl, warnings)
+}
+
+// configurationWarnings is what a check says of a pipeline's configuration, which was good enough to be
+// saved: a queue that does not exist yet refuses builds, not the pipeline.
+func (q *request) configurationWarnings(pl store.Pipeline) ([]string, error) {
+	if pl.Configuration == "" {
+		return nil, nil
+	}
+	r, err := q.Engine.CheckPipeline(q.ctx, engine.CheckPipeline{
+		OrganizationID: q.org.ID, ClusterID: pl.ClusterID, Source: []byte(pl.Configuration), File: "configuration", Editor: true, Pipeline: pl,
+	})
+	var out []string
+	for _, p := range append(r.Problems, r.Warnings...) {
+		out = append(out, p.String())
+	}
+	return out, err
 }
 
 // visual keeps the steps of a visual pipeline and returns the configuration that they amount to.
@@ -158,10 +178,18 @@ func updatePipeline(q *request) error {
 	if err != nil {
 		return err
 	}
+	before := pl.Configuration
 	if pl, err = q.Engine.UpdatePipeline(q.ctx, pl.ID, change); err != nil {
 		return err
 	}
-	return q.replyPipeline(http.StatusOK, pl)
+	if pl.Configuration == before {
+		return q.replyPipeline(http.StatusOK, pl)
+	}
+	warnings, err := q.configurationWarnings(pl)
+	if err != nil {
+		return err
+	}
+	return q.replySaved(http.StatusOK, pl, warnings)
 }
 
 // changes is what a body changes in a pipeline.

@@ -1,6 +1,7 @@
 package restapi_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -156,4 +157,55 @@ func TestPipelinesAreCheckedBeforeTheyRun(t *testing.T) {
 		t.Errorf("a good document: %s", fine)
 	}
 	w.ask(t, "POST", main+"/check-pipeline", `{"configuration":"","pipeline":"none"}`, 404)
+}
+
+func TestASavedConfigurationIsAnsweredWithItsWarnings(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.agent(t, "a1")
+	type view struct{ Warnings []string }
+	want := "configuration:1:9: a wants queue=mac, which does not exist; the queues are: default"
+	for _, call := range []struct{ method, path, configuration string }{
+		{"POST", "/pipelines", "steps: [{command: a, key: a, agents: {queue: mac}}]"},
+		{"PATCH", "/pipelines/p", "steps: [{command: a, key: a, agents: {queue: mac}}, wait]"},
+	} {
+		body, _ := json.Marshal(map[string]string{"name": "p", "repository": "r", "configuration": call.configuration})
+		answer := w.ask(t, call.method, main+call.path, string(body), map[string]int{"POST": 201, "PATCH": 200}[call.method]).text
+		if got := decode[view](t, answer).Warnings; len(got) != 1 || got[0] != want {
+			t.Errorf("%s: %q", call.method, got)
+		}
+	}
+	for _, body := range []string{`{"description":"x"}`, `{"configuration":"steps: [{command: a}]"}`} {
+		if got := decode[view](t, w.ask(t, "PATCH", main+"/pipelines/p", body, 200).text).Warnings; got != nil {
+			t.Errorf("%s: %q", body, got)
+		}
+	}
+	if got := get[view](t, w, main+"/pipelines/p").Warnings; got != nil {
+		t.Errorf("read with %q", got)
+	}
+}
+
+func TestABuildSaysForWhichStepsNoAgentIsThere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	pl := w.pipeline(t, "p", "steps: [{command: a, key: a}]")
+	b := w.build(t, pl)
+	const warning = "configuration:1:9: a waits until there is an agent for it: no agent matches queue=default"
+	type view struct {
+		Warnings []string
+		Unserved []struct {
+			StepID  string `json:"step_id"`
+			Warning string
+			Passed  bool
+		}
+	}
+	at := main + "/pipelines/p/builds/1"
+	got := get[view](t, w, at)
+	if len(got.Warnings) != 1 || got.Warnings[0] != warning || len(got.Unserved) != 1 || got.Unserved[0].Passed || got.Unserved[0].StepID != w.job(t, b, "a").StepID {
+		t.Errorf("%+v", got)
+	}
+	w.agent(t, "a1")
+	if got = get[view](t, w, at); got.Warnings != nil || len(got.Unserved) != 1 || !got.Unserved[0].Passed || got.Unserved[0].Warning != warning {
+		t.Errorf("with an agent: %+v", got)
+	}
 }

@@ -1,6 +1,7 @@
 package restapi
 
 import (
+	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
@@ -16,6 +17,7 @@ type scene struct {
 	children  map[string]store.BuildRef // builds that trigger jobs made
 	metaData  map[string]map[string]string
 	builds    map[string]store.Build
+	rosters   map[string]*engine.Roster // by cluster, of builds that ask who serves them
 }
 
 // newScene loads what the builds and the jobs, which are of these builds, refer to.
@@ -29,6 +31,9 @@ func (q *request) newScene(builds []store.Build, jobs []store.Job) (s scene, err
 	if s.pipelines, err = q.Store.PipelinesByID(q.ctx, pipelineIDs); err != nil {
 		return s, err
 	}
+	if err = q.addRosters(&s, builds); err != nil {
+		return s, err
+	}
 	if s.users, err = q.Store.UsersByID(q.ctx, userIDs); err != nil {
 		return s, err
 	}
@@ -39,6 +44,23 @@ func (q *request) newScene(builds []store.Build, jobs []store.Job) (s scene, err
 		return s, err
 	}
 	return s, q.addJobs(&s, jobs)
+}
+
+// addRosters loads who serves the clusters of builds that have steps for which no agent was there.
+func (q *request) addRosters(s *scene, builds []store.Build) (err error) {
+	for _, b := range builds {
+		id := s.pipelines[b.PipelineID].ClusterID
+		if len(b.Detail.Unserved) == 0 || b.State.Finished() || s.rosters[id] != nil {
+			continue
+		}
+		if s.rosters == nil {
+			s.rosters = map[string]*engine.Roster{}
+		}
+		if s.rosters[id], err = q.Engine.Roster(q.ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // addJobs loads what jobs refer to beside their steps.

@@ -60,9 +60,10 @@ const (
 	sqlAgentByToken = `SELECT ` + agentColumns + ` FROM agents WHERE token_hash = $1`
 	sqlLiveAgents   = `SELECT ` + agentColumns + ` FROM agents WHERE cluster_id = $1 AND ` + liveAgents + `
 		AND (name, id) > ($2, $3) ORDER BY name, id LIMIT $4`
-	sqlNameTaken  = `SELECT COUNT(*) FROM agents WHERE cluster_id = $1 AND name = $2 AND ` + liveAgents
-	idleColumns   = `id, queue_id, tags, priority, last_pipeline_id, last_repository, last_success_at`
-	sqlIdleAgents = `SELECT ` + idleColumns + ` FROM agents WHERE queue_id = $1 AND ` + idleAgents + `
+	sqlTagsInQueue = `SELECT tags FROM agents WHERE queue_id = $1 AND ` + liveAgents + ` AND NOT ignore_in_dispatches LIMIT $2`
+	sqlNameTaken   = `SELECT COUNT(*) FROM agents WHERE cluster_id = $1 AND name = $2 AND ` + liveAgents
+	idleColumns    = `id, queue_id, tags, priority, last_pipeline_id, last_repository, last_success_at`
+	sqlIdleAgents  = `SELECT ` + idleColumns + ` FROM agents WHERE queue_id = $1 AND ` + idleAgents + `
 		ORDER BY COALESCE(priority, -1000000000000) DESC, last_success_at DESC LIMIT $2`
 	sqlWarmAgents = `SELECT ` + idleColumns + ` FROM agents WHERE queue_id = $1 AND last_pipeline_id = $2 AND ` + idleAgents + `
 		ORDER BY last_success_at DESC LIMIT $3`
@@ -144,6 +145,11 @@ func scanIdleAgent(s scanner) (a IdleAgent, err error) {
 // priority first, and of those the ones that succeeded last.
 func (r Reader) IdleAgents(ctx context.Context, queueID string, limit int) ([]IdleAgent, error) {
 	return list(ctx, r.q, scanIdleAgent, sqlIdleAgents, queueID, limit)
+}
+
+// TagsInQueue returns the tags of up to limit live agents of a queue that jobs are given to.
+func (r Reader) TagsInQueue(ctx context.Context, queueID string, limit int) ([][]string, error) {
+	return list(ctx, r.q, func(s scanner) (tags []string, err error) { return tags, s.Scan(document{&tags}) }, sqlTagsInQueue, queueID, limit)
 }
 
 // WarmAgents returns up to limit of those agents that last ran a pipeline.

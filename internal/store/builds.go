@@ -48,6 +48,7 @@ type BuildDetail struct {
 	Agents         []string          `json:"agents,omitempty"`       // default agent rules
 	Notify         []json.RawMessage `json:"notify,omitempty"`
 	Warnings       []string          `json:"warnings,omitempty"`
+	Unserved       []Unserved        `json:"unserved,omitempty"`
 	PullRequest    *PullRequest      `json:"pull_request,omitempty"`
 	TriggeredFrom  *BuildRef         `json:"triggered_from,omitempty"`
 	RebuiltFrom    *BuildRef         `json:"rebuilt_from,omitempty"`
@@ -64,6 +65,14 @@ type BuildDetail struct {
 	Creator        Person            `json:"creator,omitzero"`        // zero: nobody, or somebody who is gone
 	CreatorTeams   []string          `json:"creator_teams,omitempty"` // slugs, when it was made
 	UnblockerTeams []string          `json:"unblocker_teams,omitempty"`
+}
+
+// Unserved is a step for which no agent was there when it was planned.
+type Unserved struct {
+	StepID  string   `json:"step_id"`
+	QueueID string   `json:"queue_id"`
+	Rules   []string `json:"rules,omitempty"` // but the queue
+	Warning string   `json:"warning"`         // with the step's place in its document, and why
 }
 
 // Changes are the files that a build changes, as far as they are named to people.

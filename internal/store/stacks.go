@@ -49,8 +49,9 @@ const (
 	sqlStackByID   = `SELECT ` + stackColumns + ` FROM stacks WHERE id = $1`
 	sqlCountStacks = `SELECT COUNT(*) FROM stacks s JOIN clusters c ON c.id = s.cluster_id
 		WHERE c.organization_id = $1 AND s.deregistered_at = 0 AND s.seen_at >= $2`
-	sqlSeenStack = `UPDATE stacks SET seen_at = $2 WHERE id = $1 AND seen_at < $2`
-	sqlStackJobs = `SELECT j.id, j.priority, j.rules, j.scheduled_at, p.slug, p.id, b.id, b.number, b.branch, s.key
+	sqlStackedQueues = `SELECT DISTINCT queue_id FROM stacks WHERE cluster_id = $1 AND deregistered_at = 0 AND seen_at >= $2`
+	sqlSeenStack     = `UPDATE stacks SET seen_at = $2 WHERE id = $1 AND seen_at < $2`
+	sqlStackJobs     = `SELECT j.id, j.priority, j.rules, j.scheduled_at, p.slug, p.id, b.id, b.number, b.branch, s.key
 		FROM jobs j JOIN builds b ON b.id = j.build_id JOIN pipelines p ON p.id = j.pipeline_id JOIN steps s ON s.id = j.step_id
 		WHERE j.queue_id = $1 AND j.state = 'scheduled' AND j.kind = 'script' AND b.verdict = 'allow'
 		AND (j.scheduled_at, j.id) > ($2, $3) ORDER BY j.scheduled_at, j.id LIMIT $4`
@@ -73,6 +74,12 @@ func (r Reader) Stack(ctx context.Context, clusterID, key string) (Stack, error)
 // StackByID returns the stack with an id.
 func (r Reader) StackByID(ctx context.Context, id string) (Stack, error) {
 	return one(ctx, r.q, scanStack, sqlStackByID, id)
+}
+
+// StackedQueues returns the queues of a cluster that stacks serve which have been seen since a time and
+// have not left.
+func (r Reader) StackedQueues(ctx context.Context, clusterID string, since time.Time) ([]string, error) {
+	return list(ctx, r.q, scanString, sqlStackedQueues, clusterID, micros(since))
 }
 
 // CountStacks returns how many stacks of an organization have been seen since a time and have not left.

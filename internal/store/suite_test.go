@@ -391,7 +391,7 @@ func TestHotStatementsUseAnIndex(t *testing.T) {
 	s := reopen(t, Options{Path: filepath.Join(t.TempDir(), "slipway.db")})
 	for q, index := range map[string]string{
 		sqlLane: "jobs_lanes", sqlLaneHeads: "jobs_lanes", sqlWarmAgents: "agents_warm", sqlOpenJobCounts: "jobs_open", sqlJobOfAgent: "jobs_held", sqlJobsOfStep: "jobs_step", sqlJobByToken: "jobs_token",
-		sqlEdgesFrom: "sqlite_autoindex_edges_1", sqlIdleAgents: "agents_idle", sqlChangedAgents: "agents_changed", sqlCountIdle: "agents_", sqlExpiredOffers: "jobs_offers",
+		sqlEdgesFrom: "sqlite_autoindex_edges_1", sqlIdleAgents: "agents_idle", sqlTagsInQueue: "agents_queue", sqlChangedAgents: "agents_changed", sqlCountIdle: "agents_", sqlExpiredOffers: "jobs_offers",
 		sqlTimedOutJobs: "jobs_timeouts", sqlStepByKey: "sqlite_autoindex_steps_2", sqlAgentByToken: "sqlite_autoindex_agents_",
 		sqlReadyTriggers: "jobs_triggers", sqlCountRetries: "jobs_step", sqlBuilds: "sqlite_autoindex_builds_2",
 		sqlRunningTriggers: "jobs_triggers", sqlCanceledTriggers: "jobs_triggers", sqlTriggerOf: "jobs_triggers", sqlHeldShares: "jobs_held", sqlOldJobs: "jobs_",

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -166,4 +167,17 @@ func TestAgentsPage(t *testing.T) {
 		t.Error("a member is offered to stop agents")
 	}
 	s.post(page+"/stop/"+a.ID, nil, http.StatusForbidden)
+}
+
+func TestABuildsPageWarnsOfStepsWithoutAnAgentUntilThereIsOne(t *testing.T) {
+	t.Parallel()
+	s, _ := seeded(t)
+	b := s.build(s.pipeline("alone", "steps:\n- {command: a, key: a, agents: {arch: arm}}\n"))
+	page := fmt.Sprintf("/main/alone/builds/%d", b.Number)
+	const warning = "configuration:2:3: a waits until there is an agent for it: no agent in queue default matches arch=arm"
+	s.shows(page, warning)
+	s.agent("arch=arm")
+	if strings.Contains(s.get(page, 200), warning) {
+		t.Error("the warning stays when there is an agent")
+	}
 }

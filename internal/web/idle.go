@@ -138,8 +138,9 @@ func (b *buildView) stepless() *IdlePane {
 func (b *buildView) planNotes() []Annotation {
 	var out []Annotation
 	d := b.build.Detail
-	if n := len(d.Warnings); n > 0 {
-		note := Annotation{ID: "warnings", State: Soft, Summary: d.Warnings[0], Body: bullets(d.Warnings)}
+	if warnings := b.warnings(); len(warnings) > 0 {
+		n := len(warnings)
+		note := Annotation{ID: "warnings", State: Soft, Summary: warnings[0], Body: bullets(warnings)}
 		if n > 1 {
 			note.Summary = fmt.Sprintf("%d warnings about the pipeline", n)
 		}
@@ -152,6 +153,19 @@ func (b *buildView) planNotes() []Annotation {
 		})
 	}
 	return out
+}
+
+// warnings are those of planning the build that still hold.
+func (b *buildView) warnings() []string {
+	all := slices.Clone(b.build.Detail.Warnings)
+	if b.build.State.Finished() {
+		return all
+	}
+	waiting, _ := b.roster.Unserved(b.build)
+	for _, u := range waiting {
+		all = append(all, u.Warning)
+	}
+	return all
 }
 
 // served lists the queues that have an agent.

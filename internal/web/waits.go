@@ -31,7 +31,7 @@ func (q *request) loadWaiting(b *buildView) error {
 			return err
 		}
 	}
-	if len(queues) == 0 {
+	if len(queues) == 0 && (len(b.build.Detail.Unserved) == 0 || b.build.State.Finished()) {
 		return nil
 	}
 	var err error

@@ -132,6 +132,8 @@ CREATE INDEX agents_changed ON agents (queue_id, changed_at)
     WHERE state = 'connected' AND NOT paused AND NOT ignore_in_dispatches AND job_id = '';
 CREATE INDEX agents_live ON agents (cluster_id, name)
     WHERE (state = 'never_connected' OR state = 'connected' OR state = 'stopping');
+CREATE INDEX agents_queue ON agents (queue_id)
+    WHERE (state = 'never_connected' OR state = 'connected' OR state = 'stopping') AND NOT ignore_in_dispatches;
 CREATE INDEX agents_process ON agents (process)
     WHERE process <> '' AND (state = 'never_connected' OR state = 'connected' OR state = 'stopping');
 CREATE INDEX agents_seen ON agents (last_seen_at) WHERE (state = 'never_connected' OR state = 'connected' OR state = 'stopping');

@@ -1,0 +1,89 @@
+package engine_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/slipway-ci/slipway/internal/engine"
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+// unserved are the warnings of a build's steps that wait for an agent to come, and of those for which
+// one came, a line each.
+func (w *world) unserved(t testing.TB, b store.Build) (waiting, passed string) {
+	t.Helper()
+	r := must(w.Roster(t.Context(), w.cluster.ID))(t)
+	lines := func(list []store.Unserved) string {
+		var out []string
+		for _, u := range list {
+			out = append(out, u.Warning)
+		}
+		return strings.Join(out, "\n")
+	}
+	still, done := r.Unserved(w.now(t, b))
+	return lines(still), lines(done)
+}
+
+func TestABuildSaysForWhichStepsNoAgentIsThere(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		ctx := t.Context()
+		for _, key := range []string{"mac", "win"} {
+			must(w.CreateQueue(ctx, w.cluster.ID, key, ""))(t)
+		}
+		w.agent(t, "queue=mac", "arch=arm")
+		b := w.build(t, "steps:\n- {command: a, key: a, agents: {queue: mac}}\n- {command: b, key: b, agents: {queue: mac, arch: arn}, parallelism: 2}\n"+
+			"- wait\n- {command: c, label: c, agents: {queue: win}}\n- {command: d, agents: {queue: win}}\n- {command: e, agents: {queue: win, x: y}, skip: true}\n")
+		const b1 = "configuration:3:3: b waits until there is an agent for it: no agent in queue mac matches arch=arn; did you mean arch=arm?"
+		const c1 = "configuration:5:3: c waits until there is an agent for it: no agent matches queue=win"
+		if waiting, passed := w.unserved(t, b); waiting != b1+"\n"+c1 || passed != "" {
+			t.Errorf("waiting:\n%s\npassed:\n%s", waiting, passed)
+		}
+		w.agent(t, "queue=win")
+		if waiting, passed := w.unserved(t, b); waiting != b1 || passed != c1 {
+			t.Errorf("with an agent of queue win waiting:\n%s\npassed:\n%s", waiting, passed)
+		}
+		must(w.CancelBuild(ctx, b.ID, "somebody"))(t)
+		if waiting, passed := w.unserved(t, b); waiting != "" || passed != b1+"\n"+c1 {
+			t.Errorf("of an ended build waiting:\n%s\npassed:\n%s", waiting, passed)
+		}
+	})
+}
+
+func TestAnUploadSaysForWhichStepsNoAgentIsThere(t *testing.T) {
+	w := stated(t)
+	b, up := w.uploading(t)
+	w.sent(t, up, `{"steps":[{"command":"x","key":"x","agents":{"os":"plan9"}}]}`)
+	if waiting, _ := w.unserved(t, b); !strings.HasPrefix(waiting, "x waits until there is an agent for it: ") {
+		t.Errorf("waiting: %q", waiting)
+	}
+	if up := w.send(t, up, `{"steps":[{"command":"y","key":"y"}]}`, true); up.State != "applied" {
+		t.Fatal(up.Message)
+	}
+	if waiting, passed := w.unserved(t, b); waiting != "" || strings.Contains(passed, "x waits") {
+		t.Errorf("a step that was replaced is spoken of: %q %q", waiting, passed)
+	}
+}
+
+// A stack starts agents for the jobs that there are: none need be there before.
+func TestAQueueThatAStackServesHasAgents(t *testing.T) {
+	w := stated(t)
+	queue := must(w.CreateQueue(t.Context(), w.cluster.ID, "k8s", ""))(t)
+	const document = "steps: [{command: a, key: a, agents: {queue: k8s}}]"
+	if _, said := w.checked(t, engine.CheckPipeline{Source: []byte(document)}); said == "" {
+		t.Error("no warning without a stack")
+	}
+	before := w.build(t, document)
+	_, _, err := w.RegisterStack(t.Context(), w.org.ID, store.Stack{ClusterID: w.cluster.ID, Key: "s", Type: "kubernetes", QueueID: queue.ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, said := w.checked(t, engine.CheckPipeline{Source: []byte(document)}); said != "" {
+		t.Errorf("said: %s", said)
+	}
+	if waiting, passed := w.unserved(t, before); waiting != "" || passed == "" {
+		t.Errorf("waiting: %q, passed: %q", waiting, passed)
+	}
+	if waiting, passed := w.unserved(t, w.build(t, document)); waiting+passed != "" {
+		t.Errorf("waiting: %q, passed: %q", waiting, passed)
+	}
+}
