@@ -106,7 +106,7 @@ func TestHooksRunInTheDocumentedOrder(t *testing.T) {
 	}
 }
 
-var volatile = regexp.MustCompile(`^(PWD|PATH|HOME|BUILDKITE_AGENT_PID|BUILDKITE_AGENT_ENDPOINT|BUILDKITE_ENV_FILE|BUILDKITE_ENV_JSON_FILE|SHLVL|_)=`)
+var volatile = regexp.MustCompile(`^(PWD|BUILDKITE_AGENT_JOB_API_SOCKET|PATH|HOME|BUILDKITE_AGENT_PID|BUILDKITE_AGENT_ENDPOINT|BUILDKITE_ENV_FILE|BUILDKITE_ENV_JSON_FILE|SHLVL|_)=`)
 
 func TestTheEnvironmentOfAJob(t *testing.T) {
 	t.Parallel()

@@ -116,7 +116,11 @@ func (x *executor) pluginHooks(ctx context.Context, name string, checkouts []plu
 // hook runs one hook and makes its changes the job's.
 func (x *executor) hook(ctx context.Context, h hook.Hook) error {
 	h.Shell = x.env("BUILDKITE_HOOKS_SHELL")
-	effect, err := hook.Run(ctx, x.Shell, h)
+	var effect hook.Effect
+	err := x.asking(func() (err error) {
+		effect, err = hook.Run(ctx, x.Shell, h)
+		return err
+	})
 	x.Env["BUILDKITE_LAST_HOOK_EXIT_STATUS"] = strconv.Itoa(shell.ExitCode(err))
 	if err != nil {
 		return err

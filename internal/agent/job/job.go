@@ -35,6 +35,7 @@ import (
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/agent/checkout"
+	"github.com/slipway-ci/slipway/internal/agent/jobapi"
 	"github.com/slipway-ci/slipway/internal/agent/plugin"
 	"github.com/slipway-ci/slipway/internal/agent/redact"
 	"github.com/slipway-ci/slipway/internal/agent/shell"
@@ -88,6 +89,7 @@ var (
 type executor struct {
 	job Config
 	*shell.Shell
+	api       *jobapi.Server // nil where there is none
 	plugins   []plugin.Plugin
 	checkouts []plugin.Checkout
 	root      string // the checkout, for hooks and plugins of the repository
@@ -103,6 +105,7 @@ func Run(ctx context.Context, c Config) Result {
 		Env: c.Env, Dir: os.TempDir(), Log: shell.NewLog(c.Log),
 		PTY: c.PTY, Signal: c.Signal, Grace: c.Grace, Kill: c.Kill,
 	}}
+	defer x.serveAPI()()
 	x.redact()
 	late := context.WithoutCancel(ctx)
 	status := x.run(ctx, late)
@@ -432,7 +435,7 @@ func (x *executor) eval(ctx context.Context, command string) error {
 	if len(argv) == 0 {
 		argv = []string{"/bin/bash", "-e", "-c"}
 	}
-	return x.Shell.Run(ctx, nil, append(argv, command)...)
+	return x.asking(func() error { return x.Shell.Run(ctx, nil, append(argv, command)...) })
 }
 
 func (x *executor) artifactPhase(ctx context.Context) error {
