@@ -25,10 +25,12 @@ type duty struct {
 func (a *App) duties() []duty {
 	e := a.Engine
 	assign := &worker.Assign{Engine: e, Log: a.Log}
-	plan := &worker.Plan{Engine: e, Repos: a.mirrors()}
+	repos := a.mirrors()
+	plan := &worker.Plan{Engine: e, Repos: repos}
 	return []duty{
 		{"assign", time.Second, live.Assign, assign.Pass},
 		{"plan", 2 * time.Second, live.Plan, plan.Pass},
+		{"origins", 2 * time.Second, live.Origin, (&worker.Origins{Engine: e, Repos: repos}).Pass},
 		{"admit", 2 * time.Second, live.Admit, worker.Admit(e)},
 		{"supersede", 2 * time.Second, live.Supersede, worker.Supersede(e)},
 		{"triggers", 2 * time.Second, live.Child, worker.Triggers(e)},

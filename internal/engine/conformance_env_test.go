@@ -74,10 +74,10 @@ func TestP240_AJobHasTheStandardVariables(t *testing.T) {
 func TestP241_ABuildOfNoPullRequestSaysFalse(t *testing.T) {
 	w := stated(t)
 	wantEnv(t, w.envOf(t, engine.CreateBuild{}, steps("{command: x, key: a}")), map[string]string{"BUILDKITE_PULL_REQUEST": "false"})
-	pr := &store.PullRequest{Number: "7", BaseBranch: "main", Repository: "https://example.test/fork.git", Labels: []string{"x", "y"}}
+	pr := &store.PullRequest{Number: "7", BaseBranch: "main", Repository: "git@example.test:p.git", Labels: []string{"x", "y"}}
 	wantEnv(t, w.envOf(t, engine.CreateBuild{PullRequest: pr}, steps("{command: x, key: a}")), map[string]string{
 		"BUILDKITE_PULL_REQUEST": "7", "BUILDKITE_PULL_REQUEST_BASE_BRANCH": "main",
-		"BUILDKITE_PULL_REQUEST_REPO": "https://example.test/fork.git", "BUILDKITE_PULL_REQUEST_LABELS": "x,y",
+		"BUILDKITE_PULL_REQUEST_REPO": "git@example.test:p.git", "BUILDKITE_PULL_REQUEST_LABELS": "x,y",
 	})
 }
 
@@ -145,7 +145,7 @@ func TestP250_ArtifactPathsAreJoined(t *testing.T) {
 
 func TestP278_ARebuildIsOfTheSameCommitAndPullRequest(t *testing.T) {
 	w := stated(t)
-	pr := &store.PullRequest{Number: "7", BaseBranch: "main", Labels: []string{"x"}, Draft: true}
+	pr := &store.PullRequest{Number: "7", BaseBranch: "main", Repository: "https://example.test/p.git", Labels: []string{"x"}, Draft: true}
 	old := w.ask(t, engine.CreateBuild{
 		Commit: commit, Branch: "b", Message: "Fix it", PullRequest: pr, Env: map[string]string{"A": "1"},
 	}, steps("{command: x, key: a}"), "")

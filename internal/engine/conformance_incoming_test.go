@@ -27,7 +27,7 @@ func TestP237_PullRequestsHeedTheFiltersOfStepsAlone(t *testing.T) {
 	op := engine.CreateBuild{PipelineID: pl.ID, Source: trust.SourceAPI, Branch: "topic"}
 	_, err := w.CreateBuild(t.Context(), op)
 	wantRefusal(t, err, `The branch "topic" does not pass the branch filter of the pipeline, "main release/*".`)
-	op.PullRequest = &store.PullRequest{Number: "7", BaseBranch: "main"}
+	op.PullRequest = &store.PullRequest{Number: "7", BaseBranch: "main", Repository: pl.Repository}
 	b := must(w.CreateBuild(t.Context(), op))(t)
 	w.wantStates(t, b, "m=broken t=scheduled")
 	op.PullRequest, op.MergeQueue = nil, &store.MergeQueue{BaseBranch: "main", BaseCommit: commit}

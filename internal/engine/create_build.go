@@ -94,6 +94,9 @@ func (e *Engine) createBuild(ctx context.Context, tx *store.Tx, hint func(...str
 		err = p.finish()
 		return p.build, err
 	}
+	if !b.AskAt.IsZero() {
+		hint(live.Origin)
+	}
 	hint(live.Plan, live.Pipeline(pl.ID), live.Organization(pl.OrganizationID))
 	return b, nil
 }
@@ -129,11 +132,14 @@ func (e *Engine) newBuild(ctx context.Context, tx *store.Tx, pl store.Pipeline, 
 	if b.Detail.CreatorTeams, err = tx.TeamSlugs(ctx, pl.OrganizationID, op.CreatorID); err != nil {
 		return b, err
 	}
-	facts, err := e.facts(ctx, tx, pl, b, op.Origin)
+	origin, err := e.whence(ctx, tx.Reader, pl, &b, op.Origin)
 	if err != nil {
 		return b, err
 	}
-	b.Verdict = e.decide(facts)
+	b.Detail.Origin = &origin
+	if err := e.judge(ctx, tx.Reader, pl, &b); err != nil {
+		return b, err
+	}
 	b.Detail.Statuses, err = e.statusPlan(ctx, tx.Reader, pl, b)
 	return b, err
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 
 	"github.com/slipway-ci/slipway/internal/store"
 	"github.com/slipway-ci/slipway/internal/trust"
@@ -15,44 +16,46 @@ func (e *Engine) decide(f trust.Facts) store.Verdict {
 	}
 }
 
-// Origin says whose code a webhook asks to build, as the forge told: never concluded from names.
-type Origin struct {
-	Code      trust.Code
-	ForkOwner trust.Account // if Code is trust.CodeFork
-	Pusher    trust.Account
-}
-
-// facts are what is known about a new build. A build that a trigger step made stands on the
-// verdict of the build at the start of the chain.
-func (e *Engine) facts(ctx context.Context, tx *store.Tx, pl store.Pipeline, b store.Build, from *Origin) (trust.Facts, error) {
-	f := trust.Facts{
-		Source: trust.Source(b.Source), Commit: b.Commit, Code: trust.CodeOrigin,
-		DefaultBranch: b.Branch == pl.DefaultBranch,
+// facts are what is known about a build whose origin was found out. A build that a trigger step made stands
+// on the verdict of the build at the start of the chain.
+func facts(ctx context.Context, r store.Reader, pl store.Pipeline, b store.Build) (trust.Facts, error) {
+	f := factsOf(b, pl)
+	review, err := r.Review(ctx, pl.ID, b.Commit)
+	if err == nil {
+		f.Review = &trust.Review{Commit: review.Commit, By: firstNonEmpty(review.By.Name, review.By.ID), Refused: review.Refused}
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return f, err
 	}
-	if f.Source == trust.SourceWebhook {
-		f.Code = trust.CodeUnknown
-	}
-	if from != nil {
-		f.Code, f.ForkOwner, f.Pusher = from.Code, from.ForkOwner, from.Pusher
-	}
-	if b.Detail.RebuiltFrom != nil {
-		old, err := tx.Build(ctx, b.Detail.RebuiltFrom.ID)
+	for _, on := range []struct {
+		ref *store.BuildRef
+		to  **trust.Verdict
+	}{{b.Detail.RebuiltFrom, &f.Original}, {b.Detail.TriggeredFrom, &f.Root}} {
+		if on.ref == nil {
+			continue
+		}
+		other, err := r.Build(ctx, on.ref.ID)
 		if err != nil {
 			return f, err
 		}
-		original := verdictOf(old)
-		f.Original = &original
+		v := verdictOf(other)
+		*on.to = &v
 	}
-	if b.Detail.TriggeredFrom == nil {
-		return f, nil
-	}
-	parent, err := tx.Build(ctx, b.Detail.TriggeredFrom.ID)
-	if err != nil {
-		return f, err
-	}
-	root := verdictOf(parent)
-	f.Root = &root
 	return f, nil
+}
+
+func factsOf(b store.Build, pl store.Pipeline) trust.Facts {
+	o := deref(b.Detail.Origin)
+	f := trust.Facts{
+		Source: trust.Source(b.Source), Commit: b.Commit, DefaultBranch: b.Branch == pl.DefaultBranch, Doubt: o.Doubt,
+		ForkOwner: ofAccount(o.Owner), Pusher: ofAccount(o.Pusher),
+	}
+	switch {
+	case o.Code == store.OriginOwn, o.Branch != "":
+		f.Code = trust.CodeOrigin
+	case o.Code == store.OriginFork:
+		f.Code = trust.CodeFork
+	}
+	return f
 }
 
 // verdictOf is the stored verdict of a build.

@@ -97,7 +97,7 @@ func (e *Engine) deliver(ctx context.Context, tx *store.Tx, hint func(...string)
 		return err
 	}
 	d.Reason = decision.Reason
-	if err := rememberPull(ctx, tx, pl.ID, op.Event); err != nil {
+	if err := errors.Join(rememberPull(ctx, tx, pl.ID, op.Event), e.rememberCommit(ctx, tx, pl, op.Event)); err != nil {
 		return err
 	}
 	if decision.Build == nil {

@@ -127,7 +127,11 @@ func shellQuote(s string) string {
 // tryPlan adds the plan; what the build refuses, such as an unknown queue, ends it.
 func (p *progress) tryPlan(plan pipeline.Plan, pl store.Pipeline) error {
 	detail := p.build.Detail
-	err := p.addPlan(plan, placement{pipeline: pl, scheduledAt: p.build.CreatedAt})
+	return p.orFailPlan(detail, p.addPlan(plan, placement{pipeline: pl, scheduledAt: p.build.CreatedAt}))
+}
+
+// orFailPlan ends the build if its plan could not be added, with nothing left of that plan.
+func (p *progress) orFailPlan(detail store.BuildDetail, err error) error {
 	if err == nil {
 		return nil
 	}

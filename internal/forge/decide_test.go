@@ -186,7 +186,7 @@ func TestSameRepository(t *testing.T) {
 	}
 	for _, a := range same {
 		if !SameRepository(a, same[0]) || NameOf(a) != "acme/app" {
-			t.Errorf("%s is %s, not %s", a, place(a), place(same[0]))
+			t.Errorf("%s is %s, not %s", a, Place(a), Place(same[0]))
 		}
 	}
 	for _, other := range []string{"", "https://github.com/acme/app2", "https://gitlab.com/acme/app", "/acme/app", "https://github.com.example.test/acme/app"} {

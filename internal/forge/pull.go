@@ -15,11 +15,26 @@ func pullMoved(ev Event, s Settings) Decision {
 	if reason := unwantedChange(ev.Change, p, s); reason != "" {
 		return Decision{Reason: reason}
 	}
-	pusher := trust.Account{}
-	if ev.Change == Opened || ev.Change == Synchronized || ev.Change == Reopened {
-		pusher = ev.Sender // of other changes the sender need not have had a hand in the commits
+	return pullBuild(p, s, ev.pusher(), fmt.Sprintf("Pull request %s: %s.", p.Number, strings.ReplaceAll(string(ev.Change), "_", " ")))
+}
+
+// pusher is who put a pull request's commits there, as far as an event about it tells. Of other changes
+// the sender need not have had a hand in the commits.
+func (ev Event) pusher() trust.Account {
+	if ev.Kind == PullMoved && (ev.Change == Opened || ev.Change == Synchronized || ev.Change == Reopened) {
+		return ev.Sender
 	}
-	return pullBuild(p, s, pusher, fmt.Sprintf("Pull request %s: %s.", p.Number, strings.ReplaceAll(string(ev.Change), "_", " ")))
+	return trust.Account{}
+}
+
+// Hands are the accounts whose code an event's pull request brings: the owner of the repository that it
+// comes from, and who pushed, the zero Account where the event does not tell.
+func (ev Event) Hands() (owner, pusher trust.Account) {
+	owner, pusher = account(ev.Pull.Owner, ev.Pull.Author), ev.pusher()
+	if pusher.ID == owner.ID {
+		pusher = owner
+	}
+	return owner, pusher
 }
 
 // unwantedChange says why a change makes no build, "" if it may.

@@ -13,10 +13,10 @@ var (
 
 // SameRepository says whether two addresses name one repository: with and without a user, over HTTPS or
 // SSH, with .git at the end or not. Hosts and paths are compared without regard to case, as the forges do.
-func SameRepository(a, b string) bool { return a != "" && b != "" && place(a) == place(b) }
+func SameRepository(a, b string) bool { return a != "" && b != "" && Place(a) == Place(b) }
 
-// place is host and path of an address, or the path of a local one.
-func place(address string) string {
+// Place is host and path of an address, or the path of a local one.
+func Place(address string) string {
 	address = strings.TrimSpace(address)
 	host, path := "", address
 	if m := withScheme.FindStringSubmatch(address); m != nil {
@@ -33,7 +33,7 @@ func place(address string) string {
 
 // NameOf is the path of a repository on its host, as in "acme/app"; "" for one that is on no host.
 func NameOf(address string) string {
-	_, name, onHost := strings.Cut(place(address), "/")
+	_, name, onHost := strings.Cut(Place(address), "/")
 	if !onHost || strings.HasPrefix(address, "/") {
 		return ""
 	}
@@ -53,6 +53,6 @@ func ServesAPI(api, repository string) bool {
 	if err != nil || NameOf(repository) == "" {
 		return false
 	}
-	host, _, _ := strings.Cut(place(repository), "/")
+	host, _, _ := strings.Cut(Place(repository), "/")
 	return strings.EqualFold(strings.TrimPrefix(u.Hostname(), "api."), host) || strings.EqualFold(u.Hostname(), host)
 }

@@ -40,6 +40,7 @@ const (
 	Fleet  = "fleet"  // agents came, went or changed
 
 	Supersede = "supersede" // a build makes older ones unnecessary
+	Origin    = "origin"    // of a held build, its repository may know more of the commit
 )
 
 // Build is the topic of one build.

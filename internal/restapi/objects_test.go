@@ -15,7 +15,7 @@ func TestObjects(t *testing.T) {
 	pl := w.pipeline(t, "hello", "env: {A: b}\nsteps:\n- {label: Test, command: make test, key: test, artifact_paths: \"out/*\"}\n- wait\n- {block: \"Release?\", key: gate}\n- {label: Ship, command: make ship, key: ship}\n")
 	b := w.build(t, pl, func(op *engine.CreateBuild) {
 		op.Commit, op.Env, op.MetaData = "HEAD", map[string]string{"X": "1"}, map[string]string{"color": "blue"}
-		op.PullRequest = &store.PullRequest{Number: "7", BaseBranch: "main", Labels: []string{"ready"}}
+		op.PullRequest = &store.PullRequest{Number: "7", BaseBranch: "main", Repository: pl.Repository, Labels: []string{"ready"}}
 	})
 	a := w.agent(t, "a1")
 	test := w.job(t, b, "test")

@@ -26,7 +26,8 @@ type Build struct {
 	Detail         BuildDetail
 	CreatorID      string // user id, or ""
 	Verdict        Verdict
-	PlanError      string // why it could not be planned
+	AskAt          time.Time // when its repository is to be asked what the verdict lacked; zero: never
+	PlanError      string    // why it could not be planned
 	CanceledBy     ci.Canceler
 	NextPosition   int64 // counts the documents that added steps
 }
@@ -62,6 +63,8 @@ type BuildDetail struct {
 	Event          *SourceEvent      `json:"event,omitempty"`
 	Changes        *Changes          `json:"changes,omitempty"`       // that decided if_changed
 	Statuses       *StatusPlan       `json:"statuses,omitempty"`      // nil: none
+	Origin         *Origin           `json:"origin,omitempty"`        // what its verdict rests on
+	Review         *Review           `json:"review,omitempty"`        // what a member said of its commit
 	Creator        Person            `json:"creator,omitzero"`        // zero: nobody, or somebody who is gone
 	CreatorTeams   []string          `json:"creator_teams,omitempty"` // slugs, when it was made
 	UnblockerTeams []string          `json:"unblocker_teams,omitempty"`
@@ -135,7 +138,7 @@ type BuildRef struct {
 const (
 	buildColumns = `id, organization_id, pipeline_id, number, state, blocked_state, version, jobs, commit_sha, branch, tag,
 		message, source, detail, creator_id, verdict, verdict_rule, verdict_reason, verdict_commit, plan_error, canceled_by,
-		next_position, created_at, scheduled_at, started_at, failing_at, finished_at, verdict_profile`
+		next_position, created_at, scheduled_at, started_at, failing_at, finished_at, verdict_profile, ask_at`
 	// The words of the partial indexes.
 	openBuilds = `(state = 'creating' OR state = 'scheduled' OR state = 'running' OR state = 'failing' OR state = 'blocked'
 		OR state = 'canceling')`
@@ -145,11 +148,11 @@ const (
 	sqlBuildByNumber = `SELECT ` + buildColumns + ` FROM builds WHERE pipeline_id = $1 AND number = $2`
 	sqlCreating      = `SELECT ` + buildColumns + ` FROM builds WHERE state = 'creating' AND verdict = 'allow' ORDER BY created_at LIMIT $1`
 	sqlInsertBuild   = `INSERT INTO builds (` + buildColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
-		$13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28)`
+		$13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29)`
 	sqlUpdateBuild = `UPDATE builds SET state = $2, blocked_state = $3, version = version + 1, jobs = $4, commit_sha = $5,
 		branch = $6, message = $7, detail = $8, verdict = $9, verdict_rule = $10, verdict_reason = $11, verdict_commit = $12,
 		plan_error = $13, canceled_by = $14, next_position = $15, scheduled_at = $16, started_at = $17, failing_at = $18,
-		finished_at = $19, verdict_profile = $20 WHERE id = $1`
+		finished_at = $19, verdict_profile = $20, ask_at = $21 WHERE id = $1`
 	sqlAdvanceBuild = `UPDATE builds SET state = $2, blocked_state = $3, version = version + 1, jobs = $4, scheduled_at = $5,
 		started_at = $6, failing_at = $7, finished_at = $8 WHERE id = $1`
 	sqlBuildOfItsJob = `SELECT ` + buildColumns + ` FROM builds WHERE id = (SELECT build_id FROM jobs WHERE jobs.id = $1)`
@@ -163,7 +166,7 @@ func scanBuild(s scanner) (b Build, err error) {
 		document{&b.Jobs}, &b.Commit, &b.Branch, &b.Tag, &b.Message, &b.Source, document{&b.Detail}, &b.CreatorID,
 		&b.Verdict.Decision, &b.Verdict.Rule, &b.Verdict.Reason, &b.Verdict.Commit, &b.PlanError, &b.CanceledBy,
 		&b.NextPosition, instant{&b.CreatedAt}, instant{&b.ScheduledAt}, instant{&b.StartedAt}, instant{&b.FailingAt},
-		instant{&b.FinishedAt}, &b.Verdict.Profile)
+		instant{&b.FinishedAt}, &b.Verdict.Profile, instant{&b.AskAt})
 }
 
 // Build returns the build with an id.
@@ -208,7 +211,7 @@ func (tx *Tx) InsertBuild(ctx context.Context, b Build) error {
 		b.Version, text(b.Jobs), b.Commit, b.Branch, b.Tag, b.Message, b.Source, text(b.Detail), b.CreatorID,
 		b.Verdict.Decision, b.Verdict.Rule, b.Verdict.Reason, b.Verdict.Commit, b.PlanError, b.CanceledBy,
 		b.NextPosition, micros(b.CreatedAt), micros(b.ScheduledAt), micros(b.StartedAt), micros(b.FailingAt),
-		micros(b.FinishedAt), b.Verdict.Profile)
+		micros(b.FinishedAt), b.Verdict.Profile, micros(b.AskAt))
 }
 
 // UpdateBuild saves a build and counts its version up.
@@ -216,7 +219,7 @@ func (tx *Tx) UpdateBuild(ctx context.Context, b Build) error {
 	return exec(ctx, tx.q, sqlUpdateBuild, b.ID, b.State, b.BlockedState, text(b.Jobs), b.Commit, b.Branch, b.Message,
 		text(b.Detail), b.Verdict.Decision, b.Verdict.Rule, b.Verdict.Reason, b.Verdict.Commit, b.PlanError, b.CanceledBy,
 		b.NextPosition, micros(b.ScheduledAt), micros(b.StartedAt), micros(b.FailingAt), micros(b.FinishedAt),
-		b.Verdict.Profile)
+		b.Verdict.Profile, micros(b.AskAt))
 }
 
 // AdvanceBuild saves what jobs change in a build, its state and its tally, and counts its version up. It is UpdateBuild for what

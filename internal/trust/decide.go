@@ -19,15 +19,15 @@ func Decide(f Facts, p Policy) Verdict {
 func decide(f Facts, p Policy) Verdict {
 	switch f.Source {
 	case SourceUI, SourceAPI, SourceCLI:
-		return person(f)
+		return reviewed(f, person(f, p))
 	case SourceWebhook:
 		return webhook(f, p)
 	case SourceSchedule:
-		return schedule(f, p)
+		return reviewed(f, schedule(f, p))
 	case SourceTrigger:
-		return inherit(f)
+		return reviewed(f, inherit(f, p))
 	case SourceAddress:
-		return address(f)
+		return reviewed(f, address(f))
 	case "":
 		return undecided(RuleNone, "it is not known how the build came to be")
 	default:
@@ -35,22 +35,42 @@ func decide(f Facts, p Policy) Verdict {
 	}
 }
 
-// person never trusts a rebuild further than its original: a member who asks for the same commit again
-// has not thereby become its author.
-func person(f Facts) Verdict {
+// person trusts a member who starts a build with the code of the pipeline's own repository. Code that is
+// known to come from elsewhere is judged as it would be without the member, who need not have read it.
+func person(f Facts, p Policy) Verdict {
 	o := f.Original
 	switch {
-	case o == nil || o.Allows(f.Commit) && o.Profile == ProfileMember:
-		return allow(RulePerson, "Only members can start builds through the %s.", doorName(f.Source))
-	case o.Allows(f.Commit):
+	case o != nil && !o.Allows(f.Commit):
+		return notRebuilt(*o)
+	case o != nil && o.Profile != ProfileMember:
 		v := allow(o.Rule, "The build that is rebuilt is allowed: %s", o.Reason)
 		v.Profile = ProfileApproved
 		return v
-	case o.Decision == Hold || o.Decision == Deny:
-		return Verdict{Decision: o.Decision, Rule: o.Rule, Retry: o.Retry, Reason: "The build that is rebuilt was not allowed: " + o.Reason}
-	default:
-		return undecided(RuleNone, "the build that is rebuilt has no verdict about this commit")
+	case f.Code == CodeOrigin, f.Code == CodeUnknown && o != nil:
+		return allow(RulePerson, "Only members can start builds through the %s.", doorName(f.Source))
 	}
+	return byHand(f, p)
+}
+
+// notRebuilt never trusts a rebuild further than its original: a member who asks for the same commit
+// again has not thereby become its author.
+func notRebuilt(o Verdict) Verdict {
+	if o.Decision == Hold || o.Decision == Deny {
+		return Verdict{Decision: o.Decision, Rule: o.Rule, Retry: o.Retry, Reason: "The build that is rebuilt was not allowed: " + o.Reason}
+	}
+	return undecided(RuleNone, "the build that is rebuilt has no verdict about this commit")
+}
+
+// byHand decides about code that a member names and that is not known to be of the pipeline's own repository.
+func byHand(f Facts, p Policy) Verdict {
+	if f.Code != CodeFork {
+		return undecided(RuleNone, "%s", cmp.Or(f.Doubt, "it is not known whether the commit comes from a fork"))
+	}
+	v := fork(f, p)
+	if v.Decision == Hold {
+		v.Reason += " Starting it by hand does not change that."
+	}
+	return v
 }
 
 func doorName(s Source) string {
@@ -86,7 +106,7 @@ func webhook(f Facts, p Policy) Verdict {
 func fork(f Facts, p Policy) Verdict {
 	switch {
 	case !fullHash(f.Commit):
-		return undecided(RuleNone, "the webhook does not name a full commit hash")
+		return undecided(RuleNone, "code of a fork is decided about by its full commit hash, and %.100q is none", f.Commit)
 	case f.ForkOwner.ID == "" || f.ForkOwner.Kind == AccountUnknown:
 		return undecided(RuleLookupFailed, "it is not known who owns the fork")
 	case f.ForkOwner.Kind == AccountOrganization:
@@ -165,6 +185,13 @@ func known(a Account) string {
 	return " and " + word
 }
 
+func ownedBy(a Account) string {
+	if a.ID == "" && a.Name == "" {
+		return ""
+	}
+	return " of " + a.String()
+}
+
 func cause(a Account) string {
 	if a.LookupFail == "" {
 		return ""
@@ -172,10 +199,10 @@ func cause(a Account) string {
 	return ": " + a.LookupFail
 }
 
-// reviewed lets a person's word about this very commit stand above a hold.
+// reviewed lets a person's word about this very commit stand above a hold, and above what was once denied.
 func reviewed(f Facts, v Verdict) Verdict {
 	r := f.Review
-	if v.Decision != Hold || r == nil || r.By == "" || !fullHash(f.Commit) {
+	if v.Decision == Allow || r == nil || r.By == "" || !fullHash(f.Commit) {
 		return v
 	}
 	switch {
@@ -186,6 +213,9 @@ func reviewed(f Facts, v Verdict) Verdict {
 		return Verdict{Decision: Deny, Rule: v.Rule, Reason: fmt.Sprintf("%s refused commit %.12s.", r.By, r.Commit)}
 	}
 	approved := allow(v.Rule, "%s approved commit %.12s.", r.By, r.Commit)
+	if v.Rule == RuleNone {
+		approved.Rule = RuleReview
+	}
 	approved.Profile = ProfileApproved
 	return approved
 }
@@ -195,7 +225,7 @@ func schedule(f Facts, p Policy) Verdict {
 	case f.Code == CodeUnknown:
 		return undecided(RuleSchedule, "it is not known which repository the scheduled build takes its commit from")
 	case f.Code != CodeOrigin:
-		return hold(RuleSchedule, "Scheduled builds may only run code of the pipeline's own repository.")
+		return hold(RuleSchedule, "Scheduled builds may only run code of the pipeline's own repository; this commit comes from a fork%s.", ownedBy(f.ForkOwner))
 	case p.Schedules == SchedulesOrigin:
 		return allow(RuleSchedule, "The policy allows scheduled builds of the pipeline's own repository.")
 	case p.Schedules == SchedulesDefaultBranch && f.DefaultBranch:
@@ -209,27 +239,42 @@ func schedule(f Facts, p Policy) Verdict {
 
 // address decides about a build of the branch and commit that a member gave a trigger address.
 func address(f Facts) Verdict {
-	if f.Code != CodeOrigin {
+	switch f.Code {
+	case CodeUnknown:
 		return undecided(RuleTriggerAddress, "it is not known which repository the trigger address takes its commit from")
+	case CodeFork:
+		return hold(RuleTriggerAddress, "A trigger address may only build code of the pipeline's own repository; this commit comes from a fork%s.", ownedBy(f.ForkOwner))
 	}
 	return allow(RuleTriggerAddress, "A member set what the pipeline's trigger address builds, from the pipeline's own repository.")
 }
 
-// inherit never looks at the trigger step's own build: its source would be
-// trigger_job whatever began the chain.
-func inherit(f Facts) Verdict {
+// inherit looks at the build that began the chain, not at the trigger step's own, whose source would be
+// trigger_job whatever began it. A step that names other code than its build's stands on that code too.
+func inherit(f Facts, p Policy) Verdict {
 	if f.Root == nil {
 		return undecided(RuleRootBuild, "the verdict of the build that began the chain of triggers is not known")
 	}
-	v := Verdict{Decision: f.Root.Decision, Rule: RuleRootBuild, Retry: f.Root.Retry}
-	v.Profile = cmp.Or(f.Root.Profile, ProfileApproved) // not known: the narrower
+	v := root(*f.Root)
+	if v.Decision != Allow || f.Code == CodeOrigin || fullHash(f.Commit) && f.Commit == f.Root.Commit {
+		return v
+	}
+	own := byHand(f, p)
+	if own.Decision == Allow {
+		own.Profile = v.Profile
+	}
+	return own
+}
+
+func root(r Verdict) Verdict {
+	v := Verdict{Decision: r.Decision, Rule: RuleRootBuild, Retry: r.Retry}
+	v.Profile = cmp.Or(r.Profile, ProfileApproved) // not known: the narrower
 	switch {
-	case v.Decision == Allow && f.Root.Allows(f.Root.Commit):
-		v.Reason = "The build that began the chain of triggers is allowed: " + f.Root.Reason
+	case v.Decision == Allow && r.Allows(r.Commit):
+		v.Reason = "The build that began the chain of triggers is allowed: " + r.Reason
 	case v.Decision == Deny:
-		v.Reason = "The build that began the chain of triggers is denied: " + f.Root.Reason
+		v.Reason = "The build that began the chain of triggers is denied: " + r.Reason
 	case v.Decision == Hold:
-		v.Reason = "The build that began the chain of triggers is held: " + f.Root.Reason
+		v.Reason = "The build that began the chain of triggers is held: " + r.Reason
 	default:
 		return undecided(RuleRootBuild, "the build that began the chain of triggers has no verdict")
 	}

@@ -3,10 +3,10 @@
 // A build's pipeline, images, hooks and tests are all written by whoever wrote
 // the commit. The question is therefore never what a build does but whether
 // somebody who is trusted put its code forward. Decide answers it from Facts,
-// which others have gathered, and from a Policy, by ten rules:
+// which others have gathered, and from a Policy, by eleven rules:
 //
 //	rule               source        code            fork's owner   verdict
-//	person             ui, api, cli  anything        -              allow
+//	person             ui, api, cli  own             -              allow
 //	origin-branch      webhook       origin branch   -              allow
 //	trusted-fork       webhook       fork            trusted user   allow
 //	untrusted-fork     webhook       fork            other user     hold
@@ -16,13 +16,19 @@
 //	organization-fork  webhook       fork            organization   hold unless listed
 //	lookup-failed      webhook       fork            not known      hold, to be asked again
 //	trigger-address    pipeline_trigger  origin      -              allow
+//	review             what none of the others is about: allow if a member approved the commit
+//
+// Who starts a build by hand need not have read what they name: a commit that is known to come from a fork,
+// and a pull request that is known to be one's, are judged by untrusted-fork and its neighbours whoever starts
+// them, and what names a pull request that nothing is known of is held. A trigger step's build is judged so
+// too where it names another commit than its root's.
 //
 // Whoever has a pipeline's trigger address can start what a member set, and name no other commit.
 //
 // A rebuild is trusted no further than the build that it repeats.
 //
-// A person's approval of exactly this commit turns the hold of a fork's build
-// into allow, a person's refusal into deny.
+// A person's approval of exactly this commit turns a hold into allow, with the
+// narrower profile, and a person's refusal turns it into deny.
 //
 // Invariants:
 //   - Only what is known to be good is allowed. A fact that is missing or

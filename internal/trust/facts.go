@@ -15,12 +15,13 @@ const (
 	SourceAddress  Source = "pipeline_trigger" // a trigger address of the pipeline, with a branch and commit of its own
 )
 
-// Code says whose repository a commit was taken from. It follows from the
-// repository ids in a webhook whose signature was verified, never from the
-// name of a branch.
+// Code says whose repository a commit was taken from. For a webhook it follows
+// from the repository ids in it, never from the name of a branch. For any other
+// build it follows from what forges told before of the commit or of the pull
+// request that is named; what names neither is of the pipeline's own repository.
 type Code uint8
 
-// The zero Code is the absence of knowledge.
+// The zero Code is the absence of knowledge where some is needed.
 const (
 	CodeUnknown Code = iota
 	CodeOrigin
@@ -88,6 +89,7 @@ type Facts struct {
 	// a name such as HEAD that is not resolved yet.
 	Commit        string
 	Code          Code
+	Doubt         string  // why Code is CodeUnknown, as a part of a sentence; "" for no particular reason
 	DefaultBranch bool    // of the pipeline, in the origin repository
 	ForkOwner     Account // if Code is CodeFork
 	Pusher        Account // the sender of the signed webhook

@@ -64,9 +64,9 @@ func TestTable(t *testing.T) {
 	schedules := Policy{Schedules: SchedulesDefaultBranch}
 
 	run(t, []row{
-		{"1 web interface", Facts{Source: SourceUI, Commit: "HEAD"}, Policy{}, allowed(RulePerson), "web interface"},
-		{"1 API, even of a fork", Facts{Source: SourceAPI, Code: CodeFork, Commit: sha1, ForkOwner: stranger}, Policy{}, allowed(RulePerson), "API"},
-		{"1 command line", Facts{Source: SourceCLI}, Policy{}, allowed(RulePerson), "command line"},
+		{"1 web interface", Facts{Source: SourceUI, Code: CodeOrigin, Commit: "HEAD"}, Policy{}, allowed(RulePerson), "web interface"},
+		{"1 API", Facts{Source: SourceAPI, Code: CodeOrigin, Commit: sha1}, Policy{}, allowed(RulePerson), "API"},
+		{"1 command line", Facts{Source: SourceCLI, Code: CodeOrigin}, Policy{}, allowed(RulePerson), "command line"},
 		{"2", Facts{Source: SourceWebhook, Code: CodeOrigin, Commit: sha1}, Policy{}, allowed(RuleOriginBranch), "own repository"},
 		{"3", forkBuild(member), Policy{}, allowed(RuleTrustedFork), "@ann"},
 		{"4", forkBuild(stranger), Policy{}, held(RuleUntrustedFork), "@eve, who is not trusted"},
@@ -106,7 +106,7 @@ func TestBeyondTheTable(t *testing.T) {
 		{"a source without a rule", Facts{Source: "post", Code: CodeOrigin}, Policy{}, unknown(RuleNone), "post"},
 		{"a trigger address", Facts{Source: SourceAddress, Code: CodeOrigin, Commit: "HEAD"}, Policy{}, allowed(RuleTriggerAddress), "A member set"},
 		{"a trigger address of who knows what", Facts{Source: SourceAddress, Commit: "HEAD"}, Policy{}, unknown(RuleTriggerAddress), "which repository"},
-		{"a trigger address of a fork", Facts{Source: SourceAddress, Code: CodeFork, Commit: sha1, ForkOwner: member}, Policy{}, unknown(RuleTriggerAddress), ""},
+		{"a trigger address of a fork", Facts{Source: SourceAddress, Code: CodeFork, Commit: sha1, ForkOwner: member}, Policy{}, held(RuleTriggerAddress), "a fork of @ann"},
 		{"a stranger's first change", forkBuild(Account{ID: "eve", Name: "@eve", Kind: AccountUser, Membership: NotMember, Association: "FIRST_TIME_CONTRIBUTOR"}), Policy{}, held(RuleUntrustedFork), "has not contributed to this repository before"},
 		{"an association alone", forkBuild(Account{ID: "eve", Kind: AccountUser, Association: "OWNER"}), Policy{}, unknown(RuleLookupFailed), ""},
 		{"no facts", Facts{}, Policy{}, unknown(RuleNone), "Could not decide"},
@@ -114,12 +114,60 @@ func TestBeyondTheTable(t *testing.T) {
 		{"schedule of another branch, allowed", schedule, Policy{Schedules: SchedulesOrigin}, allowed(RuleSchedule), "own repository"},
 		{"schedule of a fork", Facts{Source: SourceSchedule, Code: CodeFork, DefaultBranch: true}, Policy{Schedules: SchedulesOrigin}, held(RuleSchedule), "own repository"},
 		{"schedule of who knows what", Facts{Source: SourceSchedule, DefaultBranch: true}, Policy{Schedules: SchedulesOrigin}, unknown(RuleSchedule), ""},
-		{"trigger below an allowed root", Facts{Source: SourceTrigger, Root: &allow}, Policy{}, allowed(RuleRootBuild), "@ann"},
+		{"trigger below an allowed root", Facts{Source: SourceTrigger, Code: CodeOrigin, Root: &allow}, Policy{}, allowed(RuleRootBuild), "@ann"},
 		{"trigger below a denied root", Facts{Source: SourceTrigger, Root: &deny}, Policy{}, Verdict{Decision: Deny, Rule: RuleRootBuild}, "denied: No."},
 		{"trigger below an undecided root", Facts{Source: SourceTrigger, Root: &lookup}, Policy{}, unknown(RuleRootBuild), "held: Could not"},
 		{"trigger without a root", Facts{Source: SourceTrigger, Code: CodeOrigin}, Policy{}, unknown(RuleRootBuild), "not known"},
 		{"trigger below a root without a verdict", Facts{Source: SourceTrigger, Root: &Verdict{}}, Policy{}, unknown(RuleRootBuild), "no verdict"},
 		{"trigger below a forged root", Facts{Source: SourceTrigger, Root: &Verdict{Decision: Allow}}, Policy{}, unknown(RuleRootBuild), "no verdict"},
+	})
+}
+
+// What a member starts by hand is no more theirs than it was before.
+func TestByHand(t *testing.T) {
+	t.Parallel()
+	member, stranger := user("ann", Member), user("eve", NotMember)
+	hand := func(source Source, owner Account) Facts {
+		f := forkBuild(owner)
+		f.Source = source
+		return f
+	}
+	with := func(f Facts, change func(*Facts)) Facts { change(&f); return f }
+	named := func(f *Facts) { f.Commit = "refs/pull/7/head" }
+	approvedBy := func(commit string, refused bool) func(*Facts) {
+		return func(f *Facts) { f.Review = &Review{Commit: commit, By: "@ann", Refused: refused} }
+	}
+	approved := func(r Rule) Verdict { return Verdict{Decision: Allow, Rule: r, Profile: ProfileApproved} }
+	doubt := Facts{Source: SourceAPI, Commit: sha1, Doubt: "nothing was heard of pull request 7"}
+	trusted, read := Decide(forkBuild(member), Policy{}), Decide(with(forkBuild(stranger), approvedBy(sha1, false)), Policy{})
+	below := func(root Verdict, f Facts) Facts { f.Source, f.Root = SourceTrigger, &root; return f }
+	rebuilt := func(o Verdict, f Facts) Facts { f.Original = &o; return f }
+
+	run(t, []row{
+		{"a stranger's commit, web interface", hand(SourceUI, stranger), Policy{}, held(RuleUntrustedFork), "Starting it by hand does not change that"},
+		{"a stranger's commit, API", hand(SourceAPI, stranger), Policy{}, held(RuleUntrustedFork), "@eve, who is not trusted"},
+		{"a stranger's commit, command line", hand(SourceCLI, stranger), Policy{}, held(RuleUntrustedFork), ""},
+		{"a member's fork", hand(SourceUI, member), Policy{}, allowed(RuleTrustedFork), "@ann"},
+		{"a stranger pushed to it", with(hand(SourceUI, member), func(f *Facts) { f.Pusher = stranger }), Policy{}, held(RuleUntrustedFork), "by @eve"},
+		{"a fork of who knows whom", hand(SourceUI, Account{}), Policy{}, unknown(RuleLookupFailed), "who owns the fork"},
+		{"a pull request's ref", with(hand(SourceUI, stranger), named), Policy{}, unknown(RuleNone), `"refs/pull/7/head" is none`},
+		{"a pull request that nothing is known of", doubt, Policy{}, unknown(RuleNone), "nothing was heard of pull request 7"},
+		{"code of who knows where", Facts{Source: SourceUI, Commit: sha1}, Policy{}, unknown(RuleNone), "comes from a fork"},
+		{"approved", with(hand(SourceUI, stranger), approvedBy(sha1, false)), Policy{}, approved(RuleUntrustedFork), "@ann approved"},
+		{"refused", with(hand(SourceUI, stranger), approvedBy(sha1, true)), Policy{}, Verdict{Decision: Deny, Rule: RuleUntrustedFork}, "@ann refused"},
+		{"another commit approved", with(hand(SourceUI, stranger), approvedBy(sha2, false)), Policy{}, held(RuleUntrustedFork), "of another commit"},
+		{"a doubt approved", with(doubt, approvedBy(sha1, false)), Policy{}, approved(RuleReview), "@ann approved"},
+		{"own code refused", with(Facts{Source: SourceUI, Code: CodeOrigin, Commit: sha1}, approvedBy(sha1, true)), Policy{}, allowed(RulePerson), ""},
+		{"a schedule approved", with(hand(SourceSchedule, stranger), approvedBy(sha1, false)), Policy{}, approved(RuleSchedule), ""},
+		{"an address approved", with(hand(SourceAddress, stranger), approvedBy(sha1, false)), Policy{}, approved(RuleTriggerAddress), ""},
+		{"rebuild of what a member started and is a stranger's", rebuilt(Verdict{Decision: Allow, Rule: RulePerson, Commit: sha1, Profile: ProfileMember}, hand(SourceUI, stranger)), Policy{}, held(RuleUntrustedFork), ""},
+		{"rebuild of a trusted fork's build", rebuilt(trusted, hand(SourceUI, member)), Policy{}, allowed(RuleTrustedFork), ""},
+		{"rebuild of what was refused and is approved now", with(rebuilt(Verdict{Decision: Deny, Rule: RuleUntrustedFork, Commit: sha1}, hand(SourceUI, stranger)), approvedBy(sha1, false)), Policy{}, approved(RuleUntrustedFork), ""},
+		{"trigger of the root's own commit", below(read, hand(SourceUI, stranger)), Policy{}, approved(RuleRootBuild), ""},
+		{"trigger of a stranger's other commit", with(below(read, hand(SourceUI, stranger)), func(f *Facts) { f.Commit = sha2 }), Policy{}, held(RuleUntrustedFork), "@eve"},
+		{"trigger of a stranger's commit by a member's build", below(Decide(Facts{Source: SourceUI, Code: CodeOrigin, Commit: "HEAD"}, Policy{}), hand(SourceUI, stranger)), Policy{}, held(RuleUntrustedFork), "@eve"},
+		{"trigger of a member's fork by a stranger's build", with(below(read, hand(SourceUI, member)), func(f *Facts) { f.Commit = sha2 }), Policy{}, approved(RuleTrustedFork), ""},
+		{"trigger of own code by a stranger's build", below(read, Facts{Code: CodeOrigin, Commit: "HEAD"}), Policy{}, approved(RuleRootBuild), ""},
 	})
 }
 
@@ -216,12 +264,16 @@ func trusted(f Facts, p Policy) bool {
 	return false
 }
 
+// Whatever starts it: only a build that stands on another one's verdict about the same commit is that one's.
 func TestNoUntrustedForkRunsUnapproved(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		f, p := anyFacts(rt), anyPolicy(rt)
-		f.Source, f.Code = SourceWebhook, CodeFork
+		f.Code = CodeFork
 		v := Decide(f, p)
+		if r := f.Root; f.Source == SourceTrigger && r != nil && r.Allows(f.Commit) {
+			return
+		}
 		approved := f.Review != nil && !f.Review.Refused && f.Review.By != "" && f.Review.Commit == f.Commit && fullHash(f.Commit)
 		if v.Decision == Allow && !trusted(f, p) && !approved {
 			rt.Fatalf("allowed: %+v under %+v: %+v", f, p, v)
@@ -257,7 +309,7 @@ func TestVerdictsAreComplete(t *testing.T) {
 // that the name means, once.
 func TestVerdictIsBoundToItsCommit(t *testing.T) {
 	t.Parallel()
-	v := Decide(Facts{Source: SourceUI, Commit: "HEAD"}, Policy{})
+	v := Decide(Facts{Source: SourceUI, Code: CodeOrigin, Commit: "HEAD"}, Policy{})
 	if !v.Allows("HEAD") || v.Allows(sha1) {
 		t.Error("a verdict about HEAD allows HEAD alone")
 	}

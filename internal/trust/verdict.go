@@ -28,6 +28,7 @@ const (
 	RuleOrganizationFork Rule = "organization-fork"
 	RuleLookupFailed     Rule = "lookup-failed"
 	RuleTriggerAddress   Rule = "trigger-address"
+	RuleReview           Rule = "review" // a member approved what no other row is about
 	RuleNone             Rule = "none"
 )
 

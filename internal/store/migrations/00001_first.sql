@@ -196,6 +196,7 @@ CREATE TABLE builds (
     verdict_commit  TEXT NOT NULL,
     verdict_profile TEXT NOT NULL DEFAULT '' CHECK (verdict_profile = '' OR verdict_profile = 'member'
         OR verdict_profile = 'approved'),
+    ask_at          BIGINT NOT NULL DEFAULT 0, -- held for want of a fact: when to look for it in the repository
     plan_error      TEXT NOT NULL DEFAULT '',
     canceled_by     TEXT NOT NULL DEFAULT '',
     next_position   BIGINT NOT NULL DEFAULT 0,
@@ -216,6 +217,7 @@ CREATE INDEX builds_of_branch_open ON builds (pipeline_id, branch, number)
     WHERE (state = 'creating' OR state = 'scheduled' OR state = 'running' OR state = 'failing' OR state = 'blocked');
 CREATE INDEX builds_superseding ON builds (created_at) WHERE supersedes > 0;
 CREATE INDEX builds_commit ON builds (pipeline_id, commit_sha);
+CREATE INDEX builds_asking ON builds (ask_at) WHERE ask_at > 0;
 CREATE INDEX builds_creating ON builds (created_at) WHERE state = 'creating';
 
 CREATE TABLE steps (
@@ -425,6 +427,34 @@ CREATE TABLE pull_requests (
     PRIMARY KEY (pipeline_id, number)
 );
 CREATE INDEX pull_requests_branch ON pull_requests (pipeline_id, branch) WHERE own;
+
+-- Commits that pull requests had, as forges told: whose code a commit is stays known when its pull request
+-- is closed, whether or not it was built.
+CREATE TABLE pull_commits (
+    organization_id TEXT NOT NULL REFERENCES organizations (id),
+    repository      TEXT NOT NULL, -- host and path of the one that it was to be merged into
+    number          TEXT NOT NULL, -- of the pull request
+    commit_sha      TEXT NOT NULL,
+    own             BOOLEAN NOT NULL, -- from a branch of that repository itself
+    facts           TEXT NOT NULL, -- JSON: where it came from and who put it there
+    heard_at        BIGINT NOT NULL,
+    PRIMARY KEY (organization_id, repository, number, commit_sha)
+);
+CREATE INDEX pull_commits_commit ON pull_commits (organization_id, repository, commit_sha);
+
+-- What members said about commits of strangers. The latest word about a commit counts.
+CREATE TABLE reviews (
+    id          TEXT PRIMARY KEY,
+    pipeline_id TEXT NOT NULL REFERENCES pipelines (id),
+    build_id    TEXT NOT NULL REFERENCES builds (id), -- that it was said of
+    commit_sha  TEXT NOT NULL,
+    refused     BOOLEAN NOT NULL,
+    user_id     TEXT NOT NULL,
+    user_name   TEXT NOT NULL,
+    note        TEXT NOT NULL,
+    created_at  BIGINT NOT NULL
+);
+CREATE INDEX reviews_commit ON reviews (pipeline_id, commit_sha, created_at, id);
 
 -- What stacks say of the jobs that they find agents for.
 CREATE TABLE stack_notes (

@@ -1,0 +1,53 @@
+package worker
+
+import (
+	"context"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/slipway-ci/slipway/internal/engine"
+	"github.com/slipway-ci/slipway/internal/gitrepo"
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+// Origins looks for the commits of builds that are held for want of knowing whose they are on the branches
+// of their pipelines' own repositories. Nothing of a commit is run or read for that.
+type Origins struct {
+	Engine *engine.Engine
+	Repos  *gitrepo.Mirrors
+}
+
+// Pass asks about the builds that are due. One whose repository cannot be read does not keep the others
+// waiting.
+func (o *Origins) Pass(ctx context.Context) (bool, error) {
+	builds, err := o.Engine.Store.AskingBuilds(ctx, o.Engine.Now(), batch)
+	if err != nil {
+		return false, err
+	}
+	var g errgroup.Group
+	g.SetLimit(fetches)
+	for _, b := range builds {
+		g.Go(func() error { return o.ask(ctx, b) })
+	}
+	return len(builds) == batch, g.Wait()
+}
+
+func (o *Origins) ask(ctx context.Context, b store.Build) error {
+	pl, err := o.Engine.Store.PipelineByID(ctx, b.PipelineID)
+	if err != nil {
+		return err
+	}
+	r := gitrepo.WhenceRequest{Repository: pl.Repository, Commit: b.Commit, Branch: b.Branch}
+	if p := b.Detail.PullRequest; p != nil {
+		r.Pull = p.Number
+	}
+	found, err := o.Repos.Whence(ctx, r)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	op := engine.Reconsider{BuildID: b.ID, Commit: found.Commit, Branch: found.Branch}
+	if err != nil {
+		op.Err = err.Error()
+	}
+	return o.Engine.Reconsider(ctx, op)
+}
