@@ -380,6 +380,7 @@ func fixtures() []fixture {
 		{"listing", "listing", listingFixture()},
 		{"listing-none", "listing", ListPage{SettingsFrame: settingsFixture("Secrets"), Title: "Secrets", Empty: "No secret yet", EmptyText: "A secret is a value that jobs read.", Icon: "lock"}},
 		{"sheet", "sheet", sheetFixture()},
+		{"team", "team", teamFixture()},
 		{"fresh", "fresh", FreshPage{settingsFixture("New API token"), Sheet{Title: "New API token", Back: "/main"}, "bkua_0123456789"}},
 		{"confirm", "confirmpage", ConfirmPage{Frame: page, Crumbs: headFixture().Crumbs, Form: confirmFixture()}},
 		{"sign-in", "signin", SignInPage{Frame: bare, Next: "/main/test"}},

@@ -27,6 +27,8 @@ var settingsPages = []struct {
 }{
 	{"limits", "Limits and retention", false},
 	{"secrets", "Secrets", false},
+	{"teams", "Teams", false},
+	{"notifications", "Notifications", false},
 	{"agent-tokens", "Agent tokens", false},
 	{"tokens", "API tokens", true},
 }
@@ -38,6 +40,11 @@ func settingsRoutes() []route {
 		{"GET " + at, member, settingsHome},
 		{"GET " + at + "/secrets", admin, secretsPage},
 		{"GET " + at + "/agent-tokens", admin, agentTokensPage},
+		{"GET " + at + "/teams", admin, teamsPage},
+		{"POST " + at + "/teams/{team}/members", admin, onTeam(changeTeamMember)},
+		{"POST " + at + "/teams/{team}/pipelines", admin, onTeam(changeTeamPipeline)},
+		{"GET " + at + "/notifications", admin, servicesPage},
+		{"POST " + at + "/notifications/{service}/switch", admin, switchService},
 		{"GET " + at + "/tokens", member, apiTokensPage},
 	}
 	for _, form := range []route{
@@ -46,6 +53,13 @@ func settingsRoutes() []route {
 		{"/secrets/{secret}", admin, onSheet("secrets", openSecret)},
 		{"/secrets/{secret}/value", admin, onSheet("secrets", openSecretValue)},
 		{"/secrets/{secret}/delete", admin, asking("secrets", askDeleteSecret)},
+		{"/teams/new", admin, onSheet("teams", openNewTeam)},
+		{"/teams/{team}", admin, teamPage},
+		{"/teams/{team}/delete", admin, asking("teams", askDeleteTeam)},
+		{"/notifications/new-webhook", admin, onSheet("notifications", openNewWebhook)},
+		{"/notifications/new-slack", admin, onSheet("notifications", openNewSlack)},
+		{"/notifications/{service}", admin, onSheet("notifications", openService)},
+		{"/notifications/{service}/delete", admin, asking("notifications", askDeleteService)},
 		{"/agent-tokens/new", admin, onSheet("agent-tokens", openNewAgentToken)},
 		{"/agent-tokens/{token}", admin, onSheet("agent-tokens", openAgentToken)},
 		{"/agent-tokens/{token}/revoke", admin, asking("agent-tokens", askRevokeAgentToken)},

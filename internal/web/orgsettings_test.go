@@ -51,6 +51,16 @@ func sheetFixture() SheetPage {
 	}}
 }
 
+func teamFixture() TeamPage {
+	s := sheetFixture().Sheet
+	s.Sections, s.Title = s.Sections[1:], "Release"
+	return TeamPage{
+		SettingsFrame: settingsFixture("Release"), Sheet: s, Members: []TeamRow{{ID: "1", Name: "ana", Options: chosen(roleWords, "maintainer")}},
+		Pipelines: []TeamRow{{ID: "2", Name: strings.Repeat("long-name-", 12), Href: "/pipeline", Options: chosen(accessWords, engine.AccessBuild)}},
+		NewMember: []Option{{Label: "kit", Value: "3"}}, NewAccess: []Option{{Label: "deploy", Value: "4"}}, Roles: roleWords, Access: accessWords,
+	}
+}
+
 // signInMember signs somebody in who is no administrator.
 func (s *site) signInMember() store.User {
 	s.t.Helper()
@@ -198,6 +208,59 @@ func TestAPITokensActAsWhoMadeThem(t *testing.T) {
 	}
 }
 
+func TestTeamsAreMadeAndGivenAccess(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.signIn()
+	p := s.pipeline("app", "steps: [{command: make}]")
+	s.has(s.post("/main/settings/teams/new", url.Values{"name": {"!!"}, "description": {"kept"}}, http.StatusUnprocessableEntity), "Needs letters or digits", `value="kept"`)
+	s.has(s.post("/main/settings/teams/new", url.Values{"name": {"Release <1>"}}, http.StatusOK), "Release &lt;1&gt;")
+	team := must(s.Store.Team(t.Context(), s.org.ID, "release-1"))(t)
+	at := "/main/settings/teams/" + team.ID
+	s.has(s.get(at, http.StatusOK), "Nobody is in this team yet", "access to no pipeline yet", "slug, release-1")
+	s.has(s.post(at+"/members", url.Values{"user": {s.owner.ID}, "role": {"maintainer"}}, http.StatusOK), "Role of Owner", `value="maintainer" selected`)
+	s.has(s.post(at+"/pipelines", url.Values{"pipeline": {p.ID}, "access": {engine.AccessBuild}}, http.StatusOK), "Access to app", `value="build_and_read" selected`)
+	s.post(at+"/members", url.Values{"user": {"nobody"}, "role": {"member"}}, http.StatusNotFound)
+	s.has(s.post(at, url.Values{"name": {"."}, "description": {"kept"}}, http.StatusUnprocessableEntity), `value="kept"`, "Role of Owner")
+	s.has(s.post(at, url.Values{"name": {"Shipping"}}, http.StatusOK), "<h1>Shipping</h1>", "Saved.")
+	s.has(s.post(at+"/pipelines", url.Values{"pipeline": {p.ID}, "do": {"remove"}}, http.StatusOK), "access to no pipeline yet")
+	s.has(s.post(at+"/members", url.Values{"user": {s.owner.ID}, "do": {"remove"}}, http.StatusOK), "Nobody is in this team yet")
+	s.has(s.get(at+"/delete", http.StatusOK), "Delete team Shipping?")
+	s.has(s.post(at+"/delete", nil, http.StatusOK), "No team yet")
+	s.get(at, http.StatusNotFound)
+}
+
+func TestNotificationsAreMadeChangedAndSwitched(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.signIn()
+	p := s.pipeline("app", "steps: [{command: make}]")
+	page := s.post("/main/settings/notifications/new-webhook", url.Values{"url": {"ftp://x"}, "description": {"kept"}, "events": {"build.finished", "build.running"}}, http.StatusUnprocessableEntity)
+	s.has(page, `id="f-url-p"`, `value="ftp://x"`, `value="kept"`, `value="build.running" checked`)
+	s.lacks(page, `name="enabled" value="true" checked`)
+	page = s.post("/main/settings/notifications/new-webhook", url.Values{
+		"url": {"https://hooks.example.test/secret-path"}, "description": {"Dashboard"}, "events": {"build.finished"}, "enabled": {"true"}, "verify": {"true"},
+		"token": {"t0ken"}, "token_mode": {"signature"}, "pipelines": {p.ID}, "branches": {"main"},
+	}, http.StatusOK)
+	s.has(page, "Dashboard", "hooks.example.test, branches main", "1 pipeline")
+	s.lacks(page, "secret-path", "t0ken")
+	all := must(s.Store.Services(t.Context(), s.org.ID))(t)
+	if v := all[0]; !v.Enabled || v.Spec.SkipVerify || v.Spec.Scope != "some_projects" || v.Spec.TokenMode != "signature" || v.Provider != engine.ProviderWebhook {
+		t.Errorf("saved %+v", v)
+	}
+	at := "/main/settings/notifications/" + all[0].ID
+	s.has(s.get(at, http.StatusOK), `value="https://hooks.example.test/secret-path"`, `value="`+p.ID+`" checked`)
+	s.has(s.post(at+"/switch", nil, http.StatusOK), ">disabled<", "Enable Dashboard")
+	s.has(s.post(at, url.Values{"url": {"https://other.example.test"}, "description": {"Board"}}, http.StatusOK), "other.example.test", "All pipelines")
+	s.post("/main/settings/notifications/new-slack", url.Values{"url": {"https://chat.example.test/x"}, "build_states": {"build_failed"}, "enabled": {"true"}}, http.StatusOK)
+	if v := must(s.Store.Services(t.Context(), s.org.ID))(t)[1]; v.Provider != engine.ProviderSlack || len(v.Spec.States) != 1 || v.Spec.States[0] != "build_failed" {
+		t.Errorf("saved %+v", v)
+	}
+	s.has(s.get(at+"/delete", http.StatusOK), "Delete notification Board?")
+	s.lacks(s.post(at+"/delete", nil, http.StatusOK), "Board")
+	s.get(at, http.StatusNotFound)
+}
+
 // A member is led to what is his, and refused the rest, also where the address is known.
 func TestMembersManageNothingOfTheOrganization(t *testing.T) {
 	t.Parallel()
@@ -205,7 +268,7 @@ func TestMembersManageNothingOfTheOrganization(t *testing.T) {
 	s.signInMember()
 	page := s.get("/main/settings", http.StatusOK)
 	s.has(page, "<h1>API tokens</h1>")
-	s.lacks(page, "Secrets", "Limits", "Agent tokens")
+	s.lacks(page, "Secrets", "Limits", "Agent tokens", "Teams", "Notifications")
 	for _, rt := range settingsRoutes() {
 		method, path, _ := strings.Cut(rt.pattern, " ")
 		if rt.access != admin {

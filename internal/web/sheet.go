@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/slipway-ci/slipway/internal/engine"
+	"github.com/slipway-ci/slipway/internal/store"
 )
 
 // Sheet is a form that asks for one operation. What is refused comes back beside the field that it is
@@ -161,13 +162,14 @@ func (q *request) sheet(status int, section string, s Sheet) error {
 
 // sendSheet does what a form asks.
 func (q *request) sendSheet(section string, s Sheet) error {
-	q.r.Body = http.MaxBytesReader(q.w, q.r.Body, maxForm)
-	if err := q.r.ParseForm(); err != nil {
-		return &problem{status: http.StatusBadRequest, title: "This form could not be read", text: "Nothing was changed."}
+	given, err := q.form()
+	if err != nil {
+		return err
 	}
-	fresh, err := s.save(q.r.PostForm)
-	if no, ok := errors.AsType[*engine.Refused](err); ok {
-		s.refill(q.r.PostForm)
+	fresh, err := s.save(given)
+	no, err := refusal(err)
+	if no != nil {
+		s.refill(given)
 		s.refuse(no)
 		return q.sheet(refusedStatus(no.Why), section, s)
 	}
@@ -180,6 +182,31 @@ func (q *request) sendSheet(section string, s Sheet) error {
 		return q.seeOther(s.At + "?saved")
 	}
 	return q.seeOther(s.Back)
+}
+
+// form reads what a form says.
+func (q *request) form() (url.Values, error) {
+	q.r.Body = http.MaxBytesReader(q.w, q.r.Body, maxForm)
+	if err := q.r.ParseForm(); err != nil {
+		return nil, &problem{status: http.StatusBadRequest, title: "This form could not be read", text: "Nothing was changed."}
+	}
+	return q.r.PostForm, nil
+}
+
+// refusal tells a refusal, which a form shows, from other errors.
+func refusal(err error) (*engine.Refused, error) {
+	if no, ok := errors.AsType[*engine.Refused](err); ok {
+		return no, nil
+	}
+	return nil, err
+}
+
+// orMissing says in words what was not found.
+func orMissing(err error, title string, links ...Link) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return missing(title, links...)
+	}
+	return err
 }
 
 // asking makes a route of something that is asked before it is done.
