@@ -9,10 +9,8 @@ package app
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -172,14 +170,19 @@ func (a *App) openResources(ctx context.Context) error {
 		// Members alone make schedules, and members alone push to the repositories that they build.
 		Policy: trust.Policy{Schedules: trust.SchedulesOrigin},
 	})
-	return errors.Join(a.sealing(ctx), a.openArtifacts(ctx), a.openLogs())
+	for _, open := range []func(context.Context) error{a.sealing, a.openArtifacts, a.checkStorage, a.openLogs} {
+		if err := open(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // openArtifacts opens the storage of artifacts: a directory, or a bucket if one is named.
 func (a *App) openArtifacts(ctx context.Context) error {
-	key, err := signingKey(filepath.Join(a.Data, "signing.key"))
+	key, err := a.Engine.AddressKey(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("the key that signs addresses of artifacts: %w", err)
 	}
 	c := artifact.Config{Engine: a.Engine, DB: a.Store, Log: a.Log, Now: time.Now, SigningKey: key}
 	if a.S3.Bucket == "" {
@@ -198,23 +201,6 @@ func (a *App) openArtifacts(ctx context.Context) error {
 	}
 	a.blobs, a.artifacts = c.Blobs, artifact.Open(c)
 	return nil
-}
-
-// keyLength is that of the signing key, in bytes. With an empty key anybody could sign.
-const keyLength = 32
-
-// signingKey reads the key, or makes it at the first start.
-func signingKey(path string) ([]byte, error) {
-	key, err := os.ReadFile(path)
-	if err == nil && len(key) != keyLength {
-		return nil, fmt.Errorf("the key in %s has %d bytes, not %d: restore the file, or remove it to have another made", path, len(key), keyLength)
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return key, err
-	}
-	key = make([]byte, keyLength)
-	rand.Read(key) // never fails (crypto/rand)
-	return key, writeFile(path, key)
 }
 
 // writeFile writes a file that only its owner may read, whole or not at all, also where the power

@@ -227,18 +227,3 @@ func TestADatabaseIsNotServedWithAnotherSealingKey(t *testing.T) {
 		t.Error("the first key opens what the second sealed")
 	}
 }
-
-func TestAKeyThatWasCutShortIsNotSignedWith(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "signing.key"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	a, err := app.Start(t.Context(), config(t, dir))
-	if err == nil {
-		t.Fatal(errors.Join(errors.New("the server started with an empty key"), a.Close()))
-	}
-	if !strings.Contains(err.Error(), "signing.key") {
-		t.Errorf("the error names no file: %v", err)
-	}
-}

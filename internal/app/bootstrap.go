@@ -57,6 +57,11 @@ func (a *App) firstStart(ctx context.Context, path string) error {
 		return err
 	}
 	_, err := a.Engine.Bootstrap(ctx, op)
+	if errors.Is(err, engine.ErrBootstrapped) || errors.Is(err, store.ErrConflict) {
+		// Another server of the database was first, and its file has the tokens.
+		a.Bootstrap.APIToken, a.Bootstrap.AgentToken = a.Config.APIToken, a.Config.AgentToken
+		return nil
+	}
 	return err
 }
 

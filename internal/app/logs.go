@@ -9,7 +9,7 @@ import (
 )
 
 // openLogs opens the logs of jobs: rows and blobs where other servers may be on the database, files otherwise.
-func (a *App) openLogs() (err error) {
+func (a *App) openLogs(context.Context) (err error) {
 	o := joblog.Options{Hub: a.Hub}
 	if a.Store.Several() {
 		a.Logs, err = joblog.OpenShared(a.Store, a.blobs, o, a.Log)

@@ -4,40 +4,136 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"connectrpc.com/connect"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/slipway-ci/slipway/internal/agent/wire"
 	"github.com/slipway-ci/slipway/internal/app"
 	"github.com/slipway-ci/slipway/internal/dbtest"
 	"github.com/slipway-ci/slipway/internal/edge"
 	"github.com/slipway-ci/slipway/internal/live"
+	"github.com/slipway-ci/slipway/internal/secret"
 )
 
-// startBoth starts two servers on one database. Blobs are in a directory that both have.
+// startBoth starts two servers on one database at the same time. Each has a directory of its own, but that of artifacts.
 func startBoth(t *testing.T) (a, b *app.App) {
 	t.Helper()
-	c := config(t, t.TempDir())
-	c.Database, c.APIToken, c.AgentToken = dbtest.Postgres(t), "api", "agent"
+	database, key, files := dbtest.Postgres(t), secret.NewKey(), t.TempDir()
+	var g errgroup.Group
 	for _, to := range []**app.App{&a, &b} {
-		server, err := app.Start(t.Context(), c)
-		if err != nil {
+		c := config(t, t.TempDir())
+		c.Database, c.SealingKeys, c.APIToken, c.AgentToken = database, key, "api", "agent"
+		if err := os.Symlink(files, filepath.Join(c.Data, "artifacts")); err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() {
-			if err := server.Close(); err != nil {
-				t.Error(err)
-			}
+		g.Go(func() (err error) {
+			*to, err = app.Start(t.Context(), c)
+			return err
 		})
-		*to = server
+	}
+	err := g.Wait()
+	for _, server := range []*app.App{a, b} {
+		if server != nil {
+			t.Cleanup(func() {
+				if err := server.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	return a, b
+}
+
+// aBuild makes a build of one job at a server.
+func aBuild(t *testing.T, at *app.App) {
+	t.Helper()
+	ask(t, at, "POST", "/pipelines", `{"name": "p", "repository": "r", "configuration": "steps: [{command: x}]"}`, &struct{}{})
+	ask(t, at, "POST", "/pipelines/p/builds", `{"commit": "HEAD", "branch": "main"}`, &struct{}{})
+}
+
+// TestAnAddressOfOneServerIsGoodAtTheOther uploads and downloads a file at the server that did not sign for it.
+func TestAnAddressOfOneServerIsGoodAtTheOther(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	a, b := startBoth(t)
+	aBuild(t, a)
+	agent, job := take(t, a)
+	sum := sha256.Sum256([]byte("hello"))
+	batch, err := agent.CreateArtifacts(ctx, job, wire.Batch{ID: "1", Artifacts: []wire.Artifact{
+		{Path: "f", FileSize: 5, SHA256: hex.EncodeToString(sum[:])},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := batch.ArtifactIDs[0]
+	to := batch.PerArtifact[id]
+	to.Action.URL = strings.Replace(to.Action.URL, a.URL, b.URL, 1)
+	if err := agent.WithToken("").UploadForm(ctx, to, "f", strings.NewReader("hello"), 5); err != nil {
+		t.Fatal(err)
+	}
+	if err := agent.UpdateArtifacts(ctx, job, []wire.ArtifactState{{ID: id, State: wire.ArtifactFinished}}); err != nil {
+		t.Fatal(err)
+	}
+	var files []struct {
+		ID string
+	}
+	ask(t, b, "GET", "/pipelines/p/builds/1/artifacts", "", &files)
+	var build struct{ ID string }
+	ask(t, b, "GET", "/pipelines/p/builds/1", "", &build)
+	found, err := agent.SearchArtifacts(ctx, build.ID, wire.Search{Query: "f"})
+	if err != nil || len(found) != 1 || len(files) != 1 {
+		t.Fatalf("found %v, %v, %v", found, files, err)
+	}
+	var got bytes.Buffer
+	if _, err := agent.WithToken("").Download(ctx, strings.Replace(found[0].URL, a.URL, b.URL, 1), &got); err != nil || got.String() != "hello" {
+		t.Errorf("downloaded %q, %v", got.String(), err)
+	}
+}
+
+// TestAServerWithOtherStorageIsRefused has a second server with a directory of its own, then with the first one's, then with one
+// that somebody said is to be taken for it.
+func TestAServerWithOtherStorageIsRefused(t *testing.T) {
+	t.Parallel()
+	first := config(t, t.TempDir())
+	first.Database, first.SealingKeys = dbtest.Postgres(t), secret.NewKey()
+	start := func(c app.Config) error {
+		a, err := app.Start(t.Context(), c)
+		if err == nil {
+			err = a.Close()
+		}
+		return err
+	}
+	if err := errors.Join(start(first), start(first)); err != nil {
+		t.Fatal(err)
+	}
+	second := first
+	second.Data = t.TempDir()
+	err := start(second)
+	if err == nil {
+		t.Fatal("the server started with storage of its own")
+	}
+	place, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), "the files of this database are in other storage: "), " is not there. Give every server")
+	if !strings.HasPrefix(place, filepath.Join(second.Data, "artifacts", "storage")) {
+		t.Fatalf("the error names no place and no remedy: %v", err)
+	}
+	if err := errors.Join(os.MkdirAll(filepath.Dir(place), 0o700), os.WriteFile(place, nil, 0o600), start(second)); err != nil {
+		t.Errorf("where the object was made by hand: %v", err)
+	}
 }
 
 // ask sends a request to a server's REST API.

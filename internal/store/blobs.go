@@ -92,3 +92,19 @@ func (tx *Tx) DeleteBlob(ctx context.Context, key string) error {
 func (tx *Tx) ChangeArtifactUsage(ctx context.Context, organizationID string, bytes int64) error {
 	return exec(ctx, tx.q, sqlChangeUsage, organizationID, bytes)
 }
+
+const (
+	sqlMarkStorage = `INSERT INTO storage_mark (id, name) VALUES (1, $1) ON CONFLICT (id) DO NOTHING`
+	sqlStorageMark = `SELECT name FROM storage_mark`
+)
+
+// MarkStorage records the name of the object that marks the storage of blobs, unless one is recorded.
+func (tx *Tx) MarkStorage(ctx context.Context, name string) error {
+	_, err := count(ctx, tx.q, sqlMarkStorage, name)
+	return err
+}
+
+// StorageMark returns the name of the object that marks the storage of blobs; ErrNotFound if none is recorded.
+func (r Reader) StorageMark(ctx context.Context) (string, error) {
+	return one(ctx, r.q, scanString, sqlStorageMark)
+}

@@ -25,10 +25,31 @@ func openPostgres(ctx context.Context, o Options) (*Store, error) {
 	if err := db.PingContext(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("PostgreSQL at %s does not answer: %w", hostOf(o.Postgres), err), db.Close())
 	}
-	if err := migrate(ctx, db, goose.DialectPostgres); err != nil {
+	if err := migrateAlone(ctx, db); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return &Store{Reader: Reader{o.traced(direct{db})}, db: db, update: &pgUpdater{db, o}, kind: goose.DialectPostgres, name: newName()}, nil
+}
+
+// The lock has any number that nothing else on the database uses. It goes with its connection, also when the server is killed.
+const (
+	pgLockSchema   = `SELECT pg_advisory_lock(7236837221)`
+	pgUnlockSchema = `SELECT pg_advisory_unlock(7236837221)`
+)
+
+// migrateAlone brings the schema up to date while no other server does: two first starts would make the same tables.
+func migrateAlone(ctx context.Context, db *sql.DB) (err error) {
+	c, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	if _, err := c.ExecContext(ctx, pgLockSchema); err != nil {
+		return fmt.Errorf("waiting for another server's migration: %w", err)
+	}
+	err = migrate(ctx, db, goose.DialectPostgres)
+	_, unlock := c.ExecContext(ctx, pgUnlockSchema)
+	return errors.Join(err, unlock)
 }
 
 // hostOf is the part of a database URL that may be shown.

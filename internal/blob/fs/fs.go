@@ -2,8 +2,8 @@
 //
 // A Put writes a file in the directory .tmp, syncs it, renames it into place and syncs the directories it changed, so a
 // blob is there whole or not at all whatever stops the machine. All access goes through an os.Root: no key and no
-// symbolic link inside the directory reaches a file outside it. One process at a time may own the directory: Open
-// removes what an earlier process left in .tmp.
+// symbolic link inside the directory reaches a file outside it. Several processes may share the
+// directory: Open removes from .tmp only what nobody wrote to for a day.
 //
 // A blob's file has the suffix "+", a character that keys cannot contain, so that the keys a and a/b can both exist. Keys
 // that differ only in case need a case-sensitive file system.
@@ -20,13 +20,15 @@ import (
 	"os"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/slipway-ci/slipway/internal/blob"
 )
 
 const (
-	tempDir = ".tmp"
-	suffix  = "+"
+	tempDir  = ".tmp"
+	suffix   = "+"
+	leftTerm = 24 * time.Hour // without a write, after which a temporary file is nobody's
 )
 
 // renames bounds how often Put tries again after a Delete removed the directory it had just made.
@@ -37,7 +39,7 @@ type Store struct{ root *os.Root }
 
 var _ blob.Store = (*Store)(nil)
 
-// Open takes ownership of dir, which is created if missing. The caller closes the store.
+// Open opens the store in dir, which is created if missing. The caller closes the store.
 func Open(dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("blob directory: %w", err)
@@ -46,10 +48,24 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("blob directory: %w", err)
 	}
-	if err := errors.Join(root.RemoveAll(tempDir), root.Mkdir(tempDir, 0o700)); err != nil {
+	s := &Store{root}
+	if err := errors.Join(root.MkdirAll(tempDir, 0o700), s.clear(time.Now().Add(-leftTerm))); err != nil {
 		return nil, errors.Join(fmt.Errorf("clearing %s: %w", path.Join(dir, tempDir), err), root.Close())
 	}
-	return &Store{root}, nil
+	return s, nil
+}
+
+// clear removes temporary files that nobody wrote to since a time. Younger ones may be those of another process.
+func (s *Store) clear(before time.Time) error {
+	entries, err := iofs.ReadDir(s.root.FS(), tempDir)
+	for _, entry := range entries {
+		info, statErr := entry.Info()
+		if statErr != nil || info.ModTime().After(before) {
+			continue // gone, or in use
+		}
+		err = errors.Join(err, s.remove(path.Join(tempDir, entry.Name())))
+	}
+	return err
 }
 
 // Close releases the directory. Readers that are open stay usable.

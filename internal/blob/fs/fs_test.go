@@ -1,10 +1,13 @@
 package fs_test
 
 import (
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/slipway-ci/slipway/internal/blob"
 	"github.com/slipway-ci/slipway/internal/blob/blobtest"
@@ -57,7 +60,12 @@ func TestOpenRemovesWhatAnInterruptedPutLeft(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(dir, ".tmp"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, ".tmp", "half"), []byte("x"), 0o600); err != nil {
+	half := filepath.Join(dir, ".tmp", "half")
+	if err := os.WriteFile(half, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-25 * time.Hour)
+	if err := os.Chtimes(half, old, old); err != nil {
 		t.Fatal(err)
 	}
 	s := open(t, dir)
@@ -66,5 +74,28 @@ func TestOpenRemovesWhatAnInterruptedPutLeft(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(filepath.Join(dir, ".tmp")); err != nil || len(entries) != 0 {
 		t.Errorf(".tmp holds %v, %v", entries, err)
+	}
+}
+
+// TestOpenLeavesThePutOfAnotherProcessAlone opens the directory a second time while a blob is being put.
+func TestOpenLeavesThePutOfAnotherProcessAlone(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := open(t, dir)
+	in, feed := io.Pipe()
+	done := make(chan error)
+	go func() {
+		_, err := s.Put(t.Context(), "k", in)
+		done <- err
+	}()
+	if _, err := io.WriteString(feed, "first half, "); err != nil {
+		t.Fatal(err)
+	}
+	open(t, dir)
+	if _, err := io.WriteString(feed, "second half"); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(feed.Close(), <-done); err != nil {
+		t.Fatal(err)
 	}
 }

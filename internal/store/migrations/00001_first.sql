@@ -689,6 +689,12 @@ CREATE TABLE secrets (
 );
 CREATE UNIQUE INDEX secrets_key ON secrets (cluster_id, LOWER(key));
 
+-- The object among blobs by which a server knows that it has the storage that the others use.
+CREATE TABLE storage_mark (
+    id   BIGINT PRIMARY KEY CHECK (id = 1),
+    name TEXT NOT NULL
+);
+
 -- One holder a background loop where several servers share a database.
 CREATE TABLE loop_leases (
     name       TEXT PRIMARY KEY,
