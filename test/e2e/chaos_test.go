@@ -3,11 +3,13 @@ package e2e
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -26,8 +28,11 @@ var (
 	chaosSeed = flag.Uint64("chaos-seed", 0, "what it draws its kills from; 0 is a new one")
 )
 
-// chaosPipeline has steps side by side, one after them, and a rule for lost jobs.
+// chaosPipeline tells by mail of its end, has steps side by side, one after them, and a rule for lost jobs.
 const chaosPipeline = `
+notify:
+  - email: ada@example.test
+    if: build.state == "passed" || build.state == "failed" || build.state == "canceled"
 steps:
   - key: side
     parallelism: 3
@@ -55,7 +60,8 @@ yes "$BUILDKITE_JOB_ID" | head -n 2000 > "out-$BUILDKITE_JOB_ID.txt"
 const chaosLines = 200
 
 // TestNothingIsLostUnderKills kills the server and the agents at random instants
-// while builds run, and then holds what is left against what a client was told.
+// while builds run, and then holds what is left against what clients were told: every build ended once, and
+// was told of once; every end of a job, byte of a log and artifact that an agent had acknowledged is there.
 // With -chaos=10m it is `make chaos`.
 func TestNothingIsLostUnderKills(t *testing.T) {
 	t.Parallel()
@@ -81,7 +87,8 @@ type chaos struct {
 	testing *testing.T
 	random  *rand.Rand
 	client  tokens
-	kills   int
+	witness *witness
+	kills   map[string]int
 
 	mu    sync.Mutex
 	made  []int             // builds whose creation was acknowledged
@@ -117,12 +124,14 @@ func startChaos(t *testing.T, database string, source rand.Source) *chaos {
 	dir := t.TempDir()
 	vars := append(os.Environ(), "HOME="+dir, "WORK="+dir, "PATH="+bin+":"+os.Getenv("PATH"), "TERM=dumb",
 		"GIT_AUTHOR_NAME=Ada", "GIT_AUTHOR_EMAIL=ada@example.test", "GIT_COMMITTER_NAME=Ada", "GIT_COMMITTER_EMAIL=ada@example.test")
+	seen := startWitness(t) // closed after those who speak to it
 	w := &world{t: t, dir: dir, database: database, vars: vars, listen: "127.0.0.1:0", agents: map[string]*process{}}
 	t.Cleanup(w.close)
 	c := &chaos{
-		world: w, testing: t, random: rand.New(source),
+		world: w, testing: t, random: rand.New(source), witness: seen, kills: map[string]int{},
 		ended: map[int]string{}, seen: map[string]string{},
 	}
+	w.flags = []string{"--smtp", "smtp://" + c.witness.smtp, "--mail-from", "ci@example.test"}
 	repo := filepath.Join(dir, "repo")
 	err := errors.Join(
 		os.MkdirAll(filepath.Join(dir, "runs"), 0o755),
@@ -130,11 +139,11 @@ func startChaos(t *testing.T, database string, source rand.Source) *chaos {
 		os.WriteFile(filepath.Join(repo, "job.sh"), []byte(chaosJob), 0o644),
 		w.makeRepo(repo),
 		w.startServer(),
+		c.beSeen(),
 	)
 	for _, name := range chaosAgents {
 		err = errors.Join(err, w.startAgent(name, nil))
 	}
-	c.client = w.tokens
 	err = errors.Join(err, w.rest("POST", "pipelines", map[string]string{
 		"name": "p", "repository": repo, "configuration": chaosPipeline,
 	}, nil))
@@ -144,23 +153,52 @@ func startChaos(t *testing.T, database string, source rand.Source) *chaos {
 	return c
 }
 
+// beSeen puts the witness between the agents and the server, once that has an address.
+func (c *chaos) beSeen() (err error) {
+	c.client = c.tokens
+	if c.witness.server, err = url.Parse(c.tokens.URL); err != nil {
+		return err
+	}
+	c.agentURL = c.witness.url
+	return nil
+}
+
 // kill kills and starts again until ctx ends.
 func (c *chaos) kill(ctx context.Context) error {
 	for pause(ctx, time.Duration(300+c.random.IntN(1500))*time.Millisecond) {
-		c.kills++
 		victim := c.random.IntN(len(chaosAgents) + 2)
 		if victim >= len(chaosAgents) {
-			if err := errors.Join(c.server.kill9(), c.startServer()); err != nil {
+			if err := c.killServer(); err != nil {
 				return err
 			}
 			continue
 		}
+		c.kills["agents"]++
 		name := chaosAgents[victim]
 		if err := errors.Join(c.agents[name].kill9(), c.startAgent(name, nil)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// killServer kills the server, sometimes again while it starts.
+func (c *chaos) killServer() error {
+	c.kills["server"]++
+	if err := c.server.kill9(); err != nil {
+		return err
+	}
+	for c.random.IntN(3) == 0 {
+		c.kills["starting server"]++
+		if err := c.beginServer(); err != nil {
+			return err
+		}
+		pause(c.testing.Context(), time.Duration(c.random.IntN(300))*time.Millisecond)
+		if err := c.server.kill9(); err != nil {
+			return err
+		}
+	}
+	return c.startServer()
 }
 
 // load keeps a few builds unfinished until ctx ends. A request that the server
@@ -215,9 +253,21 @@ func (c *chaos) look(b chaosBuild, j jobView) {
 
 // settle waits until every build has ended.
 func (c *chaos) settle() error {
-	return c.eventually("every build has ended", func() (bool, error) {
+	start := time.Now()
+	err := c.eventually("every build has ended", func() (bool, error) {
 		left, err := c.builds("state=creating&state=scheduled&state=running&state=failing&state=canceling&per_page=1")
 		return len(left) == 0, err
+	})
+	if err != nil {
+		return err
+	}
+	c.testing.Logf("the last build ended %s after the last kill", time.Since(start).Round(time.Second))
+	last, err := c.builds("per_page=1")
+	if err != nil {
+		return err
+	}
+	return c.eventually("the server has told of the end of each build", func() (bool, error) {
+		return c.witness.ends() >= last[0].Number, nil
 	})
 }
 
@@ -237,13 +287,11 @@ func (c *chaos) builds(query string) ([]chaosBuild, error) {
 
 // log returns a job's log, "" for a job that was lost before it printed.
 func (c *chaos) log(b chaosBuild, j jobView) (string, error) {
-	var log struct{ Content string }
-	world := &world{tokens: c.client}
-	err := world.rest("GET", fmt.Sprintf("pipelines/p/builds/%d/jobs/%s/log", b.Number, j.ID), nil, &log)
+	text, err := c.client.call("GET", fmt.Sprintf("pipelines/p/builds/%d/jobs/%s/log.txt", b.Number, j.ID), nil)
 	if status(err) == http.StatusNotFound {
 		return "", nil
 	}
-	return log.Content, err
+	return string(text), err
 }
 
 // check compares what is left with what was promised.
@@ -271,8 +319,9 @@ func (c *chaos) check() {
 		attempts += len(b.Jobs)
 		c.checkBuild(b)
 	}
-	c.testing.Logf("%d kills, %d builds, %d attempts at jobs, %d logs read while they grew", c.kills, len(builds), attempts, len(c.seen))
-	if c.kills == 0 || len(c.made) == 0 {
+	c.testing.Logf("kills %v; %d builds, %d attempts at jobs, %d logs read while they grew; acknowledged: %d ends of jobs, %d bytes of logs, %d artifacts",
+		c.kills, len(builds), attempts, len(c.seen), len(c.witness.statuses), c.witness.bytes(), len(c.witness.kept))
+	if len(c.kills) == 0 || len(c.made) == 0 || len(c.witness.kept) == 0 || c.witness.bytes() == 0 {
 		c.testing.Error("nothing happened")
 	}
 }
@@ -283,6 +332,9 @@ func (c *chaos) checkBuild(b chaosBuild) {
 	}
 	if first, ok := c.ended[b.Number]; ok && first != b.end() {
 		c.testing.Errorf("build %d ended twice: %s, and %s", b.Number, first, b.end())
+	}
+	if n := len(c.witness.told[b.Number]); n != 1 {
+		c.testing.Errorf("of the end of build %d the server told %d times", b.Number, n)
 	}
 	passed := map[string]int{}
 	for _, j := range b.Jobs {
@@ -315,6 +367,13 @@ func (c *chaos) checkJob(b chaosBuild, j jobView) {
 	if !strings.HasPrefix(log, c.seen[j.ID]) {
 		t.Errorf("job %s: its log was seen longer or other than it is, %d bytes and %d", j.ID, len(c.seen[j.ID]), len(log))
 	}
+	if err := c.witness.missing(j.ID, log); err != nil {
+		t.Errorf("job %s (%s): %v", j.ID, j.State, err)
+	}
+	if status, ok := c.witness.statuses[j.ID]; ok && (status == "0") != (j.State == "passed") {
+		t.Errorf("job %s is %s, and its end with status %s was acknowledged", j.ID, j.State, status)
+	}
+	c.checkKept(b, j)
 	lines := regexp.MustCompile(`line (\d+) of `+j.ID+`\.`).FindAllStringSubmatch(log, -1)
 	for i, m := range lines {
 		if m[1] != strconv.Itoa(i+1) {
@@ -328,27 +387,24 @@ func (c *chaos) checkJob(b chaosBuild, j jobView) {
 	if len(lines) != chaosLines {
 		t.Errorf("job %s passed with %d lines of log, want %d", j.ID, len(lines), chaosLines)
 	}
-	c.checkFile(b, j)
 }
 
-// checkFile compares the file that a passed job kept.
-func (c *chaos) checkFile(b chaosBuild, j jobView) {
-	path := fmt.Sprintf("pipelines/p/builds/%d/jobs/%s/artifacts", b.Number, j.ID)
-	var files []struct{ ID, Path string }
-	if err := (&world{tokens: c.client}).rest("GET", path, nil, &files); err != nil {
-		c.testing.Fatal(err)
-	}
-	for _, f := range files {
-		if f.Path != "out-"+j.ID+".txt" {
+// checkKept fetches every file of a job that was acknowledged.
+func (c *chaos) checkKept(b chaosBuild, j jobView) {
+	files := 0
+	for id, f := range c.witness.files {
+		if f.job != j.ID || !c.witness.kept[id] {
 			continue
 		}
-		text, err := c.client.call("GET", path+"/"+f.ID+"/download", nil)
-		if err != nil || string(text) != strings.Repeat(j.ID+"\n", 2000) {
-			c.testing.Errorf("job %s: its file is other than it kept: %d bytes, %v", j.ID, len(text), err)
+		files++
+		text, err := c.client.call("GET", fmt.Sprintf("pipelines/p/builds/%d/jobs/%s/artifacts/%s/download", b.Number, j.ID, id), nil)
+		if sum := fmt.Sprintf("%x", sha256.Sum256(text)); err != nil || sum != f.Sum || string(text) != strings.Repeat(j.ID+"\n", 2000) {
+			c.testing.Errorf("job %s: its file is other than was acknowledged: %d bytes, %v", j.ID, len(text), err)
 		}
-		return
 	}
-	c.testing.Errorf("job %s passed, and its file is not among its %d", j.ID, len(files))
+	if j.State == "passed" && files == 0 {
+		c.testing.Errorf("job %s passed, and none of its files was acknowledged", j.ID)
+	}
 }
 
 // pause waits, and says whether ctx is still alive.

@@ -50,7 +50,7 @@ func (w *world) ageKeys(days string) error {
 		return err
 	}
 	ctx := w.t.Context()
-	s, err := store.Open(ctx, store.Options{Path: filepath.Join(w.dir, ".data", "slipway.db"), Postgres: w.database})
+	s, err := store.Open(ctx, store.Options{Path: filepath.Join(w.data(), "slipway.db"), Postgres: w.database})
 	if err != nil {
 		return err
 	}

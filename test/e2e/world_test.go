@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -32,7 +33,9 @@ type world struct {
 	listen string   // address of the server, kept over restarts
 	flags  []string // of the variant and of `server start`
 	tokens tokens
-	agents map[string]*process
+
+	agentURL string // where agents find the server; "": at its address
+	agents   map[string]*process
 
 	mails    <-chan string // of the script's mail server
 	pipeline string        // of the last build
@@ -198,24 +201,30 @@ func (w *world) scriptServer(ts *testscript.TestScript) error {
 	return err
 }
 
-// startServer starts the server, at the same address if it ran before.
-func (w *world) startServer() error {
-	data := filepath.Join(w.dir, ".data")
-	args := []string{filepath.Join(bin, "slipway"), "server", "--listen", w.listen, "--data", data}
+func (w *world) data() string { return filepath.Join(w.dir, ".data") }
+
+// beginServer starts the server, at the same address if it ran before, and does not wait for it.
+func (w *world) beginServer() (err error) {
+	args := []string{filepath.Join(bin, "slipway"), "server", "--listen", w.listen, "--data", w.data()}
 	if w.database != "" {
 		args = append(args, "--database", w.database)
 	}
-	var err error
-	if w.server, err = w.start("server", append(args, w.flags...)...); err != nil {
+	w.server, err = w.start("server", append(args, w.flags...)...)
+	return err
+}
+
+// startServer starts the server and waits until it is ready.
+func (w *world) startServer() error {
+	if err := w.beginServer(); err != nil {
 		return err
 	}
-	err = w.eventually("the server is ready", func() (bool, error) {
+	err := w.eventually("the server is ready", func() (bool, error) {
 		select {
 		case <-w.server.done:
 			return false, fmt.Errorf("slipway server ended: %w", w.server.err)
 		default:
 		}
-		return w.ready(filepath.Join(data, "bootstrap.json")), nil
+		return w.ready(filepath.Join(w.data(), "bootstrap.json")), nil
 	})
 	w.listen = strings.TrimPrefix(w.tokens.URL, "http://")
 	return err
@@ -263,7 +272,7 @@ func (w *world) startAgent(name string, flags []string) error {
 		}
 	}
 	args = append(args,
-		"--endpoint", w.tokens.URL+"/v3", "--token", w.tokens.AgentToken, "--name", name,
+		"--endpoint", cmp.Or(w.agentURL, w.tokens.URL)+"/v3", "--token", w.tokens.AgentToken, "--name", name,
 		"--build-path", filepath.Join(home, "builds"), "--hooks-path", filepath.Join(home, "hooks"),
 		"--plugins-path", filepath.Join(home, "plugins"), "--sockets-path", filepath.Join(home, "s"))
 	p, err := w.start("agent-"+name, append(args, flags...)...)
