@@ -485,15 +485,13 @@ func TestUploadedStepsRun(t *testing.T) {
 		Pipeline: map[string]any{"steps": []any{map[string]any{"command": "echo later", "key": "later"}}},
 	}
 	for range 2 { // the second is a retry, and adds nothing
-		resp, err := client.UploadPipeline(t.Context(), job.ID, change)
-		if err != nil {
+		if _, err := client.UploadPipeline(t.Context(), job.ID, change); err != nil {
 			t.Fatal(err)
 		}
-		if resp.StatusCode == http.StatusAccepted {
-			if _, _, err := client.PipelineUploadStatus(t.Context(), job.ID, change.UUID); err != nil {
-				t.Error(err)
-			}
-		}
+	}
+	// Agents ask after an answer of 202.
+	if got, _, err := client.PipelineUploadStatus(t.Context(), job.ID, change.UUID); err != nil || got.State != "applied" {
+		t.Errorf("the upload's status = %+v, %v; want applied", got, err)
 	}
 	finish(t, client, job, "0")
 	later, laterClient := s.running(t, a)
