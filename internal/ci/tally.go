@@ -48,6 +48,14 @@ func (t Tally) Sub(o Tally) Tally {
 	return t
 }
 
+// Times returns the sum of n such tallies.
+func (t Tally) Times(n int) Tally {
+	for i := range t {
+		t[i] *= n
+	}
+	return t
+}
+
 // Total is the number of jobs counted.
 func (t Tally) Total() int {
 	n := 0

@@ -34,9 +34,11 @@ func listBuilds(q *request) error {
 	if err != nil {
 		return err
 	}
-	total, err := q.Store.CountFoundBuilds(q.ctx, f, maxDepth)
-	if err != nil {
-		return err
+	total := p.rows().Offset + len(builds)
+	if len(builds) == 0 || len(builds) == p.size { // there may be more, or fewer
+		if total, err = q.Store.CountFoundBuilds(q.ctx, f, maxDepth); err != nil {
+			return err
+		}
 	}
 	out, err := q.toBuilds(builds, q.buildView())
 	if err != nil {

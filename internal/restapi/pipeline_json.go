@@ -65,9 +65,9 @@ type providerJSON struct {
 	Settings   json.RawMessage `json:"settings"`
 }
 
-// toPipelines renders pipelines with three statements.
+// toPipelines renders pipelines with at most three statements.
 func (q *request) toPipelines(pipelines []store.Pipeline) ([]pipelineJSON, error) {
-	loads, err := q.Store.Loads(q.ctx, q.org.ID)
+	loads, err := q.pipelineLoads()
 	if err != nil {
 		return nil, err
 	}

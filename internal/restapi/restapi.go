@@ -47,7 +47,10 @@ type Deps struct {
 }
 
 // server serves the API.
-type server struct{ Deps }
+type server struct {
+	Deps
+	loads loads
+}
 
 // request is one call of a route, with who calls.
 type request struct {

@@ -24,7 +24,8 @@ const (
 	sqlMetaDataOfBuilds = `SELECT build_id, key, value FROM meta_data WHERE build_id IN ($1) AND key <> 'buildkite:webhook'`
 	sqlBuildsByID       = `SELECT ` + buildColumns + ` FROM builds WHERE id IN ($1)`
 	sqlBuildRefs        = `SELECT b.id, b.number, p.slug FROM builds b JOIN pipelines p ON p.id = b.pipeline_id WHERE b.id IN ($1)`
-	sqlOpenTallies      = `SELECT pipeline_id, state, jobs FROM builds WHERE organization_id = $1 AND ` + openBuilds
+	sqlOpenTallies      = `SELECT pipeline_id, state, jobs, COUNT(*) FROM builds WHERE organization_id = $1 AND ` + openBuilds + `
+		GROUP BY pipeline_id, state, jobs`
 )
 
 // many runs a query with "($1)" for a list of values, which may be empty or hold one several times.
@@ -146,15 +147,16 @@ type Load struct {
 }
 
 // Loads returns what the pipelines of an organization have to do; one without open builds is left
-// out.
+// out. It reads all open builds.
 func (r Reader) Loads(ctx context.Context, organizationID string) (map[string]Load, error) {
 	type row struct {
 		pipeline string
 		state    ci.BuildState
-		jobs     ci.Tally
+		jobs     ci.Tally // of each
+		builds   int
 	}
 	rows, err := list(ctx, r.q, func(s scanner) (v row, err error) {
-		return v, s.Scan(&v.pipeline, &v.state, document{&v.jobs})
+		return v, s.Scan(&v.pipeline, &v.state, document{&v.jobs}, &v.builds)
 	}, sqlOpenTallies, organizationID)
 	out := map[string]Load{}
 	for _, v := range rows {
@@ -162,8 +164,8 @@ func (r Reader) Loads(ctx context.Context, organizationID string) (map[string]Lo
 		if l.Builds == nil {
 			l.Builds = map[ci.BuildState]int{}
 		}
-		l.Builds[v.state]++
-		l.Jobs = l.Jobs.Add(v.jobs)
+		l.Builds[v.state] += v.builds
+		l.Jobs = l.Jobs.Add(v.jobs.Times(v.builds))
 		out[v.pipeline] = l
 	}
 	return out, err

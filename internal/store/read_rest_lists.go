@@ -13,7 +13,9 @@ import (
 
 const (
 	sqlFindBuilds     = `SELECT ` + buildColumns + ` FROM builds WHERE organization_id = $1`
+	sqlFindBuildsOf   = `SELECT ` + buildColumns + ` FROM builds WHERE pipeline_id = $1`
 	sqlCountFound     = `SELECT COUNT(*) FROM (SELECT 1 AS found FROM builds WHERE organization_id = $1 LIMIT $2) AS builds_found`
+	sqlCountFoundOf   = `SELECT COUNT(*) FROM (SELECT 1 AS found FROM builds WHERE pipeline_id = $1 LIMIT $2) AS builds_found`
 	sqlFindPipelines  = `SELECT ` + pipelineColumns + ` FROM pipelines WHERE organization_id = $1 AND LOWER(name) LIKE $2 ESCAPE '\' AND LOWER(repository) LIKE $3 ESCAPE '\' ORDER BY slug LIMIT $4 OFFSET $5`
 	sqlCountPipelines = `SELECT COUNT(*) FROM pipelines WHERE organization_id = $1 AND LOWER(name) LIKE $2 ESCAPE '\' AND LOWER(repository) LIKE $3 ESCAPE '\'`
 )
@@ -23,7 +25,7 @@ type Page struct{ Offset, Limit int }
 
 // BuildFilter says which builds of an organization are wanted. Zero fields do not filter.
 type BuildFilter struct {
-	OrganizationID string
+	OrganizationID string // not looked at where there is a pipeline
 	PipelineID     string
 	States         []ci.BuildState
 	Branches       []string // "*" stands for any characters; the case of such a pattern does not matter
@@ -70,7 +72,7 @@ func (c *conditions) instant(text string, t time.Time) {
 func (f BuildFilter) conditions() *conditions {
 	c := &conditions{args: []any{f.OrganizationID}}
 	if f.PipelineID != "" {
-		c.add("pipeline_id = %s", f.PipelineID)
+		c.args[0] = f.PipelineID
 	}
 	states := make([]string, len(f.States))
 	for i, s := range f.States {
@@ -118,18 +120,23 @@ func likeLiteral(s string) string {
 // FindBuilds returns a page of the builds that a filter lets through, newest first.
 func (r Reader) FindBuilds(ctx context.Context, f BuildFilter, p Page) ([]Build, error) {
 	c := f.conditions()
-	order := " ORDER BY created_at DESC, id DESC"
+	query, order := sqlFindBuilds, " ORDER BY created_at DESC, id DESC"
 	if f.PipelineID != "" {
-		order = " ORDER BY number DESC"
+		query, order = sqlFindBuildsOf, " ORDER BY number DESC"
 	}
 	tail := fmt.Sprintf("%s LIMIT $%d OFFSET $%d", order, len(c.args)+1, len(c.args)+2)
-	return list(ctx, r.q, scanBuild, sqlFindBuilds+c.text.String()+tail, append(c.args, p.Limit, p.Offset)...)
+	return list(ctx, r.q, scanBuild, query+c.text.String()+tail, append(c.args, p.Limit, p.Offset)...)
 }
 
-// CountFoundBuilds returns how many builds a filter lets through, counting no further than most.
+// CountFoundBuilds returns how many builds a filter lets through, counting no further than most. Of a pipeline, or
+// of an organization, without more filters it counts entries of an index and reads no builds.
 func (r Reader) CountFoundBuilds(ctx context.Context, f BuildFilter, most int) (int, error) {
 	c := f.conditions()
-	query := strings.Replace(sqlCountFound, " LIMIT $2", fmt.Sprintf("%s LIMIT $%d", c.text.String(), len(c.args)+1), 1)
+	query := sqlCountFound
+	if f.PipelineID != "" {
+		query = sqlCountFoundOf
+	}
+	query = strings.Replace(query, " LIMIT $2", fmt.Sprintf("%s LIMIT $%d", c.text.String(), len(c.args)+1), 1)
 	n, err := one(ctx, r.q, scanInt, query, append(c.args, most)...)
 	return int(n), err
 }

@@ -399,7 +399,7 @@ func TestHotStatementsUseAnIndex(t *testing.T) {
 		sqlCreating: "builds_creating", sqlSuperseders: "builds_superseding", sqlOlderOpenBuilds: "builds_", sqlDueEffects: "outbox_due", sqlOpenBuilds: "builds_",
 		sqlRecentBuilds: "builds_recent", sqlHolders: "jobs_holders", sqlAhead: "jobs_line",
 		sqlEagerLine: "jobs_line_eager", sqlEagerAhead: "jobs_line_eager", sqlWidestLimit: "jobs_line_limits", sqlUnqueued: "jobs_unqueued",
-		sqlDueGroups: "concurrency_groups_due",
+		sqlDueGroups: "concurrency_groups_due", sqlCountFound: "COVERING INDEX", sqlCountFoundOf: "COVERING INDEX", sqlOpenTallies: "builds_open",
 	} {
 		args := make([]any, highest(q))
 		for i := range args {
@@ -458,5 +458,6 @@ func highest(q string) (n int) {
 // scansTable says whether a step of a plan reads a whole table. To read a whole partial index is
 // fine: it holds open things only.
 func scansTable(step string) bool {
-	return strings.HasPrefix(step, "SCAN ") && !strings.Contains(step, " INDEX ") && step != "SCAN heads" && step != "SCAN idle"
+	inner := []string{"SCAN heads", "SCAN idle", "SCAN builds_found"} // what a query within the query gives
+	return strings.HasPrefix(step, "SCAN ") && !strings.Contains(step, " INDEX ") && !slices.Contains(inner, step)
 }
