@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/engine"
+	"github.com/slipway-ci/slipway/internal/procid"
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
@@ -21,6 +22,25 @@ type BootstrapFile struct {
 	APIToken   string `json:"api_token"`
 	AgentToken string `json:"agent_token"`
 	SignInURL  string `json:"sign_in_url"`
+	// Process names the server's process, so that others on its machine can tell that it is gone.
+	Process      string `json:"process,omitempty"`
+	Organization string `json:"organization,omitempty"` // slug of the first one
+}
+
+// Running reads the bootstrap file of a data directory. It is false where there is none, and where
+// the server that wrote it is known to be gone: somebody else may listen at its address by now.
+func Running(dir string) (f BootstrapFile, ok bool, err error) {
+	b, err := os.ReadFile(filepath.Join(dir, "bootstrap.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return f, false, nil
+	}
+	if err != nil {
+		return f, false, err
+	}
+	if err := json.Unmarshal(b, &f); err != nil {
+		return f, false, err
+	}
+	return f, f.Process != "" && !procid.Gone(f.Process), nil
 }
 
 // linkTerm is how long a sign-in link that a start prints can be used.
@@ -39,7 +59,7 @@ func (a *App) bootstrap(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.Bootstrap.URL = a.URL
+	a.Bootstrap.URL, a.Bootstrap.Process, a.Bootstrap.Organization = a.URL, procid.Self(), a.Organization
 	if a.Bootstrap.SignInURL, err = a.signInURL(ctx); err != nil {
 		return err
 	}

@@ -1,13 +1,17 @@
 package cli
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/slipway-ci/slipway/client"
+	"github.com/slipway-ci/slipway/internal/app"
 	"github.com/slipway-ci/slipway/internal/pipeline"
 )
 
@@ -18,10 +22,13 @@ type pipeCommand struct {
 type checkCommand struct {
 	File     string `arg:"" optional:"" help:"Pipeline file, - for standard input, or the name of a pipeline of this checkout."`
 	Part     bool   `name:"part" help:"The file is one upload of several: what it depends on may be in another."`
-	Endpoint string `name:"endpoint" env:"SLIPWAY_ENDPOINT" help:"Server whose queues, agents and pipelines are asked; without it the file is checked by itself." placeholder:"URL"`
+	Endpoint string `name:"endpoint" env:"SLIPWAY_ENDPOINT" help:"Server whose limits, queues, agents and pipelines are asked; without it one that runs on this machine." placeholder:"URL"`
 	Token    string `name:"token" env:"SLIPWAY_API_TOKEN" help:"API token of that server." placeholder:"TOKEN"`
-	Org      string `name:"org" env:"SLIPWAY_ORG" default:"main" help:"Organization there." placeholder:"SLUG"`
+	Org      string `name:"org" env:"SLIPWAY_ORG" help:"Organization there; main by default, or the first of a server on this machine." placeholder:"SLUG"`
 	Pipeline string `name:"pipeline" help:"Pipeline there that the file is for." placeholder:"SLUG"`
+
+	Offline bool   `name:"offline" help:"Ask no server: check the file by itself."`
+	Data    string `name:"data" env:"SLIPWAY_DATA" help:"Data directory of the server on this machine; that of slipway up or slipway server by default." placeholder:"DIR"`
 
 	JSON bool `name:"json" xor:"form" help:"Print the report as JSON."`
 	Dot  bool `name:"dot" xor:"form" help:"Print the graph in the language of Graphviz."`
@@ -40,29 +47,70 @@ func (k checkCommand) Run(c *console) error {
 	if err != nil {
 		return err
 	}
-	if k.Endpoint == "" {
-		return k.print(c, pipeline.Check(text, file, pipeline.CheckFacts{Part: k.Part, Facts: pipeline.Facts{Branch: "main"}}))
-	}
-	r, err := k.ask(c, text, file)
+	r, err := k.check(c, text, file)
 	if err != nil {
 		return err
 	}
 	return k.print(c, r)
 }
 
-// ask has a server check the document.
-func (k checkCommand) ask(c *console, text []byte, file string) (pipeline.Report, error) {
-	if k.Token == "" {
-		return pipeline.Report{}, usagef("--endpoint needs --token, an API token of that server with the scope read_pipelines")
-	}
-	server := client.Client{URL: strings.TrimRight(k.Endpoint, "/"), Token: k.Token, Organization: k.Org}
-	answer, err := server.CheckPipeline(c.ctx, string(text), file, k.Pipeline, k.Part)
+// check has a server check the document, if one is named or runs here, and says which.
+func (k checkCommand) check(c *console, text []byte, file string) (pipeline.Report, error) {
+	server, err := k.server()
 	if err != nil {
-		return pipeline.Report{}, fmt.Errorf("checking with %s: %w", k.Endpoint, err)
+		return pipeline.Report{}, err
+	}
+	if server == nil {
+		fmt.Fprintln(c.err, "slipway: checked without a server, so not against its limits, queues and agents")
+		return pipeline.Check(text, file, pipeline.CheckFacts{Part: k.Part, Facts: pipeline.Facts{Branch: "main"}}), nil
+	}
+	r, err := k.ask(c, server, text, file)
+	if err == nil {
+		fmt.Fprintf(c.err, "slipway: checked with the organization %s of %s\n", server.Organization, server.URL)
+	}
+	return r, err
+}
+
+// server is the one to ask, nil if none is named and none runs on this machine.
+func (k checkCommand) server() (*client.Client, error) {
+	switch {
+	case k.Offline:
+		return nil, nil
+	case k.Endpoint != "" && k.Token == "":
+		return nil, usagef("--endpoint needs --token, an API token of that server with the scope read_pipelines")
+	case k.Endpoint != "":
+		return &client.Client{URL: strings.TrimRight(k.Endpoint, "/"), Token: k.Token, Organization: cmp.Or(k.Org, "main")}, nil
+	}
+	for _, kind := range []string{"up", "server"} {
+		dir, err := dataDir(k.Data, kind)
+		if err != nil {
+			return nil, nil // without a home there is no server of ours
+		}
+		f, ok, err := app.Running(dir)
+		if err != nil {
+			return nil, fmt.Errorf("the server's bootstrap.json in %s cannot be read (--offline does without): %w", dir, err)
+		}
+		if ok {
+			return &client.Client{URL: f.URL, Token: cmp.Or(k.Token, f.APIToken), Organization: cmp.Or(k.Org, f.Organization, "main")}, nil
+		}
+	}
+	return nil, nil
+}
+
+// askTerm is how long a server may take to check a document.
+const askTerm = time.Minute
+
+// ask has a server check the document.
+func (k checkCommand) ask(c *console, server *client.Client, text []byte, file string) (pipeline.Report, error) {
+	ctx, stop := context.WithTimeout(c.ctx, askTerm)
+	defer stop()
+	answer, err := server.CheckPipeline(ctx, string(text), file, k.Pipeline, k.Part)
+	if err != nil {
+		return pipeline.Report{}, fmt.Errorf("checking with %s (--offline asks no server): %w", server.URL, err)
 	}
 	var r pipeline.Report
 	if err := json.Unmarshal(answer, &r); err != nil {
-		return r, fmt.Errorf("the answer of %s is no report: %w", k.Endpoint, err)
+		return r, fmt.Errorf("the answer of %s is no report: %w", server.URL, err)
 	}
 	return r, nil
 }

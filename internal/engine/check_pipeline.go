@@ -44,7 +44,11 @@ func (e *Engine) CheckPipeline(ctx context.Context, op CheckPipeline) (pipeline.
 		return pipeline.Report{}, err
 	}
 	facts := documentFacts(s.org, op.Pipeline, op.Editor)
-	facts.Limits, facts.Part, facts.Serve, facts.Pipelines = decided.PlanLimits(), op.Part, s.serve, s.pipeline
+	limits := decided.PlanLimits()
+	if op.Part {
+		limits = decided.UploadLimits()
+	}
+	facts.Limits, facts.Part, facts.Serve, facts.Pipelines = limits, op.Part, s.serve, s.pipeline
 	r := pipeline.Check(op.Source, op.File, facts)
 	return r, s.err
 }
