@@ -45,7 +45,7 @@ func (a *Server) chunk(w http.ResponseWriter, r *http.Request, c caller) error {
 // knows which chunks it has; that of a lost job is not, and what its agent still prints is not kept.
 func (a *Server) takesChunks(r *http.Request, c caller) error {
 	if auth.Holds(c.job) {
-		a.seen.note(c.job.AgentID, a.Now())
+		a.seen.noteJob(c.job.AgentID, c.job.ID, a.Now())
 		return nil
 	}
 	size, err := a.Logs.Size(r.Context(), c.job.ID)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/httperr"
+	"github.com/slipway-ci/slipway/internal/store"
 )
 
 const (
@@ -15,24 +16,35 @@ const (
 	seenBatch = 500     // agents written in one transaction
 )
 
-// seen remembers when agents were last heard of until it is written down.
+// seen remembers when agents and their jobs were last heard of until it is written down.
 type seen struct {
 	mu sync.Mutex
-	at map[string]time.Time
+	at map[string]store.Seen
 }
 
-func (s *seen) note(id string, at time.Time) {
+// note remembers that an agent was heard of.
+func (s *seen) note(id string, at time.Time) { s.noteJob(id, "", at) }
+
+// noteJob remembers that an agent was heard of through a job that it runs. To begin one is not to run it: what
+// follows may be a long hook, or nothing because the agent missed the answer.
+func (s *seen) noteJob(id, jobID string, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.at == nil {
-		s.at = map[string]time.Time{}
+		s.at = map[string]store.Seen{}
 	}
-	if _, known := s.at[id]; known || len(s.at) < maxSeen {
-		s.at[id] = at
+	now, known := s.at[id]
+	if !known && len(s.at) >= maxSeen {
+		return
 	}
+	now.At = at
+	if jobID != "" {
+		now.JobID, now.JobAt = jobID, at
+	}
+	s.at[id] = now
 }
 
-func (s *seen) take() map[string]time.Time {
+func (s *seen) take() map[string]store.Seen {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at := s.at
@@ -45,12 +57,12 @@ func (s *seen) take() map[string]time.Time {
 // the agents' next heartbeats make up for it.
 func (a *Server) FlushSeen(ctx context.Context) error {
 	var errs []error
-	batch := make(map[string]time.Time, seenBatch)
+	batch := make(map[string]store.Seen, seenBatch)
 	for id, at := range a.seen.take() {
 		batch[id] = at
 		if len(batch) == seenBatch {
 			errs = append(errs, a.Engine.AgentsSeen(ctx, batch))
-			batch = make(map[string]time.Time, seenBatch)
+			batch = make(map[string]store.Seen, seenBatch)
 		}
 	}
 	if len(batch) > 0 {

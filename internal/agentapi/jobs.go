@@ -147,7 +147,7 @@ func (a *Server) jobState(w http.ResponseWriter, _ *http.Request, c caller) erro
 	if !auth.Holds(c.job) {
 		return auth.ErrUnauthorized
 	}
-	a.seen.note(c.job.AgentID, a.Now())
+	a.seen.noteJob(c.job.AgentID, c.job.ID, a.Now())
 	return httperr.JSON(w, http.StatusOK, struct {
 		ID    string      `json:"id"`
 		State ci.JobState `json:"state"`

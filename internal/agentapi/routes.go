@@ -175,7 +175,7 @@ func (a *Server) heldJob(ctx context.Context, r *http.Request) (store.Job, error
 	if !auth.Holds(j) {
 		return j, auth.ErrUnauthorized
 	}
-	a.seen.note(j.AgentID, a.Now())
+	a.seen.noteJob(j.AgentID, j.ID, a.Now())
 	a.strays.forget(j.AgentID)
 	return j, nil
 }

@@ -39,6 +39,7 @@ func (a *App) duties() []duty {
 		{"expire offers", 2 * time.Second, "", worker.ExpireOffers(e)},
 		{"time out", time.Second, "", worker.TimeOut(e)},
 		{"lose agents", 10 * time.Second, "", worker.LoseAgents(e, a.started)},
+		{"lose forgotten jobs", 30 * time.Second, "", worker.LoseForgotten(e)},
 		{"lose dead agents", time.Second, "", worker.LoseDead(e)},
 		{"resume agents", 10 * time.Second, "", worker.ResumeAgents(e)},
 		{"expire jobs", time.Hour, "", worker.ExpireJobs(e)},

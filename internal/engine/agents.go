@@ -106,9 +106,9 @@ func agentRefusal(ev ci.AgentEvent, err error) error {
 	return transition(err)
 }
 
-// AgentsSeen records when agents were last heard of. Heartbeats are gathered in memory and written
-// in batches: losing the newest is harmless, an agent is only thought silent for longer.
-func (e *Engine) AgentsSeen(ctx context.Context, seen map[string]time.Time) error {
+// AgentsSeen records when agents, and the jobs that they run, were last heard of. Heartbeats are gathered in
+// memory and written in batches: losing the newest is harmless, an agent is only thought silent for longer.
+func (e *Engine) AgentsSeen(ctx context.Context, seen map[string]store.Seen) error {
 	return e.Store.Update(ctx, func(tx *store.Tx) error {
 		for _, id := range slices.Sorted(maps.Keys(seen)) { // the order in which jobs are assigned, too
 			if err := tx.AgentSeen(ctx, id, seen[id]); err != nil {

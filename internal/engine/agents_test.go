@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/store"
@@ -55,5 +56,44 @@ func TestTheFirstFreeNumberIsPartOfAName(t *testing.T) {
 		if got := []string{first.Name, second.Name, register().Name}; !slices.Equal(got, []string{"host-1", "host-2", "host-1"}) {
 			t.Errorf("the agents are called %v", got)
 		}
+	})
+}
+
+// TestAJobsWordCountsForThatJobAlone: what is heard late of an agent's last job says nothing of its next.
+func TestAJobsWordCountsForThatJobAlone(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		ctx := t.Context()
+		b := w.build(t, "steps:\n- {command: a, key: a}\n- {command: b, key: b}\n")
+		first, second := w.job(t, b, "a"), w.job(t, b, "b")
+		a := w.start(t, first)
+		began := w.Now()
+		quiet := func(want ...store.QuietJob) {
+			t.Helper()
+			if got := must(w.Store.QuietJobs(ctx, began, w.Now()))(t); !slices.Equal(got, want) {
+				t.Errorf("quiet are %+v, want %+v", got, want)
+			}
+		}
+		seen := func(s store.Seen) {
+			t.Helper()
+			if err := w.AgentsSeen(ctx, map[string]store.Seen{a.ID: s}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.advance(time.Minute)
+		seen(store.Seen{At: w.Now()})
+		quiet(store.QuietJob{AgentID: a.ID, JobID: first.ID})
+		// Another server heard of the job before this one heard of the agent, and says so later.
+		heard := w.Now().Add(-time.Second)
+		seen(store.Seen{At: heard, JobID: first.ID, JobAt: heard})
+		quiet(store.QuietJob{AgentID: a.ID, JobID: first.ID, Seen: heard})
+		seen(store.Seen{At: w.Now(), JobID: first.ID, JobAt: w.Now()})
+		quiet()
+		must(w.FinishJob(ctx, engine.FinishJob{JobID: first.ID}))(t)
+		if !must(w.AssignJob(ctx, second.ID, a.ID))(t) {
+			t.Fatal("the second job was not assigned")
+		}
+		w.advance(time.Minute)
+		seen(store.Seen{At: w.Now(), JobID: first.ID, JobAt: w.Now()})
+		quiet(store.QuietJob{AgentID: a.ID, JobID: second.ID})
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/live"
@@ -104,6 +105,7 @@ func (p *progress) offer(j store.Job, a store.Agent, reason string) error {
 		return err
 	}
 	a.JobID, a.LastPipelineID, a.LastRepository, a.ChangedAt = j.ID, j.PipelineID, pl.Repository, p.now
+	a.JobSeen = time.Time{}
 	p.hint(live.Agent(a.ID), live.Fleet)
 	return p.tx.UpdateAgent(p.ctx, a)
 }

@@ -24,10 +24,10 @@ func TestBatchesLockTheirRowsInOneOrder(t *testing.T) {
 	}})
 	b := w.build(t, "steps:\n- command: a\n")
 	const n, writers, rounds = 40, 3, 5
-	values, seen := map[string]string{}, map[string]time.Time{}
+	values, seen := map[string]string{}, map[string]store.Seen{}
 	for i := range n {
 		values[fmt.Sprintf("key %d", i)] = "x"
-		seen[w.agent(t).ID] = w.Now().Add(time.Second)
+		seen[w.agent(t).ID] = store.Seen{At: w.Now().Add(time.Second)}
 	}
 	written.Store(0)
 	var all sync.WaitGroup

@@ -38,24 +38,28 @@ type Agent struct {
 	LastJobAt          time.Time
 	CreatedAt          time.Time
 	ConnectedAt        time.Time
-	ChangedAt          time.Time // when anything but LastSeen did
+	JobSeen            time.Time // when its job was last heard of, once it runs; zero: not since it was given
+	ChangedAt          time.Time // when anything but LastSeen and JobSeen did
 }
 
 const (
 	agentColumns = `id, cluster_id, queue_id, token_hash, agent_token_id, name, hostname, os, arch, version, build, pid,
 		machine_id, process, ip, user_agent, tags, features, priority, ignore_in_dispatches, state, paused, pause_note,
 		pause_until, force_stop, job_id, last_pipeline_id, last_repository, last_success_at, last_job_at, created_at,
-		connected_at, last_seen_at, ended_at, changed_at`
+		connected_at, last_seen_at, ended_at, changed_at, job_seen_at`
 	liveAgents = `(state = 'never_connected' OR state = 'connected' OR state = 'stopping')`
 	idleAgents = `state = 'connected' AND NOT paused AND NOT ignore_in_dispatches AND job_id = ''`
 
 	sqlInsertAgent = `INSERT INTO agents (` + agentColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
-		$12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35)`
+		$12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36)`
 	sqlUpdateAgent = `UPDATE agents SET state = $2, paused = $3, pause_note = $4, pause_until = $5, force_stop = $6,
 		job_id = $7, last_pipeline_id = $8, last_repository = $9, last_success_at = $10, last_job_at = $11,
 		ignore_in_dispatches = $12, connected_at = $13, last_seen_at = $14, ended_at = $15,
-		changed_at = $16 WHERE id = $1`
-	sqlSeenAgent    = `UPDATE agents SET last_seen_at = $2 WHERE id = $1 AND last_seen_at < $2 AND ` + liveAgents
+		changed_at = $16, job_seen_at = $17 WHERE id = $1`
+	// Several servers hear of one agent, so neither time may hide the other.
+	sqlSeenAgent = `UPDATE agents SET last_seen_at = CASE WHEN last_seen_at < $2 THEN $2 ELSE last_seen_at END,
+		job_seen_at = CASE WHEN job_id = $3 AND job_seen_at < $4 THEN $4 ELSE job_seen_at END
+		WHERE id = $1 AND (last_seen_at < $2 OR job_seen_at < $4) AND ` + liveAgents
 	sqlAgent        = `SELECT ` + agentColumns + ` FROM agents WHERE id = $1`
 	sqlAgentByToken = `SELECT ` + agentColumns + ` FROM agents WHERE token_hash = $1`
 	sqlLiveAgents   = `SELECT ` + agentColumns + ` FROM agents WHERE cluster_id = $1 AND ` + liveAgents + `
@@ -74,6 +78,8 @@ const (
 		AND EXISTS (SELECT 1 FROM jobs WHERE queue_id = queues.id AND state = 'scheduled' AND kind = 'script')`
 	sqlQuietAgents = `SELECT ` + agentColumns + ` FROM agents WHERE ` + liveAgents + ` AND last_seen_at < $1
 		ORDER BY last_seen_at LIMIT $2`
+	sqlQuietJobs = `SELECT id, job_id, job_seen_at FROM agents WHERE ` + liveAgents + ` AND last_seen_at >= $1
+		AND job_id <> '' AND job_seen_at < $2 ORDER BY last_seen_at LIMIT 20000`
 	sqlRestedAgents = `SELECT ` + agentColumns + ` FROM agents WHERE paused AND pause_until > 0 AND pause_until <= $1
 		AND ` + liveAgents + ` LIMIT $2`
 	sqlAgentProcesses  = `SELECT id, process FROM agents WHERE process <> '' AND ` + liveAgents + ` LIMIT 20000`
@@ -88,7 +94,8 @@ func scanAgent(s scanner) (a Agent, err error) {
 		&a.Version, &a.Build, &a.PID, &a.MachineID, &a.Process, &a.IP, &a.UserAgent, document{&a.Tags}, document{&a.Features},
 		&priority, &a.IgnoreInDispatches, &a.State, &a.Paused, &a.PauseNote, instant{&a.PauseUntil}, &a.ForceStop,
 		&a.JobID, &a.LastPipelineID, &a.LastRepository, instant{&a.LastSuccessAt}, instant{&a.LastJobAt},
-		instant{&a.CreatedAt}, instant{&a.ConnectedAt}, instant{&a.LastSeen}, instant{&a.EndedAt}, instant{&a.ChangedAt})
+		instant{&a.CreatedAt}, instant{&a.ConnectedAt}, instant{&a.LastSeen}, instant{&a.EndedAt}, instant{&a.ChangedAt},
+		instant{&a.JobSeen})
 	a.Priority = intOrNil(priority)
 	return a, err
 }
@@ -204,6 +211,18 @@ func (r Reader) CountAgents(ctx context.Context) (live, busy int, err error) {
 	return int(n), int(b), err
 }
 
+// QuietJob is a job that was not heard of, although its agent was.
+type QuietJob struct {
+	AgentID, JobID string
+	Seen           time.Time // when the job was last heard of; zero: not since it was given to the agent
+}
+
+// QuietJobs returns the jobs not heard of since a time whose agents were heard of since another.
+func (r Reader) QuietJobs(ctx context.Context, agentSince, jobSince time.Time) ([]QuietJob, error) {
+	scan := func(s scanner) (q QuietJob, err error) { return q, s.Scan(&q.AgentID, &q.JobID, instant{&q.Seen}) }
+	return list(ctx, r.q, scan, sqlQuietJobs, micros(agentSince), micros(jobSince))
+}
+
 // CountAgentsOfQueue returns how many live agents serve a queue.
 func (r Reader) CountAgentsOfQueue(ctx context.Context, queueID string) (int, error) {
 	n, err := one(ctx, r.q, scanInt, sqlAgentsOfQueue, queueID)
@@ -221,18 +240,26 @@ func (tx *Tx) InsertAgent(ctx context.Context, a Agent) error {
 		a.Hostname, a.OS, a.Arch, a.Version, a.Build, a.PID, a.MachineID, a.Process, a.IP, a.UserAgent, text(a.Tags),
 		text(a.Features), a.Priority, a.IgnoreInDispatches, a.State, a.Paused, a.PauseNote, micros(a.PauseUntil),
 		a.ForceStop, a.JobID, a.LastPipelineID, a.LastRepository, micros(a.LastSuccessAt), micros(a.LastJobAt),
-		micros(a.CreatedAt), micros(a.ConnectedAt), micros(a.LastSeen), micros(a.EndedAt), micros(a.ChangedAt))
+		micros(a.CreatedAt), micros(a.ConnectedAt), micros(a.LastSeen), micros(a.EndedAt), micros(a.ChangedAt), micros(a.JobSeen))
 }
 
 // UpdateAgent saves what changes in an agent's life.
 func (tx *Tx) UpdateAgent(ctx context.Context, a Agent) error {
 	return exec(ctx, tx.q, sqlUpdateAgent, a.ID, a.State, a.Paused, a.PauseNote, micros(a.PauseUntil), a.ForceStop,
 		a.JobID, a.LastPipelineID, a.LastRepository, micros(a.LastSuccessAt), micros(a.LastJobAt), a.IgnoreInDispatches,
-		micros(a.ConnectedAt), micros(a.LastSeen), micros(a.EndedAt), micros(a.ChangedAt))
+		micros(a.ConnectedAt), micros(a.LastSeen), micros(a.EndedAt), micros(a.ChangedAt), micros(a.JobSeen))
 }
 
-// AgentSeen records when an agent was heard of, unless it was heard of later or its session ended.
-func (tx *Tx) AgentSeen(ctx context.Context, id string, at time.Time) error {
-	_, err := count(ctx, tx.q, sqlSeenAgent, id, micros(at))
+// Seen is when an agent was last heard of, and when a job that it holds was.
+type Seen struct {
+	At    time.Time
+	JobID string    // "": of no job
+	JobAt time.Time // of JobID
+}
+
+// AgentSeen records when an agent was heard of, unless it was heard of later or its session ended. Of the job
+// it counts only while the agent holds it.
+func (tx *Tx) AgentSeen(ctx context.Context, id string, seen Seen) error {
+	_, err := count(ctx, tx.q, sqlSeenAgent, id, micros(seen.At), seen.JobID, micros(seen.JobAt))
 	return err
 }

@@ -121,7 +121,8 @@ CREATE TABLE agents (
     created_at            BIGINT NOT NULL,
     connected_at          BIGINT NOT NULL DEFAULT 0,
     last_seen_at          BIGINT NOT NULL DEFAULT 0,
-    changed_at            BIGINT NOT NULL DEFAULT 0, -- but for last_seen_at
+    job_seen_at           BIGINT NOT NULL DEFAULT 0, -- when its job was last heard of; 0: not since it was given
+    changed_at            BIGINT NOT NULL DEFAULT 0, -- but for last_seen_at and job_seen_at
     ended_at              BIGINT NOT NULL DEFAULT 0
 );
 CREATE INDEX agents_idle ON agents (queue_id, (COALESCE(priority, -1000000000000)) DESC, last_success_at DESC)
