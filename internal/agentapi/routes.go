@@ -101,8 +101,14 @@ var routes = []route{
 	{"GET /.well-known/openid-configuration", anybody, (*Server).discovery, "readers of tokens", []int{200}},
 	{"GET " + keysPath, anybody, (*Server).keys, "readers of tokens", []int{200}},
 	{"POST /v3/jobs/{id}/repository_access_token", ownJob, (*Server).repositoryToken, "api/repository_access_token.go", []int{200, 404, 422}},
-	{"/v3/cache_registries/{registry}", anyJob, (*Server).cacheRegistry, "api/caches.go", []int{404}},
-	{"/v3/cache_registries/{registry}/{call}", anyJob, (*Server).cacheRegistry, "api/caches.go", []int{404}},
+	{"GET /v3/cache_registries/{registry}", anyJob, (*Server).cacheRegistry, "api/cache.go", []int{200, 404, 422}},
+	{"POST /v3/cache_registries/{registry}/peek", anyJob, (*Server).peekCache, "api/cache.go", []int{200, 404, 422}},
+	{"POST /v3/cache_registries/{registry}/retrieve", anyJob, (*Server).retrieveCache, "api/cache.go", []int{200, 404, 422}},
+	{"PUT /v3/cache_registries/{registry}/store", anyJob, (*Server).saveCache, "api/cache.go", []int{200, 404, 422}},
+	{"PUT /v3/cache_registries/{registry}/commit", anyJob, (*Server).commitCache, "api/cache.go", []int{200, 404, 422}},
+	{"POST /v3/cache_registries/{registry}/expire", anyJob, (*Server).expireCache, "api/cache.go", []int{200, 404, 422}},
+	{"PUT /caches/{entry}", signed, (*Server).receiveCache, "who saves to the server's own storage", []int{204, 404, 422}},
+	{"GET /caches/{entry}", signed, (*Server).sendCache, "who restores from it", []int{200, 206, 302, 304, 404, 416}},
 
 	{"POST /v3/stacks/register", registration, (*Server).registerStack, "stacksapi register.go", []int{200, 201, 404, 422}},
 	{"POST /v3/stacks/{stack}/deregister", registration, (*Server).deregisterStack, "stacksapi register.go", []int{204, 404}},
@@ -115,6 +121,7 @@ var routes = []route{
 
 	{"/v3/", anybody, (*Server).unknown, "", []int{404, 405}},
 	{"/artifacts/", anybody, (*Server).unknown, "", []int{404, 405}},
+	{"/caches/", anybody, (*Server).unknown, "", []int{404, 405}},
 	{"/.well-known/", anybody, (*Server).unknown, "", []int{404, 405}},
 }
 
@@ -124,6 +131,7 @@ type caller struct {
 	agent    store.Agent
 	job      store.Job
 	artifact store.Artifact
+	cache    store.CacheEntry
 }
 
 // agentID is the agent that asks, itself or through the job that it runs.
@@ -151,7 +159,11 @@ func (a *Server) authorise(p permission, r *http.Request) (c caller, err error) 
 			c.job, err = a.heldJob(ctx, r)
 		}
 	case signed:
-		c.artifact, err = a.Artifacts.Signed(r, r.PathValue("artifact"))
+		if id := r.PathValue("entry"); id != "" {
+			c.cache, err = a.Artifacts.SignedCache(r, id)
+		} else {
+			c.artifact, err = a.Artifacts.Signed(r, r.PathValue("artifact"))
+		}
 	case anybody:
 	}
 	return c, err
@@ -219,4 +231,4 @@ func (a *Server) unknown(w http.ResponseWriter, r *http.Request, _ caller) error
 }
 
 // catchAll are the patterns that match what no other does; "" is that of a path that is not clean.
-var catchAll = []string{"/v3/", "/artifacts/", ""}
+var catchAll = []string{"/v3/", "/artifacts/", "/caches/", ""}

@@ -134,9 +134,6 @@ func TestWhatIsNotOfferedIsRefusedForGood(t *testing.T) {
 	id := "/v3/jobs/" + h.job.ID
 	for line, want := range map[string]int{
 		"POST " + id + "/repository_access_token":  404,
-		"GET /v3/cache_registries/~":               404,
-		"POST /v3/cache_registries/~/peek":         404,
-		"PUT /v3/cache_registries/some/store":      404,
 		"POST " + id + "/header_times":             200,
 		"GET " + id + "/pipelines/unknown":         404,
 		"GET /v3/builds/unknown/artifacts/search":  200,

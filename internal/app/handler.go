@@ -34,7 +34,7 @@ func (a *App) handler() (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/v2", rest)
 	mux.Handle("/v2/", rest)
-	for _, path := range []string{"/agentedge.v1.AgentEdgeService/", "/artifacts/", "/.well-known/"} {
+	for _, path := range []string{"/agentedge.v1.AgentEdgeService/", "/artifacts/", "/caches/", "/.well-known/"} {
 		mux.Handle(path, a.agentAPI)
 	}
 	mux.Handle("/deliver/", hookapi.New(hookapi.Deps{Engine: a.Engine, Store: a.Store, Log: a.Log}))

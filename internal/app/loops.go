@@ -45,6 +45,7 @@ func (a *App) duties() []duty {
 		{"expire jobs", time.Hour, "", worker.ExpireJobs(e)},
 		{"give up uploads", 10 * time.Minute, "", a.artifacts.GiveUp},
 		{"expire artifacts", 10 * time.Minute, "", a.artifacts.Expire},
+		{"expire caches", 10 * time.Minute, "", worker.ExpireCaches(e)},
 		{"release artifacts", time.Minute, "", a.artifacts.Release},
 		{"orphaned artifacts", 10 * time.Minute, "", a.artifacts.Orphans()},
 		{"close logs", 10 * time.Second, "", worker.CloseLogs(e, a.Logs)},

@@ -48,30 +48,35 @@ func (s *Store) signature(method, path string, f store.Artifact, expires int64) 
 
 // Signed is the artifact with the id that the request's path has, if its address is signed for it.
 func (s *Store) Signed(r *http.Request, id string) (store.Artifact, error) {
-	refused := httperr.New(http.StatusForbidden, "This link is not valid, or not any more.")
-	expires, err := strconv.ParseInt(r.URL.Query().Get("expires"), 10, 64)
-	if err != nil || s.Now().Unix() > expires {
-		return store.Artifact{}, refused
-	}
-	given, err := hex.DecodeString(r.URL.Query().Get("signature"))
-	if err != nil {
-		return store.Artifact{}, refused
-	}
 	f, err := s.DB.Artifact(r.Context(), id)
-	if errors.Is(err, store.ErrNotFound) {
-		return f, refused
+	if errors.Is(err, store.ErrNotFound) || err == nil && f.UploadDestination != "" {
+		return f, badLink()
 	}
 	if err != nil {
 		return f, err
 	}
+	return f, s.checkLink(r, f)
+}
+
+func badLink() error {
+	return httperr.New(http.StatusForbidden, "This link is not valid, or not any more.")
+}
+
+// checkLink refuses a request whose address is not signed for a file.
+func (s *Store) checkLink(r *http.Request, f store.Artifact) error {
+	expires, err := strconv.ParseInt(r.URL.Query().Get("expires"), 10, 64)
+	if err != nil || s.Now().Unix() > expires {
+		return badLink()
+	}
+	given, err := hex.DecodeString(r.URL.Query().Get("signature"))
 	method := r.Method
 	if method == http.MethodHead {
 		method = http.MethodGet
 	}
-	if f.UploadDestination != "" || !hmac.Equal(given, s.signature(method, r.URL.Path, f, expires)) {
-		return f, refused
+	if err != nil || !hmac.Equal(given, s.signature(method, r.URL.Path, f, expires)) {
+		return badLink()
 	}
-	return f, nil
+	return nil
 }
 
 // InParts says whether a file is sent in parts, by an agent that can.

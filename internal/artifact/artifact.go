@@ -1,4 +1,4 @@
-// Package artifact keeps the files that jobs upload: it takes them whole or in parts, holds them against
+// Package artifact keeps the files that jobs upload, and the bytes of caches: it takes them whole or in parts, holds them against
 // what was announced, gives them out, and lets go of what nobody refers to.
 //
 // A file is an artifact's only when all its bytes were here and had the announced size and SHA-256 sum.
@@ -86,13 +86,16 @@ const (
 // that whatever is deleted there can't be what another just put.
 func keyOf(f store.Artifact) string { return blobPrefix + f.SHA256[:2] + "/" + f.SHA256 + "-" + f.ID }
 
+// recorder is the engine's operation that records where bytes are: of artifacts or of caches.
+type recorder func(ctx context.Context, id, key string) (used string, err error)
+
 // arrived records that an artifact's bytes are under a key, or "" if somebody else's were found to be the
 // same. What is not needed under the key is deleted.
-func (s *Store) arrived(ctx context.Context, f store.Artifact, key string) error {
-	used, err := s.Engine.ArtifactArrived(ctx, f.ID, key)
+func (s *Store) arrived(ctx context.Context, f store.Artifact, key string, record recorder) error {
+	used, err := record(ctx, f.ID, key)
 	if errors.Is(err, store.ErrConflict) {
-		// Another artifact with these bytes was recorded at the same time; now it is found.
-		used, err = s.Engine.ArtifactArrived(ctx, f.ID, key)
+		// Another file with these bytes was recorded at the same time; now it is found.
+		used, err = record(ctx, f.ID, key)
 	}
 	_, refused := errors.AsType[*engine.Refused](err)
 	if key == "" || used == key || err != nil && !refused {

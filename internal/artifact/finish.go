@@ -90,7 +90,7 @@ func (s *Store) assemble(ctx context.Context, f store.Artifact, parts []s3.Part)
 		return s.completeDirect(ctx, f, parts)
 	}
 	joined := &joinedParts{ctx: ctx, from: s, file: f, parts: parts}
-	err = errors.Join(s.keep(ctx, f, &checkedReader{from: joined, want: f, sum: sha256.New()}), joined.close())
+	err = errors.Join(s.keep(ctx, f, joined, s.Engine.ArtifactArrived), joined.close())
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func (s *Store) completeDirect(ctx context.Context, f store.Artifact, parts []s3
 	if err != nil {
 		return err
 	}
-	return s.arrived(ctx, f, key)
+	return s.arrived(ctx, f, key, s.Engine.ArtifactArrived)
 }
 
 func completing(f store.Artifact, err error) error {

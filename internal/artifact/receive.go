@@ -21,7 +21,7 @@ func (s *Store) Receive(ctx context.Context, f store.Artifact, content io.Reader
 	if f.Gone() {
 		return gone(f)
 	}
-	return s.keep(ctx, f, &checkedReader{from: content, want: f, sum: sha256.New()})
+	return s.keep(ctx, f, content, s.Engine.ArtifactArrived)
 }
 
 func gone(f store.Artifact) error {
@@ -29,8 +29,8 @@ func gone(f store.Artifact) error {
 }
 
 // keep stores a file's bytes, or only reads them if they are here.
-func (s *Store) keep(ctx context.Context, f store.Artifact, content *checkedReader) error {
-	key := ""
+func (s *Store) keep(ctx context.Context, f store.Artifact, from io.Reader, record recorder) error {
+	content, key := &checkedReader{from: from, want: f, sum: sha256.New()}, ""
 	_, err := s.DB.LiveBlob(ctx, f.SHA256, f.Size)
 	switch {
 	case err == nil:
@@ -40,7 +40,7 @@ func (s *Store) keep(ctx context.Context, f store.Artifact, content *checkedRead
 		_, err = s.Blobs.Put(ctx, key, content)
 	}
 	if err == nil {
-		err = s.arrived(ctx, f, key)
+		err = s.arrived(ctx, f, key, record)
 	}
 	if err != nil {
 		return fmt.Errorf("storing artifact %s: %w", f.ID, err)

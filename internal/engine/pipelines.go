@@ -16,7 +16,7 @@ import (
 )
 
 // Reserved are the first path segments of the routes, which no organization's slug may be.
-var Reserved = []string{"v2", "v3", "graphql", "deliver", "healthz", "readyz", "metrics", "assets", "sign-in", "sign-out", "setup", "theme", "artifacts"}
+var Reserved = []string{"v2", "v3", "graphql", "deliver", "healthz", "readyz", "metrics", "assets", "sign-in", "sign-out", "setup", "theme", "artifacts", "caches"}
 
 // ReservedPipelines are the pages of an organization, which no pipeline's slug may be.
 var ReservedPipelines = []string{"builds", "agents", "pools", "queues", "images", "tests", "performance", "audit", "settings", "live", "new"}

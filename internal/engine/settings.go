@@ -41,8 +41,12 @@ type Settings struct {
 	// ArtifactRetentionDays is how long artifacts are kept where their pipeline does not say; 0: until
 	// somebody deletes them.
 	ArtifactRetentionDays int `json:"artifact_retention_days"`
-	MaxLogMiB             int `json:"max_log_mib"`        // of a job; what is beyond is not kept
-	LogRetentionDays      int `json:"log_retention_days"` // counted from a job's end; 0: until somebody deletes the log
+	// Bounds of caches. Those in MiB are of the server's own storage alone; zero means no limit.
+	MaxCacheMiB        int `json:"max_cache_mib"`          // of one
+	MaxCacheMiBInTotal int `json:"max_cache_mib_in_total"` // beyond it, those that were not used for longest go
+	CacheRetentionDays int `json:"cache_retention_days"`   // counted from the last use
+	MaxLogMiB          int `json:"max_log_mib"`            // of a job; what is beyond is not kept
+	LogRetentionDays   int `json:"log_retention_days"`     // counted from a job's end; 0: until somebody deletes the log
 	// AgentsCreateQueues lets a registering agent make the queue that it names.
 	AgentsCreateQueues bool `json:"agents_create_queues"`
 }
@@ -59,7 +63,8 @@ func DefaultSettings() Settings {
 		ScheduledJobExpiryDays: maxExpiryDays,
 		MaxArtifactMiB:         10 << 10, MaxArtifactsPerJob: 5000, MaxArtifactMiBPerJob: 50 << 10,
 		ArtifactRetentionDays: 180, // six months (https://buildkite.com/docs/pipelines/configure/artifacts)
-		MaxLogMiB:             1024,
+		MaxCacheMiB:           10 << 10, MaxCacheMiBInTotal: 50 << 10, CacheRetentionDays: 30,
+		MaxLogMiB: 1024,
 	}
 }
 
@@ -98,6 +103,9 @@ func (s Settings) wrong() map[string]string {
 	between("max_artifact_mib_per_job", s.MaxArtifactMiBPerJob, 0, maxTotalMiB)
 	between("max_artifact_mib_in_total", s.MaxArtifactMiBInTotal, 0, maxTotalMiB)
 	between("artifact_retention_days", s.ArtifactRetentionDays, 0, maxRetentionDays)
+	between("max_cache_mib", s.MaxCacheMiB, 0, maxFileMiB)
+	between("max_cache_mib_in_total", s.MaxCacheMiBInTotal, 0, maxTotalMiB)
+	between("cache_retention_days", s.CacheRetentionDays, 1, maxRetentionDays)
 	between("max_log_mib", s.MaxLogMiB, 1, maxLogMiB)
 	between("log_retention_days", s.LogRetentionDays, 0, maxRetentionDays)
 	return out

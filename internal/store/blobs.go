@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Blob is what artifacts with the same bytes share.
+// Blob is what artifacts and caches with the same bytes share.
 type Blob struct {
 	Key       string
 	SHA256    string
@@ -23,7 +23,8 @@ const (
 	sqlInsertBlob = `INSERT INTO blobs (` + blobColumns + `) VALUES ($1, $2, $3, $4, $5)`
 	sqlLockBlob   = `SELECT ` + blobColumns + ` FROM blobs WHERE key = $1`
 	sqlKillBlob   = `UPDATE blobs SET dead_at = $2 WHERE key = $1 AND dead_at = 0
-		AND NOT EXISTS (SELECT 1 FROM artifacts WHERE blob <> '' AND blob = $1)`
+		AND NOT EXISTS (SELECT 1 FROM artifacts WHERE blob <> '' AND blob = $1)
+		AND NOT EXISTS (SELECT 1 FROM cache_entries WHERE blob <> '' AND blob = $1)`
 	sqlDeleteBlob  = `DELETE FROM blobs WHERE key = $1 AND dead_at > 0`
 	sqlUsage       = `SELECT bytes FROM artifact_usage WHERE organization_id = $1`
 	sqlChangeUsage = `INSERT INTO artifact_usage (organization_id, bytes) VALUES ($1, $2)

@@ -42,6 +42,11 @@ var limitFields = []struct {
 		{"max_artifact_mib_per_job", "All files of one job, MiB", "0: no limit."},
 		{"max_artifact_mib_in_total", "All files together, MiB", "In the server's own storage at a time. 0: no limit."},
 	}},
+	{"Caches", []limitField{
+		{"cache_retention_days", "Keep caches, days", "After the last use."},
+		{"max_cache_mib", "One cache, MiB", "In the server's own storage. 0: no limit."},
+		{"max_cache_mib_in_total", "All caches together, MiB", "In the server's own storage. Beyond it those go that were not used for longest. 0: no limit."},
+	}},
 }
 
 // limitField is one setting that is a number.

@@ -527,7 +527,7 @@ CREATE INDEX artifacts_blob ON artifacts (blob) WHERE blob <> '';
 CREATE INDEX artifacts_age ON artifacts (pipeline_id, created_at) WHERE state IN ('new', 'finished', 'error');
 CREATE INDEX artifacts_open ON artifacts (created_at) WHERE state = 'new';
 
--- What artifacts with the same bytes share. Bytes that nobody refers to are dead: they are not
+-- What artifacts and caches with the same bytes share. Bytes that nobody refers to are dead: they are not
 -- referred to again, and go.
 CREATE TABLE blobs (
     key        TEXT PRIMARY KEY,
@@ -538,6 +538,32 @@ CREATE TABLE blobs (
 );
 CREATE UNIQUE INDEX blobs_content ON blobs (sha256, size) WHERE dead_at = 0;
 CREATE INDEX blobs_dead ON blobs (dead_at) WHERE dead_at > 0;
+
+-- Caches that jobs saved. An address is a sum over all that must be equal for an entry to be found: cluster,
+-- registry, kind of store, whose builds may read it, paths, and the whole key; a prefix is over its first parts.
+CREATE TABLE cache_entries (
+    id              TEXT PRIMARY KEY,
+    organization_id TEXT NOT NULL REFERENCES organizations (id),
+    job_id          TEXT NOT NULL REFERENCES jobs (id), -- that saved it
+    store           TEXT NOT NULL CHECK (store IN ('agent_managed', 'server')),
+    address         TEXT NOT NULL,
+    spec            TEXT NOT NULL, -- JSON
+    size            BIGINT NOT NULL,
+    blob            TEXT NOT NULL DEFAULT '', -- key of its bytes, once the server has received and checked them
+    created_at      BIGINT NOT NULL,
+    committed_at    BIGINT NOT NULL DEFAULT 0, -- 0: nobody finds it yet
+    used_at         BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX cache_entries_address ON cache_entries (address) WHERE committed_at > 0;
+CREATE INDEX cache_entries_used ON cache_entries (organization_id, used_at);
+CREATE INDEX cache_entries_open ON cache_entries (created_at) WHERE committed_at = 0;
+CREATE INDEX cache_entries_blob ON cache_entries (blob) WHERE blob <> '';
+CREATE TABLE cache_prefixes (
+    prefix   TEXT NOT NULL,
+    entry_id TEXT NOT NULL REFERENCES cache_entries (id),
+    PRIMARY KEY (prefix, entry_id)
+);
+CREATE INDEX cache_prefixes_entry ON cache_prefixes (entry_id);
 
 -- Bytes of an organization's artifacts in the server's own storage, each counted as if it shared nothing.
 CREATE TABLE artifact_usage (
