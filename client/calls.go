@@ -115,6 +115,16 @@ func (c *Client) Rebuild(ctx context.Context, pipeline string, number int64) (Bu
 	return call[Build](ctx, c, http.MethodPut, c.build(pipeline, number, "rebuild"), nil)
 }
 
+// ApproveBuild lets a held build run at exactly the commit given, which must be the build's.
+func (c *Client) ApproveBuild(ctx context.Context, pipeline string, number int64, commit, note string) (Build, error) {
+	return call[Build](ctx, c, http.MethodPut, c.build(pipeline, number, "approve"), map[string]string{"commit": commit, "note": note})
+}
+
+// RejectBuild ends a held build, and refuses its commit from then on.
+func (c *Client) RejectBuild(ctx context.Context, pipeline string, number int64, commit, note string) (Build, error) {
+	return call[Build](ctx, c, http.MethodPut, c.build(pipeline, number, "reject"), map[string]string{"commit": commit, "note": note})
+}
+
 // Job returns the job with an id.
 func (c *Client) Job(ctx context.Context, id string) (Job, error) {
 	return call[Job](ctx, c, http.MethodGet, c.at("jobs", id), nil)

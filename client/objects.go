@@ -107,6 +107,28 @@ type Verdict struct {
 	Decision string `json:"decision"` // allow, hold or deny
 	Rule     string `json:"rule"`
 	Reason   string `json:"reason"`
+	Profile  string `json:"profile"` // of an allowed build: member, or approved, which gets no secrets of itself
+	Origin   Origin `json:"origin"`
+	Review   Review `json:"review"` // zero: nobody said anything of the commit
+}
+
+// Origin is what the server knew of where a build's commit comes from.
+type Origin struct {
+	Code        string `json:"code"`  // own, fork or unknown
+	Known       string `json:"known"` // how that is known
+	PullRequest string `json:"pull_request"`
+	Repository  string `json:"repository"`
+	Owner       string `json:"owner"`  // of the fork
+	Branch      string `json:"branch"` // of the own repository that was found to have the commit
+}
+
+// Review is what a member said of a commit.
+type Review struct {
+	Commit     string    `json:"commit"`
+	Approved   bool      `json:"approved"`
+	By         string    `json:"by"`
+	Note       string    `json:"note"`
+	ReviewedAt time.Time `json:"reviewed_at"`
 }
 
 // Job is one execution of a step.

@@ -94,11 +94,22 @@ func (e *Engine) createBuild(ctx context.Context, tx *store.Tx, hint func(...str
 		err = p.finish()
 		return p.build, err
 	}
-	if !b.AskAt.IsZero() {
-		hint(live.Origin)
+	if err := p.tellHeld(); err != nil {
+		return b, err
 	}
 	hint(live.Plan, live.Pipeline(pl.ID), live.Organization(pl.OrganizationID))
 	return b, nil
+}
+
+// tellHeld tells those who want to know that a build waits for a member. The forge's status is pending.
+func (p *progress) tellHeld() error {
+	if p.build.Verdict.Decision != string(trust.Hold) {
+		return nil
+	}
+	if !p.build.AskAt.IsZero() {
+		p.hint(live.Origin)
+	}
+	return errors.Join(p.statusOfBuild(), p.notifyServices(pipeline.EventHeld))
 }
 
 func (p *progress) insertBuild(metaData map[string]string) error {

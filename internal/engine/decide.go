@@ -17,11 +17,12 @@ func (e *Engine) decide(f trust.Facts) store.Verdict {
 }
 
 // facts are what is known about a build whose origin was found out. A build that a trigger step made stands
-// on the verdict of the build at the start of the chain.
-func facts(ctx context.Context, r store.Reader, pl store.Pipeline, b store.Build) (trust.Facts, error) {
-	f := factsOf(b, pl)
+// on the verdict of the build at the start of the chain. The build keeps what a member said of its commit.
+func facts(ctx context.Context, r store.Reader, pl store.Pipeline, b *store.Build) (trust.Facts, error) {
+	f := factsOf(*b, pl)
 	review, err := r.Review(ctx, pl.ID, b.Commit)
 	if err == nil {
+		b.Detail.Review = &review
 		f.Review = &trust.Review{Commit: review.Commit, By: firstNonEmpty(review.By.Name, review.By.ID), Refused: review.Refused}
 	} else if !errors.Is(err, store.ErrNotFound) {
 		return f, err

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/trust"
 )
 
 var notEnvName = regexp.MustCompile(`[^A-Z0-9]`)
@@ -149,7 +150,8 @@ func pullRequestEnv(a Accepted, env map[string]string) {
 	env["BUILDKITE_PULL_REQUEST_BASE_BRANCH"], env["BUILDKITE_PULL_REQUEST_REPO"] = pr.BaseBranch, pr.Repository
 	env["BUILDKITE_PULL_REQUEST_LABELS"] = strings.Join(pr.Labels, ",")
 	env["BUILDKITE_PULL_REQUEST_DRAFT"] = strconv.FormatBool(pr.Draft)
-	if pr.MergeRef {
+	// What merging gives follows the pull request to later commits, and only this one was approved.
+	if pr.MergeRef && trustProfile(a.Build) == string(trust.ProfileMember) {
 		env["BUILDKITE_PULL_REQUEST_USING_MERGE_REFSPEC"] = "true"
 	}
 }

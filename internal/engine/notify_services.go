@@ -92,7 +92,8 @@ func (p *progress) slackListens(states []string, ev pipeline.NotifyEvent) (bool,
 		ci.BuildPassed: "build_passed", ci.BuildFailed: "build_failed", ci.BuildBlocked: "build_blocked",
 		ci.BuildCanceled: "build_canceled", ci.BuildFailing: "build_failing",
 	}[p.build.State]
-	if ev == pipeline.EventCreated || ev == pipeline.EventStarted {
+	switch ev {
+	case pipeline.EventCreated, pipeline.EventStarted, pipeline.EventHeld, pipeline.EventApproved, pipeline.EventRejected:
 		return false, nil
 	}
 	if slices.Contains(states, name) {

@@ -36,12 +36,15 @@ func (e *Engine) whence(ctx context.Context, r store.Reader, pl store.Pipeline, 
 	if o, err := ofOriginal(ctx, r, *b); err != nil || o != nil {
 		return deref(o), err
 	}
+	known := store.Origin{Code: store.OriginOwn, Known: "Nothing that was heard of the commit, and nothing in the request, says that it comes from elsewhere."}
 	for _, n := range named(*b) {
-		if o, err := heard.ofPull(n, b); err != nil || o.Code != store.OriginOwn {
+		o, err := heard.ofPull(n, b)
+		if err != nil || o.Code != store.OriginOwn {
 			return o, err
 		}
+		known = o
 	}
-	return store.Origin{Code: store.OriginOwn, Known: "Nothing that was heard of the commit, and nothing in the request, says that it comes from elsewhere."}, nil
+	return known, nil
 }
 
 func deref(o *store.Origin) store.Origin {

@@ -17,7 +17,7 @@ const maxAsks = 5
 // judge gives a build the verdict that follows from what is known of it now, and says whether its
 // repository should be asked for more: whether a branch of its own has the commit.
 func (e *Engine) judge(ctx context.Context, r store.Reader, pl store.Pipeline, b *store.Build) error {
-	f, err := facts(ctx, r, pl, *b)
+	f, err := facts(ctx, r, pl, b)
 	if err != nil {
 		return err
 	}

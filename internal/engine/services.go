@@ -20,8 +20,11 @@ const (
 )
 
 // WebhookEvents are what a webhook service may be told of
-// (https://buildkite.com/docs/apis/webhooks/pipelines#events).
-var WebhookEvents = []string{"build.scheduled", "build.running", "build.failing", "build.finished", "build.skipped"}
+// (https://buildkite.com/docs/apis/webhooks/pipelines#events). The last three are ours: a build waits for
+// a member's approval, or got a member's word.
+var WebhookEvents = []string{
+	"build.scheduled", "build.running", "build.failing", "build.finished", "build.skipped", "build.held", "build.approved", "build.rejected",
+}
 
 // UnsentEvents are accepted of a webhook service and not sent by this server.
 var UnsentEvents = []string{

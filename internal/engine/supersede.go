@@ -119,7 +119,7 @@ func supersedes(by, older store.Build) bool {
 	if from != nil && other != nil && from.ID == other.ID {
 		return false
 	}
-	return by.Verdict.Profile == string(trust.ProfileMember) || by.Verdict.Profile == older.Verdict.Profile
+	return by.Verdict.Profile == string(trust.ProfileMember) || older.Verdict.Profile != string(trust.ProfileMember)
 }
 
 // newer is who ended a build for a newer one.

@@ -36,6 +36,10 @@ const (
 	EventFailing  NotifyEvent = "failing"
 	EventFinished NotifyEvent = "finished"
 	EventSkipped  NotifyEvent = "skipped"
+	// Of builds whose commit a member must approve. Services of the organization alone are told of them.
+	EventHeld     NotifyEvent = "held"
+	EventApproved NotifyEvent = "approved"
+	EventRejected NotifyEvent = "rejected"
 )
 
 // told lists the events that a service is told of, those of builds and those of steps and groups.

@@ -93,13 +93,6 @@ type jobCountsJSON struct {
 	States map[string]int `json:"states"`
 }
 
-// verdictJSON is whether the build may run, and why.
-type verdictJSON struct {
-	Decision string `json:"decision"`
-	Rule     string `json:"rule"`
-	Reason   string `json:"reason"`
-}
-
 // buildView says what is shown of a build.
 type buildView struct {
 	jobs     bool
@@ -179,7 +172,7 @@ func (s scene) build(b store.Build, jobs []store.Job, v buildView) (buildJSON, e
 		Tag: maybe(b.Tag), Env: b.Detail.Env, Source: b.Source, CreatedAt: stamp(b.CreatedAt),
 		ScheduledAt: stamp(b.ScheduledAt), StartedAt: stamp(b.StartedAt), FailingAt: stamp(b.FailingAt),
 		FinishedAt: stamp(b.FinishedAt), MetaData: s.metaData[b.ID],
-		Verdict:   verdictJSON{b.Verdict.Decision, b.Verdict.Rule, b.Verdict.Reason},
+		Verdict:   toVerdict(b),
 		PlanError: maybe(b.PlanError), PlannedBy: maybe(b.Detail.PlannedBy), PlannedFrom: maybe(b.Detail.PlannedFrom),
 		Warnings: b.Detail.Warnings,
 	}

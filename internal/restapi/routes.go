@@ -85,6 +85,8 @@ var routes = append([]route{
 	{"GET " + atBuild, "read_builds", getBuild},
 	{"PUT " + atBuild + "/cancel", "write_builds", cancelBuild},
 	{"PUT " + atBuild + "/rebuild", "write_builds", rebuild},
+	{"PUT " + atBuild + "/approve", "write_builds", approveBuild},
+	{"PUT " + atBuild + "/reject", "write_builds", rejectBuild},
 	{"PUT " + atBuild + "/retry_failed_jobs", "write_builds", retryFailedJobs},
 
 	{"GET " + atBuild + "/jobs", "read_builds", listJobs},

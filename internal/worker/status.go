@@ -132,6 +132,9 @@ func (s *Statuses) status(ctx context.Context, pl store.Pipeline, want engine.Co
 	if want.StepID == "" {
 		out.State = buildStatus(b, want.BlockedAsPending)
 		out.Description = fmt.Sprintf("Build #%d %s", b.Number, buildWords[b.State])
+		if b.State == ci.BuildCreating && b.Verdict.Decision == "hold" {
+			out.Description = fmt.Sprintf("Build #%d waits for a member to approve the commit", b.Number)
+		}
 		return out, nil
 	}
 	step, err := s.Engine.Store.Step(ctx, want.StepID)
