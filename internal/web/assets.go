@@ -54,7 +54,7 @@ func loadAssets() (*assetSet, error) {
 	if err := set.add("app.css", css.Bytes()); err != nil {
 		return nil, err
 	}
-	for _, name := range slices.Concat([]string{"icons.svg", "favicon.svg", "annotations.css", "settings.css"}, modules) {
+	for _, name := range slices.Concat([]string{"icons.svg", "favicon.svg", "annotations.css", "settings.css", "pictures.css"}, modules) {
 		b, err := fs.ReadFile(assetFiles, path.Join("assets", name))
 		if err != nil {
 			return nil, fmt.Errorf("asset %s: %w", name, err)

@@ -17,7 +17,10 @@ type BuildPage struct {
 	Job      *JobPane
 	Ask      *AskPane
 	Files    *ArtifactsPane // the build's Artifacts tab
-	Idle     *IdlePane      // instead of steps that were not made
+	Graph    *GraphPane
+	Water    *WaterPane
+	View     string    // graph, waterfall, or "" for steps and artifacts
+	Idle     *IdlePane // instead of steps that were not made
 	Cancel   ConfirmForm
 	StepsRef string // address of the Steps tab
 	FilesRef string // address of the Artifacts tab

@@ -374,6 +374,8 @@ func fixtures() []fixture {
 		{"build-ask", "build", askFixture()},
 		{"build-idle", "build", idleFixture()},
 		{"build-artifacts", "build", artifactsFixture()},
+		{"build-graph", "build", graphFixture("graph")},
+		{"build-waterfall", "build", graphFixture("waterfall")},
 		{"build-unplanned", "build", unplannedFixture()},
 		{"agents", "agents", agentsFixture()},
 		{"agents-none", "agents", AgentsPage{Frame: frame("Agents", "agents"), Queues: []QueueRow{{Name: "default", Waiting: 3}}}},

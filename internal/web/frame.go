@@ -140,6 +140,8 @@ var keyTable = []keyHelp{
 	{[]string{"w"}, "Wrap lines"},
 	{[]string{"o", "O"}, "Open or close the group, all groups"},
 	{[]string{":"}, "Go to a line"},
+	{[]string{"1", "2", "3"}, "Steps, Graph, Waterfall of a build"},
+	{[]string{"\u2190", "\u2192", "\u2191", "\u2193"}, "Walk the graph"},
 	{[]string{"r"}, "Retry failed"},
 	{[]string{"x"}, "Cancel"},
 	{[]string{"y"}, "Copy a link to this"},

@@ -25,8 +25,9 @@ const (
 // topic is one thing a page wants to hear of. Seen is how much of it the page
 // shows already: a build's version, a log's lines, a list's newest build.
 type topic struct {
-	kind string // org, builds, agents, pipe, build, job, log
+	kind string // org, builds, agents, pipe, build, graph, waterfall, job, log
 	id   string
+	job  string // that a graph shows
 	seen int64
 }
 
@@ -45,7 +46,10 @@ func parseTopic(s string) (topic, error) {
 	switch kind {
 	case "org", "builds", "agents":
 		return t, nil
-	case "pipe", "build", "job", "log":
+	case "graph":
+		t.id, t.job, _ = strings.Cut(id, "/")
+		return t, nil
+	case "pipe", "build", "waterfall", "job", "log":
 		if id != "" {
 			return t, nil
 		}
@@ -98,7 +102,7 @@ func (w *watcher) permit() error {
 		switch t.kind {
 		case "org", "builds", "agents":
 			continue
-		case "build":
+		case "build", "graph", "waterfall":
 			b, err := w.Store.Build(w.ctx, t.id)
 			if err != nil {
 				return err
@@ -347,7 +351,38 @@ func (w *watcher) lookBuild(t topic) error {
 		return err
 	}
 	quiet := w.first && build.Version == t.seen
+	if err := w.lookViews(b, quiet); err != nil {
+		return err
+	}
 	return errors.Join(w.lookHead(b, quiet), w.lookSteps(b, quiet), w.lookJob(b, quiet))
+}
+
+// lookViews sends the picture of a build that the page shows.
+func (w *watcher) lookViews(b *buildView, quiet bool) error {
+	for _, t := range w.topics {
+		if t.id != b.build.ID {
+			continue
+		}
+		switch t.kind {
+		case "graph":
+			g, err := w.graphPane(b, t.job, "0")
+			if err == nil {
+				err = w.render("graph", "graphbox", g, quiet)
+			}
+			if err != nil {
+				return err
+			}
+		case "waterfall":
+			p, err := w.waterPane(b, "0")
+			if err == nil {
+				err = w.render("waterfall", "waterbox", p, quiet)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (w *watcher) lookHead(b *buildView, quiet bool) error {

@@ -146,6 +146,8 @@ func (s *server) routes() []route {
 		{"POST " + build + "/cancel", member, cancelBuild},
 		{"POST " + build + "/rebuild", member, rebuild},
 		{"POST " + build + "/retry", member, retryFailed},
+		{"GET " + build + "/graph", member, graphPage},
+		{"GET " + build + "/waterfall", member, waterfallPage},
 		{"GET " + build + "/artifacts", member, buildPage},
 		{"GET " + build + "/artifacts/{artifact}", member, download},
 		{"GET " + build + "/jobs/{job}", member, buildPage},

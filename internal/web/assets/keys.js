@@ -30,12 +30,28 @@ function press(e) {
     case '/': return focus('.lbar input[type=search]') || focus('[data-search]') || focus('[data-filter]');
     case 'n': return !one('[data-log]') && click('[data-open=newbuild]');
     case 'j': case 'k': return step(e.key === 'j' ? 1 : -1);
-    case 'r': case 'x': return click(`[data-key=${e.key}]`);
+    case 'r': case 'x': case '1': case '2': case '3': return click(`[data-key="${e.key}"]`);
+    case 'ArrowLeft': case 'ArrowRight': case 'ArrowUp': case 'ArrowDown': return walk(e.key.slice(5));
     case 'c': return copy(one('[data-commit]')?.dataset.commit, 'Commit id copied');
     case 'y': return copy(location.href, 'Link copied');
     case 'Escape': return leave();
   }
   return false;
+}
+
+// In a graph, left and right follow what waits for what, through waits; up and down stay in the column.
+function walk(to) {
+  const at = document.activeElement?.closest('a.nd');
+  if (!at) return false;
+  const column = all(`a.nd[data-c="${at.dataset.c}"]`);
+  let next = column[column.indexOf(at) + (to === 'Up' ? -1 : 1)];
+  if (to === 'Left' || to === 'Right') {
+    const by = to === 'Left' ? 'prev' : 'next';
+    next = at;
+    do next = one(`.nd[data-n="${next.dataset[by].split(' ')[0]}"]`); while (next && next.localName !== 'a');
+  }
+  next?.focus();
+  return !!next;
 }
 
 function show(id) {
