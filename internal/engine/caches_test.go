@@ -118,7 +118,7 @@ func TestAStrangersCodeCannotPoisonCaches(t *testing.T) {
 	trusted := w.cached(t, engine.CreateBuild{}, false)
 	w.save(t, trusted, "node one", "1")
 	pull := func(n string) engine.CreateBuild {
-		return engine.CreateBuild{PullRequest: &store.PullRequest{Number: n}}
+		return engine.CreateBuild{PullRequest: &store.PullRequest{Number: n, Repository: "git@example.test:p.git"}}
 	}
 	stranger, unnumbered := w.cached(t, pull("7"), true), w.cached(t, engine.CreateBuild{}, true)
 	w.save(t, stranger, "node one", "2")
@@ -175,6 +175,13 @@ func TestCachesBeyondTheQuotaPushOutTheLeastUsed(t *testing.T) {
 	must(0, begin(j, "c", 2))(t)
 	if n, bytes, err := w.Store.CacheTotals(t.Context(), w.org.ID); n != 2 || bytes != 3<<20 || err != nil {
 		t.Errorf("%d entries with %d bytes, %v", n, bytes, err)
+	}
+	must(w.ChangeSettings(t.Context(), w.org.ID, map[string]json.RawMessage{"max_cache_mib_in_total": json.RawMessage("2")}))(t)
+	if more := must(w.TrimCaches(t.Context(), w.org.ID))(t); more {
+		t.Error("there is more to take away")
+	}
+	if n, bytes, err := w.Store.CacheTotals(t.Context(), w.org.ID); n != 1 || bytes != 2<<20 || err != nil {
+		t.Errorf("after the limit was lowered %d entries with %d bytes, %v", n, bytes, err)
 	}
 	if r := refused(t, begin(j, "d", 3)); r.Why != engine.Forbidden || !strings.Contains(r.Message, "max_cache_mib") {
 		t.Errorf("one that is too large: %v", r)

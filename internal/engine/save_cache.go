@@ -72,30 +72,67 @@ func (e *Engine) roomForCache(ctx context.Context, tx *store.Tx, v store.CacheEn
 	if over(own, l.MaxCacheMiB) || over(own, l.MaxCacheMiBInTotal) {
 		return refuse(Forbidden, "The cache has %d bytes; this organization's limits are %d MiB a cache (max_cache_mib) and %d MiB in total (max_cache_mib_in_total).", own, l.MaxCacheMiB, l.MaxCacheMiBInTotal)
 	}
-	entries, bytes, err := tx.CacheTotals(ctx, org.ID)
-	if err != nil {
-		return err
+	limit := 0
+	if push {
+		limit = maxPushedOut
 	}
-	for entries >= maxCaches || over(bytes+own, l.MaxCacheMiBInTotal) {
-		if !push {
-			return refuse(Forbidden, "There is no room for another cache of a build whose commit was only approved.")
+	fits, err := e.pushOut(ctx, tx, org.ID, l, 1, own, limit)
+	if err == nil && !fits {
+		err = refuse(Forbidden, "There is no room for another cache now (max_cache_mib_in_total is %d).", l.MaxCacheMiBInTotal)
+	}
+	return err
+}
+
+// maxPushedOut is how many entries make room for one. More are in the way only after a limit was lowered, and
+// go in passes.
+const maxPushedOut = 200
+
+// pushOut takes away what was not used for longest, limit entries at most, until there is room for so many
+// entries and bytes more. It reports whether there is.
+func (e *Engine) pushOut(ctx context.Context, tx *store.Tx, organizationID string, l Settings, moreEntries, moreBytes int64, limit int) (bool, error) {
+	entries, bytes, err := tx.CacheTotals(ctx, organizationID)
+	if err != nil {
+		return false, err
+	}
+	for ; entries+moreEntries > maxCaches || over(bytes+moreBytes, l.MaxCacheMiBInTotal); limit-- {
+		if limit == 0 {
+			return false, nil
 		}
 		kind := ""
-		if entries < maxCaches {
+		if entries+moreEntries <= maxCaches {
 			kind = store.CacheServer
 		}
-		old, err := tx.OldestCacheEntry(ctx, org.ID, kind)
+		old, err := tx.OldestCacheEntry(ctx, organizationID, kind)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if err := e.dropCache(ctx, tx, old); err != nil {
-			return err
+			return false, err
 		}
 		if entries--; old.Store == store.CacheServer {
 			bytes -= old.Size
 		}
 	}
-	return nil
+	return true, nil
+}
+
+// TrimCaches takes away an organization's caches that are beyond its limits, some of them at a time, and
+// reports whether there are more.
+func (e *Engine) TrimCaches(ctx context.Context, organizationID string) (more bool, err error) {
+	err = e.Store.Update(ctx, func(tx *store.Tx) error {
+		org, err := tx.LockOrganization(ctx, organizationID)
+		if err != nil {
+			return err
+		}
+		l, err := SettingsOf(org)
+		if err != nil {
+			return err
+		}
+		fits, err := e.pushOut(ctx, tx, org.ID, l, 0, 0, maxPushedOut)
+		more = !fits
+		return err
+	})
+	return more, err
 }
 
 // dropCache forgets an entry, and lets go of its bytes. Those that agents keep are theirs to delete.

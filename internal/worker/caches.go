@@ -9,7 +9,7 @@ import (
 )
 
 // ExpireCaches takes away the caches that nobody used for as long as their organization keeps them, and
-// those that were begun and never committed.
+// those that were begun and never committed, and what is beyond the organization's limits.
 func ExpireCaches(e *engine.Engine) func(context.Context) (bool, error) {
 	return func(ctx context.Context) (bool, error) {
 		drop := func(v store.CacheEntry) error { return e.DropUnusedCache(ctx, v) }
@@ -21,7 +21,9 @@ func ExpireCaches(e *engine.Engine) func(context.Context) (bool, error) {
 				return false, err
 			}
 			unused, err := e.Store.UnusedCacheEntries(ctx, o.ID, e.Now().AddDate(0, 0, -decided.CacheRetentionDays), batch)
-			return each(unused, err, drop)
+			more, err := each(unused, err, drop)
+			beyond, failed := e.TrimCaches(ctx, o.ID)
+			return more || beyond, errors.Join(err, failed)
 		})
 		return more || again, errors.Join(err, failed)
 	}
