@@ -2,6 +2,10 @@
 //
 // A wake-up may be lost and wakes coalesce; the timer is what correctness rests on. Passes of one
 // loop never overlap. Run returns only when the pass under way has.
+//
+// Where several servers are on one database each runs every loop. No loop is led by one of them: what a pass does to a row
+// is checked again under the row's lock, or claimed, so a second runner finds nothing left, and a server that dies is
+// replaced at once (docs/adr/0030-every-server-runs-every-pass.md).
 package loop
 
 import (

@@ -31,10 +31,6 @@ const (
 	sqlClaim      = `UPDATE outbox SET next_at = $3 WHERE id = $1 AND next_at = $2`
 	sqlDelay      = `UPDATE outbox SET attempts = attempts + 1, last_error = $2, next_at = $3 WHERE id = $1`
 	sqlDone       = `DELETE FROM outbox WHERE id = $1`
-
-	sqlTakeLoop = `INSERT INTO loop_leases (name, holder, expires_at) VALUES ($1, $2, $3)
-		ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at
-		WHERE loop_leases.holder = excluded.holder OR loop_leases.expires_at <= $4`
 )
 
 func scanEffect(s scanner) (e Effect, err error) {
@@ -76,11 +72,4 @@ func (tx *Tx) DelayEffect(ctx context.Context, id, cause string, next time.Time)
 func (tx *Tx) EffectDone(ctx context.Context, id string) error {
 	_, err := count(ctx, tx.q, sqlDone, id)
 	return err
-}
-
-// TakeLoop makes holder the one who runs a background loop until a time. It reports false while
-// another's term has not ended.
-func (tx *Tx) TakeLoop(ctx context.Context, name, holder string, now, until time.Time) (bool, error) {
-	n, err := count(ctx, tx.q, sqlTakeLoop, name, holder, micros(until), micros(now))
-	return n > 0, err
 }

@@ -2,7 +2,15 @@
 //
 // A pass does a bounded amount of work, decides nothing that an engine operation does not check
 // again, and may be killed anywhere: the next one finds what is left. Two servers may run the same
-// pass at once; the operations make sure that each thing happens once.
+// pass at once; the operations make sure that each thing happens once:
+//
+//   - Assign offers under the build's lock, so one offer stands. A match that lost is made anew.
+//   - Plan reads a repository perhaps twice, and plans the build once, under its lock.
+//   - Schedules, Triggers, Supersede, Admit, TimeOut, ExpireOffers, ExpireJobs, ResumeAgents and LoseAgents lock the row
+//     and do nothing if it is not due any more.
+//   - Relay claims an effect before it is delivered. Of a deliverer that died the claim runs out after 30 s.
+//   - LoseDead looks at processes of its own machine, which nobody else can.
+//   - CloseLogs and ExpireLogs repeat what does no harm twice.
 package worker
 
 import (

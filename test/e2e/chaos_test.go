@@ -274,6 +274,7 @@ func (c *chaos) settle() error {
 // chaosBuild is a build with the instant of its end.
 type chaosBuild struct {
 	buildView
+	Message    string
 	FinishedAt string `json:"finished_at"`
 }
 

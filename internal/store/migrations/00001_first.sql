@@ -721,10 +721,3 @@ CREATE TABLE storage_mark (
     id   BIGINT PRIMARY KEY CHECK (id = 1),
     name TEXT NOT NULL
 );
-
--- One holder a background loop where several servers share a database.
-CREATE TABLE loop_leases (
-    name       TEXT PRIMARY KEY,
-    holder     TEXT NOT NULL,
-    expires_at BIGINT NOT NULL
-);
