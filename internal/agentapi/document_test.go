@@ -29,6 +29,8 @@ Beside its own, any route may answer 400 (a body that is not the JSON expected),
 that is too large), 500 and 503. Agents repeat a request after 429, 5xx and network errors, and take any other 4xx for final,
 so load is answered with 503 and never with 429. Every answer that is not a success is ` + "`{\"message\": …}`" + `.
 
+Each answer in the table is one that a test of the package provokes from a running server, and no test sees another.
+
 Streaming pings are beside this table: ` + "`POST /agentedge.v1.AgentEdgeService/StreamPings`" + ` (gRPC or Connect, session token).
 
 | method | path | permission | source | answers |

@@ -58,12 +58,12 @@ var routes = []route{
 
 	{"POST /v3/stop", sessionOrJob, (*Server).stop, "api/agents.go", []int{200, 422}},
 	{"POST /v3/pause", sessionOrJob, (*Server).pause, "api/agents.go", []int{200, 422}},
-	{"POST /v3/resume", sessionOrJob, (*Server).resume, "api/agents.go", []int{200, 422}},
+	{"POST /v3/resume", sessionOrJob, (*Server).resume, "api/agents.go", []int{200}},
 
 	{"PUT /v3/jobs/{id}/start", endedJob, (*Server).start, "api/jobs.go", []int{200, 422}},
 	{"GET /v3/jobs/{id}", endedJob, (*Server).jobState, "api/jobs.go", []int{200}},
 	{"PUT /v3/jobs/{id}/finish", endedJob, (*Server).finish, "api/jobs.go", []int{200, 422}},
-	{"POST /v3/jobs/{id}/chunks", endedJob, (*Server).chunk, "api/chunks.go", []int{200, 201, 422}},
+	{"POST /v3/jobs/{id}/chunks", endedJob, (*Server).chunk, "api/chunks.go", []int{201, 422}},
 	{"POST /v3/jobs/{id}/header_times", endedJob, (*Server).headerTimes, "api/header_times.go", []int{200, 422}},
 	{"PUT /v3/jobs/{id}", ownJob, (*Server).updateJob, "api/jobs.go", []int{200, 422}},
 	{"PUT /v3/jobs/{id}/promise_failure", ownJob, (*Server).promiseFailure, "api/jobs.go", []int{204, 409, 422}},
@@ -74,34 +74,34 @@ var routes = []route{
 	{"POST /v3/jobs/{id}/artifacts", ownJob, (*Server).createArtifacts, "api/artifacts.go", []int{201, 422}},
 	{"PUT /v3/jobs/{id}/artifacts", ownJob, (*Server).updateArtifacts, "api/artifacts.go", []int{200, 404, 422}},
 	{"GET /v3/builds/{build}/artifacts/search", anyJob, (*Server).searchArtifacts, "api/artifacts.go", []int{200, 422}},
-	{"POST /artifacts/{artifact}", signed, (*Server).receiveArtifact, "internal/artifact/bk_uploader.go", []int{200, 204, 404, 422}},
-	{"POST /artifacts/{artifact}/batch", signed, (*Server).receiveFromBatch, "internal/artifact/bk_uploader.go", []int{200, 204, 404, 422}},
+	{"POST /artifacts/{artifact}", signed, (*Server).receiveArtifact, "internal/artifact/bk_uploader.go", []int{204, 404, 422}},
+	{"POST /artifacts/{artifact}/batch", signed, (*Server).receiveFromBatch, "internal/artifact/bk_uploader.go", []int{204, 404, 422}},
 	{"PUT /artifacts/{artifact}/parts/{number}", signed, (*Server).receivePart, "internal/artifact/bk_uploader.go", []int{204, 404, 422}},
 	{"GET /artifacts/{artifact}", signed, (*Server).sendArtifact, "internal/artifact/download.go", []int{200, 206, 302, 304, 404, 416}},
 
 	{"POST /v3/jobs/{id}/data/set", ownJob, (*Server).setMetaData, "api/meta_data.go", []int{200, 422}},
 	{"POST /v3/jobs/{id}/data/set-batch", ownJob, (*Server).setMetaDataBatch, "api/meta_data.go", []int{200, 422}},
 	{"POST /v3/jobs/{id}/data/get", ownJob, (*Server).getMetaData, "api/meta_data.go", []int{200, 404}},
-	{"POST /v3/jobs/{id}/data/exists", ownJob, (*Server).metaDataExists, "api/meta_data.go", []int{200, 404}},
-	{"POST /v3/jobs/{id}/data/keys", ownJob, (*Server).metaDataKeys, "api/meta_data.go", []int{200, 404}},
+	{"POST /v3/jobs/{id}/data/exists", ownJob, (*Server).metaDataExists, "api/meta_data.go", []int{200}},
+	{"POST /v3/jobs/{id}/data/keys", ownJob, (*Server).metaDataKeys, "api/meta_data.go", []int{200}},
 	{"POST /v3/builds/{build}/data/get", anyJob, (*Server).getMetaData, "api/meta_data.go", []int{200, 404}},
 	{"POST /v3/builds/{build}/data/exists", anyJob, (*Server).metaDataExists, "api/meta_data.go", []int{200, 404}},
 	{"POST /v3/builds/{build}/data/keys", anyJob, (*Server).metaDataKeys, "api/meta_data.go", []int{200, 404}},
 
 	{"POST /v3/jobs/{id}/annotations", ownJob, (*Server).annotate, "api/annotations.go", []int{200, 422}},
-	{"DELETE /v3/jobs/{id}/annotations/{context}", ownJob, (*Server).removeAnnotation, "api/annotations.go", []int{200, 404, 422}},
+	{"DELETE /v3/jobs/{id}/annotations/{context}", ownJob, (*Server).removeAnnotation, "api/annotations.go", []int{200, 422}},
 
 	{"POST /v3/steps/{step}/export", anyJob, (*Server).exportStep, "api/steps.go", []int{200, 404, 422}},
 	{"PUT /v3/steps/{step}", anyJob, (*Server).updateStep, "api/steps.go", []int{200, 404, 422}},
 	{"POST /v3/steps/{step}/cancel", anyJob, (*Server).cancelStep, "api/steps.go", []int{200, 404, 422}},
-	{"POST /v3/builds/{build}/cancel", anyJob, (*Server).cancelBuild, "api/builds.go", []int{200, 422}},
+	{"POST /v3/builds/{build}/cancel", anyJob, (*Server).cancelBuild, "api/builds.go", []int{200}},
 
-	{"GET /v3/jobs/{id}/secrets", ownJob, (*Server).secret, "api/secrets.go", []int{200, 404, 422}},
+	{"GET /v3/jobs/{id}/secrets", ownJob, (*Server).secret, "api/secrets.go", []int{200, 404}},
 	{"POST /v3/jobs/{id}/oidc/tokens", ownJob, (*Server).oidcToken, "api/oidc.go", []int{200, 422}},
 	{"GET /.well-known/openid-configuration", anybody, (*Server).discovery, "readers of tokens", []int{200}},
 	{"GET " + keysPath, anybody, (*Server).keys, "readers of tokens", []int{200}},
 	{"POST /v3/jobs/{id}/repository_access_token", ownJob, (*Server).repositoryToken, "api/repository_access_token.go", []int{200, 404, 422}},
-	{"GET /v3/cache_registries/{registry}", anyJob, (*Server).cacheRegistry, "api/cache.go", []int{200, 404, 422}},
+	{"GET /v3/cache_registries/{registry}", anyJob, (*Server).cacheRegistry, "api/cache.go", []int{200, 404}},
 	{"POST /v3/cache_registries/{registry}/peek", anyJob, (*Server).peekCache, "api/cache.go", []int{200, 404, 422}},
 	{"POST /v3/cache_registries/{registry}/retrieve", anyJob, (*Server).retrieveCache, "api/cache.go", []int{200, 404, 422}},
 	{"PUT /v3/cache_registries/{registry}/store", anyJob, (*Server).saveCache, "api/cache.go", []int{200, 404, 422}},
@@ -231,4 +231,4 @@ func (a *Server) unknown(w http.ResponseWriter, r *http.Request, _ caller) error
 }
 
 // catchAll are the patterns that match what no other does; "" is that of a path that is not clean.
-var catchAll = []string{"/v3/", "/artifacts/", "/caches/", ""}
+var catchAll = []string{"/v3/", "/artifacts/", "/caches/", "/.well-known/", ""}

@@ -2,6 +2,7 @@ package agentapi_test
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -22,6 +24,7 @@ import (
 	"github.com/slipway-ci/slipway/internal/auth"
 	"github.com/slipway-ci/slipway/internal/blob/fs"
 	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/dbtest"
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/forge/github"
 	"github.com/slipway-ci/slipway/internal/joblog"
@@ -50,21 +53,48 @@ type world struct {
 	clock atomic.Int64
 	hub   *live.Hub
 	logs  *joblog.Store
+	blobs string // the directory of files
 }
 
-// newWorld starts a server; change may alter what it works with.
+// newWorld starts a server on SQLite; change may alter what it works with.
 func newWorld(t testing.TB, change ...func(*agentapi.Deps)) *world {
 	t.Helper()
+	return newWorldOn(t, store.Options{Path: filepath.Join(t.TempDir(), "slipway.db")}, change...)
+}
+
+// worlds runs a test on each database.
+func worlds(t *testing.T, test func(t *testing.T, w *world)) {
+	t.Parallel()
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		test(t, newWorld(t))
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		test(t, newWorldOn(t, store.Options{Postgres: dbtest.Template(t, "agentapi", migrated)}))
+	})
+}
+
+func migrated(dsn string) error {
+	s, err := store.Open(context.Background(), store.Options{Postgres: dsn})
+	if err != nil {
+		return err
+	}
+	return s.Close()
+}
+
+func newWorldOn(t testing.TB, o store.Options, change ...func(*agentapi.Deps)) *world {
+	t.Helper()
 	dir := t.TempDir()
-	w := &world{t: t, hub: &live.Hub{}}
+	w := &world{t: t, hub: &live.Hub{}, blobs: filepath.Join(dir, "blobs")}
 	w.clock.Store(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC).UnixMicro())
 	now := func() time.Time { return time.UnixMicro(w.clock.Load()).UTC() }
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	s := must(store.Open(context.Background(), store.Options{Path: filepath.Join(dir, "slipway.db")}))(t)
+	s := must(store.Open(context.Background(), o))(t)
 	closeAfter(t, s)
 	w.logs = must(joblog.Open(filepath.Join(dir, "logs"), joblog.Options{}, log))(t)
 	closeAfter(t, w.logs)
-	blobs := must(fs.Open(filepath.Join(dir, "blobs")))(t)
+	blobs := must(fs.Open(w.blobs))(t)
 	closeAfter(t, blobs)
 	sealer := must(secret.NewSealer(make([]byte, secret.KeyLength)))(t)
 	w.Engine = engine.New(engine.Config{Store: s, Hub: w.hub, Log: log, Now: now, Sealer: sealer})
@@ -96,6 +126,15 @@ func newWorld(t testing.TB, change ...func(*agentapi.Deps)) *world {
 	return w
 }
 
+// provoked is what routes answered in this run of the tests, for TestMain: which test provokes an answer does not
+// matter, only that one does.
+var provoked sync.Map
+
+type answered struct {
+	pattern string
+	status  int
+}
+
 // declared reports answers with a status that their route does not declare.
 func declared(t testing.TB, api http.Handler) http.Handler {
 	statuses := map[string][]int{}
@@ -105,6 +144,7 @@ func declared(t testing.TB, api http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		noted := &notedStatus{ResponseWriter: w}
 		api.ServeHTTP(noted, r)
+		provoked.Store(answered{r.Pattern, cmp.Or(noted.status, http.StatusOK)}, true)
 		if known := statuses[r.Pattern]; known != nil && noted.status != 0 && !slices.Contains(known, noted.status) {
 			t.Errorf("%s answered %s with %d, which its line in the route table does not have", r.Pattern, r.URL, noted.status)
 		}
