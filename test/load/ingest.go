@@ -18,7 +18,7 @@ import (
 // ingest is the server's processor time for logs that arrive as chunks compressed beforehand, and
 // beside it that of inflating the same bytes and writing them to a file.
 func ingest(ctx context.Context, b *bench) ([]row, error) {
-	const megabytes, size = 64, 100 << 10
+	const megabytes, size = 256, 100 << 10 // the agent's chunks
 	s, _, err := b.startServer(ctx)
 	if err != nil {
 		return nil, err
@@ -32,15 +32,15 @@ func ingest(ctx context.Context, b *bench) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	before, err := processor(s.cmd.Process.Pid)
-	if err != nil {
-		return nil, err
-	}
 	f, err := s.connect(ctx, 1, 0)
 	if err != nil {
 		return nil, err
 	}
 	f.chunks = chunks
+	before, err := processor(s.cmd.Process.Pid)
+	if err != nil {
+		return nil, errors.Join(err, f.stop())
+	}
 	_, err = s.builds(f.ctx, "ingest", "  - command: \"true\"\n", 1, 50*time.Millisecond)
 	if err := errors.Join(err, f.stop()); err != nil {
 		return nil, err

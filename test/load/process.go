@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -70,7 +71,7 @@ func (s *server) start(ctx context.Context) (time.Duration, error) {
 	if s.cmd, err = launch(s.dir, s.args...); err != nil {
 		return 0, err
 	}
-	if err := await(ctx, time.Millisecond, s.answers); err != nil {
+	if err := awaitLife(ctx, s.cmd, time.Millisecond, s.answers); err != nil {
 		s.stop()
 		return 0, fmt.Errorf("start slipway server: %w", err)
 	}
@@ -120,10 +121,39 @@ func (b *bench) startAgent(ctx context.Context, s *server, official bool, flags 
 	if err != nil {
 		return nil, err
 	}
-	return cmd, await(ctx, 10*time.Millisecond, func() bool {
+	err = awaitLife(ctx, cmd, 10*time.Millisecond, func() bool {
 		var agents []struct{ ID string }
 		return s.rest(ctx, "GET", "/agents", nil, &agents) == nil && len(agents) > 0
 	})
+	if err != nil {
+		halt(cmd)
+		return nil, fmt.Errorf("start %s: %w", strings.Join(args[:2], " "), err)
+	}
+	return cmd, nil
+}
+
+// awaitLife awaits what a program does, for as long as the program lives. Its end is an error that tells what it printed.
+func awaitLife(ctx context.Context, cmd *exec.Cmd, every time.Duration, holds func() bool) error {
+	held := false
+	err := await(ctx, every, func() bool {
+		held = holds()
+		return held || ended(cmd)
+	})
+	if err == nil && held {
+		return nil
+	}
+	output, readErr := os.ReadFile(filepath.Join(cmd.Dir, "output"))
+	if err == nil {
+		err = errors.New("the process ended")
+	}
+	return fmt.Errorf("%w; it printed:\n%s", errors.Join(err, readErr), output)
+}
+
+// ended says whether a process, not waited for yet, has ended.
+func ended(cmd *exec.Cmd) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid))
+	_, rest, _ := strings.Cut(string(text), ") ")
+	return err != nil || strings.HasPrefix(rest, "Z")
 }
 
 // launch starts a program with its output in a file of dir.
