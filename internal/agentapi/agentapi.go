@@ -135,10 +135,10 @@ func (a *Server) handler(rt route) http.Handler {
 
 // Calls a second beyond which an agent is asked to come again. What is refused for good is not lost by that, and
 // a fleet whose token was revoked, and whose supervisor starts it again and again, calms down: an agent
-// that is told 401 ends at once, one that is told 503 asks again in ten seconds.
+// that is told 401 ends at once, one that is told 503 asks again in ten seconds. A whole fleet may be behind one
+// address, so registrations with a good token are counted by the token: ten thousand agents come in half a minute.
 const (
 	refusalsOfIP       = 20
-	registrationsOfIP  = 100
 	registrationsToken = 300
 	comeAgain          = "10" // seconds
 )

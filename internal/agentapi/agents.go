@@ -49,7 +49,7 @@ type registerResponse struct {
 
 func (a *Server) register(w http.ResponseWriter, r *http.Request, c caller) error {
 	now := a.Now()
-	if a.rates.use("register "+remoteIP(r), now) > registrationsOfIP || a.rates.use("register "+c.token.ID, now) > registrationsToken {
+	if a.rates.use("register "+c.token.ID, now) > registrationsToken {
 		return busyNow(w)
 	}
 	var in registerRequest

@@ -288,15 +288,15 @@ func TestAFleetWithARevokedTokenCalmsDown(t *testing.T) {
 	}
 }
 
-func TestRegistrationsOfOneAddressAreSpreadOut(t *testing.T) {
+func TestRegistrationsWithOneTokenAreSpreadOut(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	got := map[int]int{}
-	for range 120 {
+	for range 320 {
 		got[w.do(registrationToken, "POST", "/v3/register", "{}").status]++
 	}
-	if got[200] != 100 || got[503] != 20 {
-		t.Errorf("answers = %v, want 100 of 200 and 20 of 503", got)
+	if got[200] != 300 || got[503] != 20 {
+		t.Errorf("answers = %v, want 300 of 200 and 20 of 503", got)
 	}
 }
 
