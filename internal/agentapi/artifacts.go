@@ -89,7 +89,11 @@ func (a *Server) createArtifacts(w http.ResponseWriter, r *http.Request, c calle
 	if err != nil {
 		return err
 	}
-	made, err := a.Engine.CreateArtifacts(r.Context(), c.job, in.ID, files)
+	job, err := a.Store.Job(r.Context(), c.job.ID)
+	if err != nil {
+		return err
+	}
+	made, err := a.Engine.CreateArtifacts(r.Context(), job, in.ID, files)
 	if err != nil {
 		return err
 	}
@@ -228,10 +232,14 @@ func (a *Server) updateArtifacts(w http.ResponseWriter, r *http.Request, c calle
 	if err := httperr.Decode(w, r, maxArtifactBatch, &in); err != nil {
 		return err
 	}
+	job, err := a.Store.Job(r.Context(), c.job.ID)
+	if err != nil {
+		return err
+	}
 	states := make(map[string]string, len(in.Artifacts))
 	var failed error
 	for _, f := range in.Artifacts {
-		state, err := a.ended(r, c.job, f)
+		state, err := a.ended(r, job, f)
 		if _, refused := errors.AsType[*engine.Refused](err); err != nil && !refused {
 			return err
 		}
@@ -240,7 +248,7 @@ func (a *Server) updateArtifacts(w http.ResponseWriter, r *http.Request, c calle
 		}
 		states[f.ID] = state
 	}
-	if err := a.Engine.SetArtifactStates(r.Context(), c.job, states); err != nil {
+	if err := a.Engine.SetArtifactStates(r.Context(), job, states); err != nil {
 		return err
 	}
 	if failed != nil {

@@ -1,7 +1,6 @@
 package agentapi
 
 import (
-	"context"
 	"maps"
 	"net/http"
 	"time"
@@ -33,33 +32,29 @@ type order struct {
 	accepted bool
 }
 
-// orderFor looks up what an agent is to do. A pause or a stop comes before a job that was offered;
+// orderFor is what an agent is to do. A pause or a stop comes before a job that was offered;
 // the offer runs out.
-func (a *Server) orderFor(ctx context.Context, agent store.Agent) (order, error) {
+func orderFor(e store.Errand) order {
 	switch {
-	case agent.State == ci.AgentStopping:
-		return order{action: disconnect, note: "The agent was asked to stop."}, nil
-	case agent.Paused:
-		return order{action: pause, note: agent.PauseNote}, nil
-	case agent.JobID == "":
-		return order{action: idle}, nil
+	case e.State == ci.AgentStopping:
+		return order{action: disconnect, note: "The agent was asked to stop."}
+	case e.Paused:
+		return order{action: pause, note: e.PauseNote}
+	case e.JobID == "":
+		return order{action: idle}
 	}
-	j, err := a.Store.Job(ctx, agent.JobID)
-	if err != nil {
-		return order{}, err
-	}
-	switch j.State {
+	switch e.JobState {
 	case ci.JobAssigned:
-		return order{action: run, jobID: j.ID, offer: j.Lease.Deadline}, nil
+		return order{action: run, jobID: e.JobID, offer: e.Deadline}
 	case ci.JobAccepted:
-		return order{action: run, jobID: j.ID, accepted: true}, nil
+		return order{action: run, jobID: e.JobID, accepted: true}
 	case ci.JobCanceling:
-		if j.StartedAt.IsZero() {
+		if e.Started.IsZero() {
 			// Accepting it is refused, which ends it.
-			return order{action: run, jobID: j.ID, accepted: true}, nil
+			return order{action: run, jobID: e.JobID, accepted: true}
 		}
 	}
-	return order{action: busy}, nil
+	return order{action: busy}
 }
 
 type pingResponse struct {
@@ -78,10 +73,11 @@ type pingJob struct {
 // ping tells a polling agent what to do. Agents do not ping while they run a job, so one whose job
 // is accepted and not started has lost the answer to its acceptance: it is sent the job again.
 func (a *Server) ping(w http.ResponseWriter, r *http.Request, c caller) error {
-	o, err := a.orderFor(r.Context(), c.agent)
+	errand, err := a.Store.Errand(r.Context(), c.agent.ID)
 	if err != nil {
 		return err
 	}
+	o := orderFor(errand)
 	if err := a.lookForStray(r.Context(), c.agent, o.action == busy); err != nil {
 		return err
 	}

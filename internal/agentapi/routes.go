@@ -129,7 +129,7 @@ var routes = []route{
 type caller struct {
 	token    store.AgentToken
 	agent    store.Agent
-	job      store.Job
+	job      store.TokenJob
 	artifact store.Artifact
 	cache    store.CacheEntry
 }
@@ -179,7 +179,7 @@ func (a *Server) session(ctx context.Context, r *http.Request) (store.Agent, err
 }
 
 // heldJob is the job whose token the request bears, if it has not ended.
-func (a *Server) heldJob(ctx context.Context, r *http.Request) (store.Job, error) {
+func (a *Server) heldJob(ctx context.Context, r *http.Request) (store.TokenJob, error) {
 	j, err := a.Auth.Job(ctx, r)
 	if err != nil {
 		return j, err
@@ -193,7 +193,7 @@ func (a *Server) heldJob(ctx context.Context, r *http.Request) (store.Job, error
 }
 
 // ownJob is the job that the path names, for the bearer of its token.
-func (a *Server) ownJob(ctx context.Context, r *http.Request, ended bool) (j store.Job, err error) {
+func (a *Server) ownJob(ctx context.Context, r *http.Request, ended bool) (j store.TokenJob, err error) {
 	if ended {
 		j, err = a.Auth.Job(ctx, r)
 	} else {

@@ -101,18 +101,14 @@ func (s *pingStream) run(ctx context.Context) error {
 
 // look sends what changed.
 func (s *pingStream) look(ctx context.Context) error {
-	agent, err := s.api.Store.Agent(ctx, s.agentID)
+	errand, err := s.api.Store.Errand(ctx, s.agentID)
 	if err != nil {
 		return s.fault(ctx, err)
 	}
-	if !agent.Live() {
+	if !errand.Live() {
 		return connect.NewError(connect.CodeUnauthenticated, errors.New("the agent's session has ended"))
 	}
-	next, err := s.api.orderFor(ctx, agent)
-	if err != nil {
-		return s.fault(ctx, err)
-	}
-	return s.tell(next, s.api.Now())
+	return s.tell(orderFor(errand), s.api.Now())
 }
 
 // fault ends the stream: the agent polls meanwhile and comes back.

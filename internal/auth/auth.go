@@ -112,17 +112,17 @@ func (a *Auth) Agent(ctx context.Context, r *http.Request) (store.Agent, error) 
 
 // Job returns the job whose token the request bears, also one that has ended: what a late caller is
 // told depends on the call. A job that was lost has a token that is no longer valid for anything.
-func (a *Auth) Job(ctx context.Context, r *http.Request) (store.Job, error) {
+func (a *Auth) Job(ctx context.Context, r *http.Request) (store.TokenJob, error) {
 	token, ok := credential(r, "token")
 	if !ok {
-		return store.Job{}, ErrUnauthorized
+		return store.TokenJob{}, ErrUnauthorized
 	}
 	j, err := a.Store.JobByToken(ctx, secret.HashToken(token))
 	return j, unknown(err)
 }
 
 // Holds says whether a job's token still lets its bearer act: the job has not ended.
-func Holds(j store.Job) bool {
+func Holds(j store.TokenJob) bool {
 	return j.State == ci.JobAccepted || j.State == ci.JobRunning || j.State == ci.JobCanceling || j.State == ci.JobTimingOut
 }
 

@@ -73,7 +73,9 @@ const (
 		ORDER BY last_success_at DESC LIMIT $3`
 	sqlChangedAgents = `SELECT ` + idleColumns + ` FROM agents WHERE queue_id = $1 AND changed_at >= $2 AND ` + idleAgents + `
 		ORDER BY changed_at LIMIT $3`
-	sqlCountIdle  = `SELECT COUNT(*) FROM (SELECT 1 FROM agents WHERE queue_id = $1 AND ` + idleAgents + ` LIMIT $2) idle`
+	sqlCountIdle = `SELECT COUNT(*) FROM (SELECT 1 FROM agents WHERE queue_id = $1 AND ` + idleAgents + ` LIMIT $2) idle`
+	sqlErrand    = `SELECT a.state, a.paused, a.pause_note, a.job_id, COALESCE(j.state, ''), COALESCE(j.lease_deadline, 0), COALESCE(j.started_at, 0)
+		FROM agents a LEFT JOIN jobs j ON j.id = a.job_id WHERE a.id = $1`
 	sqlIdleQueues = `SELECT id FROM queues WHERE EXISTS (SELECT 1 FROM agents WHERE queue_id = queues.id AND ` + idleAgents + `)
 		AND EXISTS (SELECT 1 FROM jobs WHERE queue_id = queues.id AND state = 'scheduled' AND kind = 'script')`
 	sqlQuietAgents = `SELECT ` + agentColumns + ` FROM agents WHERE ` + liveAgents + ` AND last_seen_at < $1
@@ -111,6 +113,22 @@ func intOrNil(v sql.NullInt64) *int {
 // Agent returns the agent with an id.
 func (r Reader) Agent(ctx context.Context, id string) (Agent, error) {
 	return one(ctx, r.q, scanAgent, sqlAgent, id)
+}
+
+// Errand is what decides what an agent is told to do.
+type Errand struct {
+	ci.Agent             // State, Paused and PauseNote
+	JobID    string      // "": none
+	JobState ci.JobState // of that job
+	Deadline time.Time   // until which the job is offered
+	Started  time.Time
+}
+
+// Errand returns an agent's.
+func (r Reader) Errand(ctx context.Context, agentID string) (Errand, error) {
+	return one(ctx, r.q, func(s scanner) (e Errand, err error) {
+		return e, s.Scan(&e.State, &e.Paused, &e.PauseNote, &e.JobID, &e.JobState, instant{&e.Deadline}, instant{&e.Started})
+	}, sqlErrand, agentID)
 }
 
 // AgentByToken returns the agent whose session token has a hash.

@@ -78,7 +78,7 @@ const (
 	sqlSetJobSpec = `UPDATE jobs SET spec = $2 WHERE id = $1`
 
 	sqlJob        = `SELECT ` + jobColumns + ` FROM jobs WHERE id = $1`
-	sqlJobByToken = `SELECT ` + jobColumns + ` FROM jobs WHERE token_hash = $1`
+	sqlJobByToken = `SELECT id, build_id, pipeline_id, agent_id, state FROM jobs WHERE token_hash = $1`
 	sqlJobs       = `SELECT ` + jobColumns + ` FROM jobs WHERE build_id = $1 ORDER BY position, number, retries`
 	sqlJobsOfStep = `SELECT ` + jobColumns + ` FROM jobs WHERE step_id = $1 AND retried_in = '' ORDER BY number`
 	sqlOpenJobs   = `SELECT ` + jobColumns + ` FROM jobs WHERE build_id = $1 AND retried_in = '' AND state NOT IN
@@ -162,9 +162,20 @@ func (r Reader) Job(ctx context.Context, id string) (Job, error) {
 	return one(ctx, r.q, scanJob, sqlJob, id)
 }
 
+// TokenJob is what each request reads that bears a job's token.
+type TokenJob struct {
+	ID         string
+	BuildID    string
+	PipelineID string
+	AgentID    string
+	State      ci.JobState
+}
+
 // JobByToken returns the job whose token has a hash.
-func (r Reader) JobByToken(ctx context.Context, tokenHash string) (Job, error) {
-	return one(ctx, r.q, scanJob, sqlJobByToken, tokenHash)
+func (r Reader) JobByToken(ctx context.Context, tokenHash string) (TokenJob, error) {
+	return one(ctx, r.q, func(s scanner) (j TokenJob, err error) {
+		return j, s.Scan(&j.ID, &j.BuildID, &j.PipelineID, &j.AgentID, &j.State)
+	}, sqlJobByToken, tokenHash)
 }
 
 // Jobs returns all jobs of a build in pipeline order, retried attempts before later ones.
