@@ -71,6 +71,7 @@ func richJob() engine.Accepted {
 	a.Job.Retries, a.Job.TimeoutMinutes = 2, 10
 	b := &a.Build
 	b.Commit, b.Branch, b.Tag, b.Message, b.Source = strings.Repeat("c", 40), "v1", "v1", "Fix it", "webhook"
+	b.Verdict.Profile = "member"
 	b.Detail = store.BuildDetail{
 		Author: store.Person{Name: "Ana", Email: "ana@example.test"}, Creator: store.Person{ID: "USER", Name: "Cy", Email: "cy@example.test"},
 		CreatorTeams: []string{"builders", "ops"}, CleanCheckout: true,
