@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 	_ "time/tzdata" // schedules name zones, and not every machine has them
@@ -64,6 +65,9 @@ type Config struct {
 	SealingKeyFile    string // "": sealing.key in Data, made for an empty database
 	Version           string
 	Log               *slog.Logger
+	// Drain is how long Close goes on serving while /readyz says that the server stops, so that a load balancer takes
+	// it out before it is gone.
+	Drain time.Duration
 	// Slow makes every timer this long, and Deaf drops all wake-ups: what is left must still be
 	// correct. For tests.
 	Slow time.Duration
@@ -87,6 +91,7 @@ type App struct {
 	files     *blobfs.Store // nil where artifacts are in an object store
 	artifacts *artifact.Store
 	apps      *github.Tokens
+	draining  atomic.Bool
 	stopping  chan struct{}
 	started   time.Time
 	loops     sync.WaitGroup
@@ -261,6 +266,8 @@ const closeTerm = 5 * time.Second
 
 // Close stops serving and closes everything. It returns when all that Start began has ended.
 func (a *App) Close() error {
+	a.draining.Store(true)
+	<-time.After(a.Drain)
 	close(a.stopping)
 	a.agentAPI.EndStreams()
 	ctx, cancel := context.WithTimeout(context.Background(), closeTerm)

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/slipway-ci/slipway/internal/app"
 	"github.com/slipway-ci/slipway/internal/secret"
@@ -225,5 +226,33 @@ func TestADatabaseIsNotServedWithAnotherSealingKey(t *testing.T) {
 	}
 	if err := start(func(c *app.Config) { c.SealingKeys = string(first) }); err == nil {
 		t.Error("the first key opens what the second sealed")
+	}
+}
+
+// TestAServerThatStopsSaysSoFirst has a load balancer that looks at /readyz, and a client that comes while it has not looked yet.
+func TestAServerThatStopsSaysSoFirst(t *testing.T) {
+	t.Parallel()
+	c := config(t, t.TempDir())
+	c.Drain = 3 * time.Second
+	a, err := app.Start(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, _ := get(t, a.URL+"/readyz"); status != http.StatusOK {
+		t.Fatalf("readyz answers %d", status)
+	}
+	closed := make(chan error)
+	go func() { closed <- a.Close() }()
+	for {
+		status, body := get(t, a.URL+"/readyz")
+		if status == http.StatusServiceUnavailable && strings.Contains(body, "stopping") {
+			break
+		}
+	}
+	if status, _ := get(t, a.URL+"/healthz"); status != http.StatusOK {
+		t.Errorf("a request that comes meanwhile is answered %d", status)
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
 	}
 }

@@ -73,8 +73,12 @@ func (a *App) healthz(w http.ResponseWriter, _ *http.Request) {
 	a.reply(w, http.StatusOK, "ok")
 }
 
-// readyz says whether the database answers.
+// readyz says whether requests should be sent here: the database answers, and the server is not about to stop.
 func (a *App) readyz(w http.ResponseWriter, r *http.Request) {
+	if a.draining.Load() {
+		a.reply(w, http.StatusServiceUnavailable, "the server is stopping")
+		return
+	}
 	if err := a.Store.Ping(r.Context()); err != nil {
 		a.Log.ErrorContext(r.Context(), "database", "err", err)
 		a.reply(w, http.StatusServiceUnavailable, "the database does not answer")

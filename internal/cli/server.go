@@ -28,6 +28,7 @@ type serverCommand struct {
 	S3PathStyle bool              `name:"s3-path-style" env:"SLIPWAY_S3_PATH_STYLE" help:"Name the bucket in the path of addresses, not in the host."`
 	SMTP        string            `name:"smtp" env:"SLIPWAY_SMTP" help:"Mail server for notifications, smtp://user@host:587 or smtps://user@host:465; SLIPWAY_SMTP_PASSWORD holds the password." placeholder:"URL"`
 	MailFrom    string            `name:"mail-from" env:"SLIPWAY_MAIL_FROM" help:"Sender of mail, as in Slipway <ci@example.com>." placeholder:"ADDRESS"`
+	Drain       durationFlag      `name:"drain" env:"SLIPWAY_DRAIN" help:"How long to go on serving after SIGTERM while /readyz answers 503, so that a load balancer notices; 0s by default." placeholder:"10s"`
 	Slow        durationFlag      `name:"slow-timers" hidden:"" help:"Make every timer this long."`
 	Deaf        bool              `name:"drop-wakeups" hidden:"" help:"Drop every wake-up."`
 	Endpoint    string            `name:"agent-endpoint" env:"SLIPWAY_AGENT_ENDPOINT" help:"Where agents are sent, ending in /v3, such as a new address of this server; they stay where they registered by default." placeholder:"URL"`
@@ -52,7 +53,7 @@ func (s serverCommand) Run(c *console) error {
 		SealingKeys: os.Getenv("SLIPWAY_SEALING_KEY"), SealingKeyFile: s.SealKey,
 		S3:   s3.Config{Bucket: s.S3Bucket, Prefix: s.S3Prefix, Endpoint: s.S3Endpoint, Region: s.S3Region, PathStyle: s.S3PathStyle},
 		SMTP: s.SMTP, MailFrom: s.MailFrom, SMTPPassword: os.Getenv("SLIPWAY_SMTP_PASSWORD"),
-		Version: Version(), Log: c.log, Slow: s.Slow.Duration, Deaf: s.Deaf,
+		Version: Version(), Log: c.log, Drain: s.Drain.Duration, Slow: s.Slow.Duration, Deaf: s.Deaf,
 	})
 	if err != nil {
 		return err
