@@ -61,8 +61,10 @@ func (p *planner) claim(v value, key string) {
 func (p *planner) label(body object, kind Kind) string {
 	switch kind {
 	case Block, Input:
-		if v := body.get("block", "input", "manual"); !v.unset() && v.text() != "" {
-			return p.text(v, string(kind))
+		for _, name := range []string{"block", "input", "manual"} {
+			if v := body.get(name); !v.unset() && v.text() != "" {
+				return p.text(v, name)
+			}
 		}
 	case Group:
 		if v := body.get("group"); !v.unset() {
