@@ -41,7 +41,10 @@ func (p *program) repositoryToken(ctx context.Context, server serverFlags, job s
 	if err != nil {
 		return "", err
 	}
-	c, err := connectJob(p, server, job)
+	if err := server.f.require("job-id", job); err != nil {
+		return "", err
+	}
+	c, err := server.connect(p)
 	if err != nil {
 		return "", err
 	}

@@ -49,3 +49,14 @@ func TestGitIsGivenTheServersCredentials(t *testing.T) {
 		})
 	}
 }
+
+func TestTheHelperSaysWhatItLacks(t *testing.T) {
+	t.Parallel()
+	server, _ := recorder(t, http.StatusOK, `{}`)
+	j := newJob(t, server)
+	delete(j.env, "BUILDKITE_JOB_ID")
+	j.stdin = strings.NewReader("protocol=https\nhost=github.com\npath=acme/app.git\n\n")
+	if got := j.run(t.Context(), "git-credentials-helper", "get"); got.status != 1 || !strings.Contains(got.err, "no --job-id") || !strings.Contains(got.err, "BUILDKITE_JOB_ID") {
+		t.Errorf("%+v", got)
+	}
+}
