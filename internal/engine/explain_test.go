@@ -1,7 +1,9 @@
 package engine_test
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/engine"
@@ -103,4 +105,37 @@ func TestEveryJobThatDoesNotRunIsExplained(t *testing.T) {
 	if len(held) != 1 || held[0].ID != first.ID {
 		t.Errorf("held by %v", held)
 	}
+}
+
+func TestAJobThatAStackHasSaysWhoAndWhatWasSaidOfIt(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		ctx := t.Context()
+		b := w.build(t, "steps:\n- {command: a, key: a}\n")
+		job := w.job(t, b, "a")
+		k, _, err := w.RegisterStack(ctx, w.org.ID, store.Stack{ClusterID: w.cluster.ID, Key: "k8s", Type: "kubernetes", QueueID: job.QueueID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := must(w.ReserveJobs(ctx, k, []string{job.ID}, 10*time.Minute))(t); len(got) != 1 {
+			t.Fatal("the job was not reserved")
+		}
+		until := w.Now().Add(10 * time.Minute)
+		want := func(text string, notes ...engine.Note) {
+			t.Helper()
+			got := must(w.Explain(ctx, job.ID))(t)
+			if got.Kind != engine.WaitsForStack || got.Text != text || got.Stack != "k8s" || got.Until == nil || !got.Until.Equal(until) || !slices.Equal(got.Notes, notes) {
+				t.Errorf("explained as %+v until %v; want %q and the notes %v", got, got.Until, text, notes)
+			}
+		}
+		want("reserved by stack k8s until 2026-11-23T12:10:00Z")
+		first := engine.Note{At: w.Now(), Text: "Pod created"}
+		w.advance(time.Minute)
+		second := engine.Note{At: w.Now(), Text: "Pulling the image"}
+		for _, n := range []engine.Note{first, second} {
+			if refused := must(w.AddStackNotes(ctx, k, []store.StackNote{{JobID: job.ID, Detail: n.Text, At: n.At}}))(t); len(refused) > 0 {
+				t.Fatalf("the note was refused: %v", refused)
+			}
+		}
+		want("reserved by stack k8s until 2026-11-23T12:10:00Z; Pulling the image", first, second)
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/pipeline"
@@ -18,6 +19,7 @@ const (
 	WaitsForSteps      = "dependencies"
 	WaitsForGroup      = "concurrency_group"
 	WaitsForAgent      = "agent"
+	WaitsForStack      = "stack"
 	WaitsForPerson     = "person"
 	WaitsForBuild      = "triggered_build"
 	StoppedByStep      = "failed_dependency"
@@ -38,6 +40,15 @@ type Explanation struct {
 	HeldBy []store.BuildRef `json:"held_by,omitempty"` // builds that hold the group's slots, or places before it
 	Teams  []string         `json:"teams,omitempty"`   // whose members may unblock it; empty: whoever may build
 	Build  *store.BuildRef  `json:"build,omitempty"`   // that it triggered
+	Stack  string           `json:"stack,omitempty"`   // key of the program that looks for an agent for it
+	Until  *time.Time       `json:"until,omitempty"`   // that program has it
+	Notes  []Note           `json:"notes,omitempty"`   // of such programs, the oldest first
+}
+
+// Note is what a program that finds agents for jobs says of one.
+type Note struct {
+	At   time.Time `json:"at"`
+	Text string    `json:"text"`
 }
 
 // maxNamed is how many builds an explanation names.
@@ -64,6 +75,8 @@ func (e *Engine) Explain(ctx context.Context, jobID string) (Explanation, error)
 		return e.explainTrigger(ctx, j, s)
 	case j.State == ci.JobScheduled:
 		return e.explainAgent(ctx, j)
+	case j.State == ci.JobReserved:
+		return e.explainStack(ctx, j)
 	}
 	return e.explainEnd(ctx, j, s)
 }
@@ -245,7 +258,31 @@ func (e *Engine) explainAgent(ctx context.Context, j store.Job) (Explanation, er
 		return out, err
 	}
 	out.Text = r.Standing(b, j.QueueID, j.Rules).Why
-	return out, nil
+	out.Notes, err = e.notes(ctx, j.ID)
+	return out, err
+}
+
+// explainStack names who looks for an agent for a job, until when, and what was said of that last.
+func (e *Engine) explainStack(ctx context.Context, j store.Job) (Explanation, error) {
+	out := Explanation{Kind: WaitsForStack, Until: &j.Lease.Deadline}
+	k, err := e.Store.StackByID(ctx, j.ReservedBy)
+	if err != nil {
+		return out, err
+	}
+	out.Stack = k.Key
+	out.Text = fmt.Sprintf("reserved by stack %s until %s", k.Key, j.Lease.Deadline.UTC().Format(time.RFC3339))
+	if out.Notes, err = e.notes(ctx, j.ID); len(out.Notes) > 0 {
+		out.Text += "; " + out.Notes[len(out.Notes)-1].Text
+	}
+	return out, err
+}
+
+func (e *Engine) notes(ctx context.Context, jobID string) (out []Note, err error) {
+	kept, err := e.Store.StackNotes(ctx, jobID)
+	for _, n := range kept {
+		out = append(out, Note{n.At, n.Detail})
+	}
+	return out, err
 }
 
 // explainEnd says which rule decided that a job does not run.

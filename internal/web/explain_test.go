@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/store"
@@ -180,4 +181,21 @@ func TestABuildsPageWarnsOfStepsWithoutAnAgentUntilThereIsOne(t *testing.T) {
 	if strings.Contains(s.get(page, 200), warning) {
 		t.Error("the warning stays when there is an agent")
 	}
+}
+
+func TestAJobThatAStackHasShowsWhatTheStackSays(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.signIn()
+	ctx := t.Context()
+	s.agent()
+	b := s.build(s.pipeline("test", "steps:\n- {label: one, command: a, key: one}\n"))
+	j := s.job(b, "one")
+	k, _, err := s.RegisterStack(ctx, b.OrganizationID, store.Stack{ClusterID: s.token.ClusterID, Key: "k8s", Type: "kubernetes", QueueID: j.QueueID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	must(s.ReserveJobs(ctx, k, []string{j.ID}, 10*time.Minute))(t)
+	must(s.AddStackNotes(ctx, k, []store.StackNote{{JobID: j.ID, Detail: "Pulling <the> image", At: s.Now()}}))(t)
+	s.shows("/main/test/builds/1/jobs/"+j.ID, "Reserved by stack k8s until ", "Pulling &lt;the&gt; image")
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/pipeline"
 	"github.com/slipway-ci/slipway/internal/store"
 )
@@ -16,6 +17,8 @@ func (q *request) idle(b *buildView, j store.JobLine, s State) (*IdlePane, error
 	f := b.explained(j)
 	p := &IdlePane{State: s, Title: s.Word(), Text: sentence(f.Why())}
 	switch s {
+	case Scheduled:
+		return p, q.stack(b, j, p)
 	case Stuck:
 		p.Title, p.Text = sentence(f.Why()), "The job waits until an agent that matches connects."
 		if keys := b.served(); len(keys) > 0 && !slices.Contains(keys, f.Queue) {
@@ -39,6 +42,23 @@ func (q *request) idle(b *buildView, j store.JobLine, s State) (*IdlePane, error
 		return p, err
 	}
 	return p, nil
+}
+
+// stack adds what the program says that looks for an agent for a job.
+func (q *request) stack(b *buildView, j store.JobLine, p *IdlePane) error {
+	why, err := q.Engine.Explain(q.ctx, j.ID)
+	if err != nil {
+		return err
+	}
+	if why.Kind == engine.WaitsForStack {
+		p.Text = fmt.Sprintf("Reserved by stack %s until %s.", why.Stack, Moment{At: why.Until.In(b.now.Location()), Now: b.now}.Text())
+	}
+	var lines []string
+	for _, n := range why.Notes {
+		lines = append(lines, Moment{At: n.At.In(b.now.Location()), Now: b.now}.Text()+"  "+n.Text)
+	}
+	p.Code = strings.Join(lines, "\n")
+	return nil
 }
 
 // maxLinks is how many of the steps that a job waits for are links.
