@@ -93,8 +93,33 @@ func toQueue(at addresses, v store.Queue) queueJSON {
 	return queueJSON{
 		ID: v.ID, GraphQLID: graphID("ClusterQueue", v.ID), Key: v.Key, Description: maybe(v.Description), URL: at.queue(v),
 		WebURL: at.web() + "/queues/" + v.Key, ClusterURL: at.cluster(v.ClusterID), RetryAgentAffinity: "prefer-warmest",
-		DispatchPaused: !v.PausedAt.IsZero(), DispatchPausedAt: stamp(v.PausedAt), CreatedAt: stamp(v.CreatedAt),
+		DispatchPaused: !v.PausedAt.IsZero(), DispatchPausedAt: stamp(v.PausedAt), DispatchPausedNote: maybe(v.PausedNote), CreatedAt: stamp(v.CreatedAt),
 	}
+}
+
+// replyQueue answers with a queue and who paused it.
+func (q *request) replyQueue(status int, v store.Queue) error {
+	out, err := q.toQueues(v)
+	if err != nil {
+		return err
+	}
+	return q.reply(status, out[0])
+}
+
+// toQueues renders queues with one statement.
+func (q *request) toQueues(queues ...store.Queue) ([]queueJSON, error) {
+	var ids []string
+	for _, v := range queues {
+		ids = append(ids, v.PausedBy)
+	}
+	users, err := q.usersByID(ids...)
+	out := []queueJSON{}
+	for _, v := range queues {
+		j := toQueue(q.addresses(), v)
+		j.DispatchPausedBy = users[v.PausedBy]
+		out = append(out, j)
+	}
+	return out, err
 }
 
 func listQueues(q *request) error {
@@ -106,27 +131,64 @@ func listQueues(q *request) error {
 	if err != nil {
 		return err
 	}
-	p, out := q.page(), []queueJSON{}
-	for _, v := range slice(all, p) {
-		out = append(out, toQueue(q.addresses(), v))
+	p := q.page()
+	out, err := q.toQueues(slice(all, p)...)
+	if err != nil {
+		return err
 	}
 	q.link(p, len(all))
 	return q.reply(http.StatusOK, out)
 }
 
-func getQueue(q *request) error {
+// queue is the one that the path names.
+func (q *request) queue() (store.Queue, error) {
 	c, err := q.cluster()
 	if err != nil {
-		return err
+		return store.Queue{}, err
 	}
 	v, err := q.Store.QueueByID(q.ctx, q.r.PathValue("queue"))
 	if err == nil && v.ClusterID != c.ID {
 		err = store.ErrNotFound
 	}
+	return v, found(err, "queue")
+}
+
+func getQueue(q *request) error {
+	v, err := q.queue()
 	if err != nil {
-		return found(err, "queue")
+		return err
 	}
-	return q.reply(http.StatusOK, toQueue(q.addresses(), v))
+	return q.replyQueue(http.StatusOK, v)
+}
+
+// pauseQueue keeps the queue's jobs from agents
+// (https://buildkite.com/docs/apis/rest-api/clusters/queues#pause-a-queue).
+func pauseQueue(q *request) error {
+	v, err := q.queue()
+	if err != nil {
+		return err
+	}
+	var body struct {
+		Note string `json:"dispatch_paused_note"`
+	}
+	if err := q.decode(&body); err != nil {
+		return err
+	}
+	if v, err = q.Engine.PauseQueue(q.ctx, v.ID, body.Note, q.actor.User.ID); err != nil {
+		return err
+	}
+	return q.replyQueue(http.StatusOK, v)
+}
+
+func resumeQueue(q *request) error {
+	v, err := q.queue()
+	if err != nil {
+		return err
+	}
+	if v, err = q.Engine.ResumeQueue(q.ctx, v.ID); err != nil {
+		return err
+	}
+	return q.replyQueue(http.StatusOK, v)
 }
 
 func createQueue(q *request) error {

@@ -160,6 +160,33 @@ func TestQueues(t *testing.T) {
 	w.ask(t, "GET", at+"/none", "", 404)
 }
 
+// A paused queue keeps its jobs, says who paused it and why, and gives them out again.
+func TestQueuesArePausedAndResumed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	cluster := get[[]struct{ ID string }](t, w, main+"/clusters")[0].ID
+	at := main + "/clusters/" + cluster + "/queues"
+	id := get[[]struct{ ID string }](t, w, at)[0].ID
+	type paused struct {
+		On   bool                    `json:"dispatch_paused"`
+		Note *string                 `json:"dispatch_paused_note"`
+		By   *struct{ Email string } `json:"dispatch_paused_by"`
+		At   *string                 `json:"dispatch_paused_at"`
+	}
+	got := decode[paused](t, w.ask(t, "POST", at+"/"+id+"/pause_dispatch", `{"dispatch_paused_note":"Moving machines"}`, 200).text)
+	if !got.On || got.Note == nil || *got.Note != "Moving machines" || got.By == nil || got.At == nil {
+		t.Errorf("%+v", got)
+	}
+	if got := get[[]paused](t, w, at)[0]; !got.On || got.By == nil {
+		t.Errorf("%+v", got)
+	}
+	w.ask(t, "POST", at+"/"+id+"/pause_dispatch", `{"dispatch_paused_note":"`+strings.Repeat("x", 1001)+`"}`, 422)
+	if got := decode[paused](t, w.ask(t, "POST", at+"/"+id+"/resume_dispatch", "", 200).text); got.On || got.Note != nil || got.By != nil || got.At != nil {
+		t.Errorf("%+v", got)
+	}
+	w.ask(t, "POST", at+"/none/pause_dispatch", "", 404)
+}
+
 func TestRemainingPauseRoundsDownToAtLeastOneMinute(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

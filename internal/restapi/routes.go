@@ -106,6 +106,8 @@ var routes = append([]route{
 	{"GET " + atCluster + "/queues", "read_clusters", listQueues},
 	{"POST " + atCluster + "/queues", "write_clusters", createQueue},
 	{"GET " + atCluster + "/queues/{queue}", "read_clusters", getQueue},
+	{"POST " + atCluster + "/queues/{queue}/pause_dispatch", "write_clusters", pauseQueue},
+	{"POST " + atCluster + "/queues/{queue}/resume_dispatch", "write_clusters", resumeQueue},
 
 	{"GET " + atCluster + "/tokens", "read_clusters", listAgentTokens},
 	{"POST " + atCluster + "/tokens", "write_clusters", createAgentToken},

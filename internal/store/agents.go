@@ -87,6 +87,7 @@ const (
 	sqlAgentProcesses  = `SELECT id, process FROM agents WHERE process <> '' AND ` + liveAgents + ` LIMIT 20000`
 	sqlCountLiveAgents = `SELECT COUNT(*) FROM agents WHERE ` + liveAgents
 	sqlCountBusyAgents = `SELECT COUNT(*) FROM agents WHERE ` + liveAgents + ` AND job_id <> ''`
+	sqlServingAgents   = `SELECT ` + agentColumns + ` FROM agents WHERE queue_id = $1 AND ` + liveAgents + ` ORDER BY name, id LIMIT $2`
 	sqlAgentsOfQueue   = `SELECT COUNT(*) FROM agents WHERE queue_id = $1 AND ` + liveAgents
 )
 
@@ -239,6 +240,11 @@ type QuietJob struct {
 func (r Reader) QuietJobs(ctx context.Context, agentSince, jobSince time.Time) ([]QuietJob, error) {
 	scan := func(s scanner) (q QuietJob, err error) { return q, s.Scan(&q.AgentID, &q.JobID, instant{&q.Seen}) }
 	return list(ctx, r.q, scan, sqlQuietJobs, micros(agentSince), micros(jobSince))
+}
+
+// AgentsOfQueue returns up to limit live agents that serve a queue, by name.
+func (r Reader) AgentsOfQueue(ctx context.Context, queueID string, limit int) ([]Agent, error) {
+	return list(ctx, r.q, scanAgent, sqlServingAgents, queueID, limit)
 }
 
 // CountAgentsOfQueue returns how many live agents serve a queue.

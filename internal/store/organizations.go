@@ -113,6 +113,8 @@ type Queue struct {
 	Key         string
 	Description string
 	PausedAt    time.Time // zero: dispatches
+	PausedBy    string    // user id
+	PausedNote  string
 	CreatedAt   time.Time
 }
 
@@ -120,9 +122,11 @@ const (
 	sqlCluster       = `SELECT id, organization_id, name, default_queue_id, created_at FROM clusters WHERE id = $1`
 	sqlClusters      = `SELECT id, organization_id, name, default_queue_id, created_at FROM clusters WHERE organization_id = $1 ORDER BY created_at LIMIT 100`
 	sqlInsertCluster = `INSERT INTO clusters (id, organization_id, name, default_queue_id, created_at) VALUES ($1, $2, $3, $4, $5)`
-	sqlQueue         = `SELECT id, cluster_id, key, description, paused_at, created_at FROM queues WHERE cluster_id = $1 AND key = $2`
-	sqlQueueByID     = `SELECT id, cluster_id, key, description, paused_at, created_at FROM queues WHERE id = $1`
-	sqlQueues        = `SELECT id, cluster_id, key, description, paused_at, created_at FROM queues WHERE cluster_id = $1 ORDER BY key LIMIT 500`
+	queueColumns     = `id, cluster_id, key, description, paused_at, paused_by, paused_note, created_at`
+	sqlPauseQueue    = `UPDATE queues SET paused_at = $2, paused_by = $3, paused_note = $4 WHERE id = $1`
+	sqlQueue         = `SELECT ` + queueColumns + ` FROM queues WHERE cluster_id = $1 AND key = $2`
+	sqlQueueByID     = `SELECT ` + queueColumns + ` FROM queues WHERE id = $1`
+	sqlQueues        = `SELECT ` + queueColumns + ` FROM queues WHERE cluster_id = $1 ORDER BY key LIMIT 500`
 	sqlInsertQueue   = `INSERT INTO queues (id, cluster_id, key, description, paused_at, created_at) VALUES ($1, $2, $3, $4, $5, $6)`
 )
 
@@ -131,7 +135,7 @@ func scanCluster(s scanner) (c Cluster, err error) {
 }
 
 func scanQueue(s scanner) (q Queue, err error) {
-	return q, s.Scan(&q.ID, &q.ClusterID, &q.Key, &q.Description, instant{&q.PausedAt}, instant{&q.CreatedAt})
+	return q, s.Scan(&q.ID, &q.ClusterID, &q.Key, &q.Description, instant{&q.PausedAt}, &q.PausedBy, &q.PausedNote, instant{&q.CreatedAt})
 }
 
 // Cluster returns the cluster with an id.
@@ -167,4 +171,9 @@ func (r Reader) Queues(ctx context.Context, clusterID string) ([]Queue, error) {
 // InsertQueue adds a queue.
 func (tx *Tx) InsertQueue(ctx context.Context, q Queue) error {
 	return exec(ctx, tx.q, sqlInsertQueue, q.ID, q.ClusterID, q.Key, q.Description, micros(q.PausedAt), micros(q.CreatedAt))
+}
+
+// PauseQueue saves whether a queue is paused, by whom and why.
+func (tx *Tx) PauseQueue(ctx context.Context, q Queue) error {
+	return exec(ctx, tx.q, sqlPauseQueue, q.ID, micros(q.PausedAt), q.PausedBy, q.PausedNote)
 }

@@ -16,9 +16,11 @@ const (
 	sqlUsersByID     = `SELECT id, name, email, password_hash, created_at FROM users WHERE id IN ($1)`
 	sqlAgentsByID    = `SELECT ` + agentColumns + ` FROM agents WHERE id IN ($1)`
 	sqlPipelinesByID = `SELECT ` + pipelineColumns + ` FROM pipelines WHERE id IN ($1)`
-	sqlQueuesByID    = `SELECT id, cluster_id, key, description, paused_at, created_at FROM queues WHERE id IN ($1)`
+	sqlQueuesByID    = `SELECT ` + queueColumns + ` FROM queues WHERE id IN ($1)`
 	sqlJobsOfBuilds  = `SELECT ` + jobColumns + ` FROM jobs WHERE build_id IN ($1)
 		ORDER BY build_id, position, number, retries`
+	sqlEndedJobsOfAgent = `SELECT ` + jobColumns + ` FROM jobs WHERE agent_id = $1 AND agent_id <> '' AND finished_at > 0
+		ORDER BY finished_at DESC, id LIMIT $2`
 	sqlJobsOfAgents     = `SELECT ` + jobColumns + ` FROM jobs WHERE ` + heldJobs + ` AND agent_id <> '' AND agent_id IN ($1)`
 	sqlStepsOfBuilds    = `SELECT ` + stepColumns + ` FROM steps WHERE build_id IN ($1)`
 	sqlMetaDataOfBuilds = `SELECT build_id, key, value FROM meta_data WHERE build_id IN ($1) AND key <> 'buildkite:webhook'`
@@ -105,6 +107,11 @@ func (r Reader) JobsOfBuilds(ctx context.Context, buildIDs []string) ([]Job, err
 func (r Reader) JobsOfAgents(ctx context.Context, agentIDs []string) (map[string]Job, error) {
 	rows, err := many(ctx, r.q, scanJob, sqlJobsOfAgents, agentIDs)
 	return byID(rows, err, func(j Job) string { return j.AgentID })
+}
+
+// EndedJobsOfAgent returns up to limit jobs that an agent held and that have ended, the newest first.
+func (r Reader) EndedJobsOfAgent(ctx context.Context, agentID string, limit int) ([]Job, error) {
+	return list(ctx, r.q, scanJob, sqlEndedJobsOfAgent, agentID, limit)
 }
 
 // StepsOfBuilds returns the steps of several builds, those that were replaced too.

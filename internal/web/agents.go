@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/store"
@@ -37,6 +36,7 @@ type AgentRow struct {
 	Build   string // "test #12"
 	Href    string // of the job
 	Up      Span
+	At      string // its own page
 	Pause   string // addresses its buttons post to; an empty one is not offered
 	Resume  string
 	Stop    string // a page that asks first
@@ -119,7 +119,7 @@ func (q *request) agentRows(agents []store.Agent, manage bool) ([]AgentRow, erro
 func (q *request) agentRow(a store.Agent, queue string, manage bool) AgentRow {
 	row := AgentRow{
 		ID: a.ID, Name: a.Name, Queue: queue, Version: a.Version, Up: Span{Start: a.ConnectedAt, Now: q.now},
-		Host: strings.Trim(osName(a.OS)+" "+a.Arch, " "),
+		Host: strings.Trim(osName(a.OS)+" "+a.Arch, " "), At: "/" + q.org.Slug + "/agents/" + a.ID,
 	}
 	row.Tags = slices.DeleteFunc(slices.Clone(a.Tags), func(t string) bool { return strings.HasPrefix(t, "queue=") })
 	row.State, row.Word = agentLook(a)
@@ -157,6 +157,9 @@ func osName(s string) string {
 // agentLook is how an agent appears: what it does comes before what it was
 // told.
 func agentLook(a store.Agent) (State, string) {
+	if st, word, ended := endedAgent(a); ended {
+		return st, word
+	}
 	switch {
 	case a.State == ci.AgentStopping:
 		return Canceled, "Stopping"
@@ -205,18 +208,14 @@ func onAgent(do func(q *request, a store.Agent) error) func(*request) error {
 		if err := do(q, a); err != nil {
 			return err
 		}
-		return q.seeOther("/" + q.org.Slug + "/agents")
+		return q.seeOther(q.agentsBack(a))
 	}
-}
-
-func pauseAgent(q *request, a store.Agent) error {
-	return q.Engine.PauseAgent(q.ctx, a.ID, "by "+viewer(q.user).Handle, time.Time{})
 }
 
 func resumeAgent(q *request, a store.Agent) error { return q.Engine.ResumeAgent(q.ctx, a.ID) }
 
 func stopAgent(q *request, a store.Agent) error {
-	return q.Engine.StopAgent(q.ctx, a.ID, q.r.PostFormValue("force") == "1", q.by())
+	return q.Engine.StopAgent(q.ctx, a.ID, q.r.FormValue("force") == "1", q.by())
 }
 
 func confirmStopAgent(q *request) error {
@@ -224,14 +223,18 @@ func confirmStopAgent(q *request) error {
 	if err != nil {
 		return err
 	}
-	back := "/" + q.org.Slug + "/agents"
+	list := "/" + q.org.Slug + "/agents"
 	form := ConfirmForm{
-		Title: "Stop agent " + plain(a.Name) + "?", Action: back + "/stop/" + a.ID, Back: back, Safe: "Keep it", Do: "Stop agent",
+		Title: "Stop agent " + plain(a.Name) + "?", Action: list + "/stop/" + a.ID, Back: list, Safe: "Keep it", Do: "Stop agent",
 		Text: "The agent takes no more jobs and leaves. It does not come back unless something starts it again.",
 	}
 	if a.JobID != "" {
 		form.Text = "The agent finishes the job it has, takes no more and leaves. It does not come back unless something starts it again."
 	}
+	if q.r.FormValue("force") == "1" {
+		form.Title, form.Action, form.Do = "Stop agent "+plain(a.Name)+" now?", form.Action+"?force=1", "Stop now"
+		form.Text = "The job that the agent has is canceled, and the agent leaves. It does not come back unless something starts it again."
+	}
 	f := q.frame(form.Title, "agents")
-	return q.html(200, "confirmpage", ConfirmPage{Frame: f, Crumbs: []Crumb{{"Agents", back}}, Form: form})
+	return q.html(200, "confirmpage", ConfirmPage{Frame: f, Crumbs: []Crumb{{"Agents", list}}, Form: form})
 }

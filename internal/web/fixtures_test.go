@@ -378,6 +378,8 @@ func fixtures() []fixture {
 		{"build-waterfall", "build", graphFixture("waterfall")},
 		{"build-unplanned", "build", unplannedFixture()},
 		{"agents", "agents", agentsFixture()},
+		{"agent", "agent", agentFixture()},
+		{"queue", "queue", queueFixture()},
 		{"agents-none", "agents", AgentsPage{Frame: frame("Agents", "agents"), Queues: []QueueRow{{Name: "default", Waiting: 3}}}},
 		{"listing", "listing", listingFixture()},
 		{"listing-none", "listing", ListPage{SettingsFrame: settingsFixture("Secrets"), Title: "Secrets", Empty: "No secret yet", EmptyText: "A secret is a value that jobs read.", Icon: "lock"}},

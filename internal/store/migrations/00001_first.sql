@@ -70,6 +70,8 @@ CREATE TABLE queues (
     key         TEXT NOT NULL,
     description TEXT NOT NULL DEFAULT '',
     paused_at   BIGINT NOT NULL DEFAULT 0,
+    paused_by   TEXT NOT NULL DEFAULT '', -- user
+    paused_note TEXT NOT NULL DEFAULT '',
     created_at  BIGINT NOT NULL,
     UNIQUE (cluster_id, key)
 );
@@ -328,6 +330,7 @@ CREATE INDEX jobs_scheduled ON jobs (queue_id, (0 - priority), scheduled_at, pos
 CREATE UNIQUE INDEX jobs_held ON jobs (agent_id)
     WHERE (state = 'assigned' OR state = 'accepted' OR state = 'running' OR state = 'canceling'
         OR state = 'timing_out') AND agent_id <> '';
+CREATE INDEX jobs_of_agent ON jobs (agent_id, finished_at) WHERE finished_at > 0 AND agent_id <> '';
 -- What fleet tools count every few seconds: as many rows as there are open jobs, however many have ended.
 CREATE INDEX jobs_open ON jobs (queue_id) WHERE finished_at = 0 AND kind = 'script';
 CREATE INDEX jobs_offers ON jobs (lease_deadline) WHERE lease_state = 'offered' OR state = 'reserved';

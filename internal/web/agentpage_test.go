@@ -1,0 +1,90 @@
+package web
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+func agentFixture() AgentPage {
+	long := strings.Repeat("a-long-name-", 9)
+	return AgentPage{
+		Frame: frame("Agent", "agents"), Agent: AgentRow{ID: "1", Name: long, State: Running, Word: "Busy", Build: "test #12", Job: long, Href: "/build", Pause: "/x", Stop: "/confirm"}, StopNow: "/confirm",
+		Facts:  []Fact{{Name: "Queue", Text: "builder", Href: "/queue"}, {Name: "Tags", Tags: []string{"os=linux", "arch=" + long}}, {Name: "Connected", At: at(time.Hour)}},
+		Jobs:   []RanJob{{State: Failed, Label: long, Build: "test #12", Href: "/build", Took: ran(time.Hour, time.Minute), At: at(time.Hour)}},
+		Reason: Input{Name: "reason", Label: "Reason"}, Minutes: Input{Name: "minutes", Label: "For, minutes", Problem: "Must be a whole number."},
+	}
+}
+
+func queueFixture() QueuePage {
+	return QueuePage{
+		Frame: frame("Queue builder", "agents"), QueueRow: QueueRow{"builder", 1, 2, 3}, Description: "With much memory", Paused: "Paused 14:01 by ana: moving machines", Resume: "/x",
+		Waits:   []RanJob{{State: Scheduled, Label: "build", Build: "test #12", Href: "/build", Took: running(time.Minute), Note: "os=linux"}},
+		Serving: []AgentRow{{Name: "builder-1", State: Running, Word: "Busy", At: "/agent", Build: "test #12", Job: "unit", Href: "/build"}, {Name: "builder-2", State: Created, Word: "Idle", At: "/agent"}},
+	}
+}
+
+// An agent's page says what it does, is paused for a reason and a time, and stops it in two ways.
+func TestAnAgentsPage(t *testing.T) {
+	t.Parallel()
+	s, b := seeded(t)
+	lint := must(s.Store.Job(t.Context(), s.job(b, "lint").ID))(t)
+	at := "/main/agents/" + lint.AgentID
+	a := must(s.Store.Agent(t.Context(), lint.AgentID))(t)
+	s.has(s.get("/main/agents", http.StatusOK), `href="`+at+`"`, `href="/main/queues/default"`)
+	s.has(s.get(at, http.StatusOK), a.Name, "Busy", "test #1", "It has run no job yet", "Stop after its job", `href="/main/queues/default"`)
+	unit := must(s.Store.Job(t.Context(), s.job(b, "unit").ID))(t)
+	s.has(s.get("/main/agents/"+unit.AgentID, http.StatusOK), "Idle", "unit", ">Failed<")
+
+	pause := strings.Replace(at, "/agents/", "/agents/pause/", 1)
+	s.has(s.post(pause, url.Values{"from": {"agent"}, "reason": {"Disk <full>"}, "minutes": {"soon"}}, http.StatusUnprocessableEntity), "Must be a whole number", `value="Disk &lt;full&gt;"`, `value="soon"`)
+	s.has(s.post(pause, url.Values{"from": {"agent"}, "reason": {"Disk <full>"}, "minutes": {"30"}}, http.StatusOK), "Disk &lt;full&gt;, by Owner until", ">Resume<")
+	if got := must(s.Store.Agent(t.Context(), a.ID))(t); !got.Paused || time.Until(got.PauseUntil) > 31*time.Minute || time.Until(got.PauseUntil) < 29*time.Minute {
+		t.Errorf("paused %v until %v", got.Paused, got.PauseUntil)
+	}
+	s.has(s.post(pause, url.Values{"from": {"agent"}, "reason": {"again"}}, http.StatusUnprocessableEntity), "Only connected agents that are not paused")
+	s.has(s.post(strings.Replace(at, "/agents/", "/agents/resume/", 1), url.Values{"from": {"agent"}}, http.StatusOK), "<h1>"+a.Name)
+
+	stop := strings.Replace(at, "/agents/", "/agents/stop/", 1)
+	s.has(s.get(stop+"?force=1", http.StatusOK), "Stop agent "+a.Name+" now?", "is canceled")
+	s.post(stop+"?force=1", nil, http.StatusOK)
+	if got := s.job(b, "lint").State; got != "canceling" && got != "canceled" {
+		t.Errorf("its job is %s", got)
+	}
+	s.has(s.get(at, http.StatusOK), "Stopping")
+	if err := s.LoseAgent(t.Context(), a.ID, "gone"); err != nil {
+		t.Fatal(err)
+	}
+	page := s.get(at, http.StatusOK)
+	s.has(page, "Lost", "Ended")
+	s.lacks(page, "/agents/stop/", "/agents/pause/")
+	s.get("/main/agents/nobody", http.StatusNotFound)
+	s.get("/main/nothing/nobody", http.StatusNotFound)
+}
+
+// A queue's page shows who waits and who serves; pausing it keeps its jobs.
+func TestAQueuesPage(t *testing.T) {
+	t.Parallel()
+	s, _ := seeded(t)
+	page := s.get("/main/queues/default", http.StatusOK)
+	s.has(page, "shards", "test #1", "Busy", "Idle", "Pause queue")
+	s.has(s.post("/main/queues/pause/default", url.Values{"reason": {strings.Repeat("x", 1001)}}, http.StatusUnprocessableEntity), "Is longer than 1000 bytes", strings.Repeat("x", 1001))
+	s.has(s.post("/main/queues/pause/default", url.Values{"reason": {"Moving <machines>"}}, http.StatusOK), "by Owner: Moving &lt;machines&gt;", "Resume queue")
+	c := must(s.Store.Clusters(t.Context(), s.org.ID))(t)[0]
+	paused := func() store.Queue { return must(s.Store.Queue(t.Context(), c.ID, "default"))(t) }
+	if paused().PausedAt.IsZero() {
+		t.Error("the queue is not paused")
+	}
+	s.has(s.post("/main/queues/resume/default", nil, http.StatusOK), "Pause queue")
+	if !paused().PausedAt.IsZero() {
+		t.Error("the queue is still paused")
+	}
+	s.get("/main/queues/nowhere", http.StatusNotFound)
+	s.signInMember()
+	s.lacks(s.get("/main/queues/default", http.StatusOK), "Pause queue")
+	s.post("/main/queues/pause/default", nil, http.StatusForbidden)
+}
