@@ -70,6 +70,7 @@ func richJob() engine.Accepted {
 	a.Step.Key, a.Step.Spec.Command.ArtifactPaths = "k", []string{"a/*", "b"}
 	a.Job.Retries, a.Job.TimeoutMinutes = 2, 10
 	b := &a.Build
+	b.Verdict.Profile = "member"
 	b.Commit, b.Branch, b.Tag, b.Message, b.Source = strings.Repeat("c", 40), "v1", "v1", "Fix it", "webhook"
 	b.Verdict.Profile = "member"
 	b.Detail = store.BuildDetail{
