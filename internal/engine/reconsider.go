@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/ci"
@@ -15,7 +17,7 @@ import (
 const maxAsks = 5
 
 // judge gives a build the verdict that follows from what is known of it now, and says whether its
-// repository should be asked for more: whether a branch of its own has the commit.
+// repository should be asked for more: whether a branch of its own has the commit, and what the commit changes.
 func (e *Engine) judge(ctx context.Context, r store.Reader, pl store.Pipeline, b *store.Build) error {
 	f, err := facts(ctx, r, pl, b)
 	if err != nil {
@@ -24,7 +26,7 @@ func (e *Engine) judge(ctx context.Context, r store.Reader, pl store.Pipeline, b
 	b.Verdict = e.decide(f)
 	o := b.Detail.Origin
 	b.AskAt = time.Time{}
-	if b.Verdict.Decision == string(trust.Hold) && f.Code != trust.CodeOrigin && f.Source != trust.SourceWebhook && !o.Looked && o.Tries < maxAsks {
+	if b.Verdict.Decision == string(trust.Hold) && f.Code != trust.CodeOrigin && !o.Looked && o.Tries < maxAsks {
 		b.AskAt = e.Now().Add(time.Duration(o.Tries*o.Tries) * 10 * time.Second)
 	}
 	return nil
@@ -36,6 +38,10 @@ type Reconsider struct {
 	Commit  string // full hash of what the build names; "" if it was not found
 	Branch  string // of the repository, that has the commit; "" if none was found to
 	Err     string // why the repository could not be read, as a sentence
+	// Changed are the files that the commit changes, for whoever reviews it; nil: ChangedErr says why they are
+	// not known.
+	Changed    *Changed
+	ChangedErr string
 }
 
 // Reconsider decides again about a held build whose repository was asked. It may be repeated.
@@ -72,10 +78,36 @@ func (p *progress) learn(op Reconsider, pl store.Pipeline) error {
 	if op.Err != "" {
 		o.Tries++
 	} else {
-		o.Looked, o.Branch = true, op.Branch
+		o.Looked = true
 	}
+	if trust.Source(p.build.Source) != trust.SourceWebhook { // which said whose it is
+		o.Branch = op.Branch
+	}
+	o.Changes, o.ChangesFail = reviewed(op.Changed, pl), op.ChangedErr
 	p.build.Detail.Origin = &o
 	return nil
+}
+
+// reviewed are the changes to be read, those first that decide what builds execute.
+func reviewed(c *Changed, pl store.Pipeline) *store.Changes {
+	if c == nil {
+		return nil
+	}
+	files := slices.Clone(c.Files)
+	slices.SortStableFunc(files, func(a, b string) int {
+		return cmp.Compare(rank(a, pl), rank(b, pl))
+	})
+	return &store.Changes{Base: c.Base, Since: c.Since, Count: len(files), Files: files[:min(maxReviewed, len(files))]}
+}
+
+// maxReviewed is how many changed files a held build names.
+const maxReviewed = 100
+
+func rank(file string, pl store.Pipeline) int {
+	if trust.Decisive(file, pl.Path) {
+		return 0
+	}
+	return 1
 }
 
 // judgeAgain is judge for a build that was made before. Where it may run now, it goes on as if it had been

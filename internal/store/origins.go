@@ -13,11 +13,13 @@ type Origin struct {
 	Repository  string        `json:"repository,omitempty"`   // that it comes from
 	Owner       OriginAccount `json:"owner,omitzero"`         // of the fork
 	Pusher      OriginAccount `json:"pusher,omitzero"`
-	Doubt       string        `json:"doubt,omitempty"`     // why code is unknown
-	Branch      string        `json:"branch,omitempty"`    // of the own repository that has the commit, found by looking
-	Looked      bool          `json:"looked,omitempty"`    // the repository was asked for such a branch
-	Tries       int           `json:"tries,omitempty"`     // to ask it that failed
-	LookFail    string        `json:"look_fail,omitempty"` // why the last one did
+	Doubt       string        `json:"doubt,omitempty"`        // why code is unknown
+	Branch      string        `json:"branch,omitempty"`       // of the own repository that has the commit, found by looking
+	Looked      bool          `json:"looked,omitempty"`       // the repository was asked for such a branch
+	Tries       int           `json:"tries,omitempty"`        // to ask it that failed
+	LookFail    string        `json:"look_fail,omitempty"`    // why the last one did
+	Changes     *Changes      `json:"changes,omitempty"`      // what the commit changes; nil: it was not found out
+	ChangesFail string        `json:"changes_fail,omitempty"` // why not
 }
 
 // Whose code a commit is.

@@ -19,8 +19,9 @@ type BuildPage struct {
 	Files    *ArtifactsPane // the build's Artifacts tab
 	Graph    *GraphPane
 	Water    *WaterPane
-	View     string    // graph, waterfall, or "" for steps and artifacts
-	Idle     *IdlePane // instead of steps that were not made
+	View     string        // graph, waterfall, or "" for steps and artifacts
+	Idle     *IdlePane     // instead of steps that were not made
+	Approval *ApprovalPane // instead of all below the header, where a member must say whether the build may run
 	Cancel   ConfirmForm
 	StepsRef string // address of the Steps tab
 	FilesRef string // address of the Artifacts tab
@@ -301,6 +302,9 @@ type ConfirmForm struct {
 	Safe   string // the words of the safe button
 	Do     string // the words of the other
 	Back   string // where the safe button leads without a dialog
+	Good   bool   // the other button does no harm
+	Commit string // full hash that is sent along, "" for none
+	Note   bool   // a note may be sent along
 }
 
 // ConfirmPage is the question as a page.

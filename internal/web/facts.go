@@ -127,5 +127,5 @@ func looksOf(t ci.Tally) []State {
 
 // buildLook is how a build looks by its own row.
 func buildLook(b store.Build, jobs []State) State {
-	return BuildFacts{State: string(b.State), Held: b.Verdict.Decision == "hold", Blocked: b.State == ci.BuildBlocked, Jobs: jobs}.Look()
+	return BuildFacts{State: string(b.State), Held: b.Verdict.Decision == "hold" && b.State == ci.BuildCreating, Blocked: b.State == ci.BuildBlocked, Jobs: jobs}.Look()
 }

@@ -139,8 +139,6 @@ func (b *buildView) stepless() *IdlePane {
 	switch {
 	case b.build.PlanError != "":
 		return &IdlePane{State: Failed, Title: "The pipeline could not be planned", Text: "No step was made, so nothing has run.", Code: b.build.PlanError}
-	case v.Decision == "hold":
-		return &IdlePane{State: Approval, Title: "Nothing has run", Text: orElse(v.Reason, "A member must approve this commit.")}
 	case v.Decision == "deny":
 		return &IdlePane{State: NotRun, Title: "This commit may not run", Text: v.Reason}
 	case b.build.State == ci.BuildCreating:

@@ -88,6 +88,10 @@ func (q *request) loadPage(b *buildView, j store.JobLine, ok, files bool) (Build
 		}
 		page.Files = b.files("", true)
 	case !ok:
+		if page.Approval = b.approval(); page.Approval != nil {
+			page.Body = ""
+			break
+		}
 		page.Idle = b.stepless()
 	case j.Kind == ci.JobManual:
 		page.Ask = b.ask(j, nil)
