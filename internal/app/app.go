@@ -72,6 +72,8 @@ type Config struct {
 	// correct. For tests.
 	Slow time.Duration
 	Deaf bool
+	// LossTerm is how long an agent may be silent before it is lost; 0: as the engine has it.
+	LossTerm time.Duration
 }
 
 // App is a running server.
@@ -171,7 +173,7 @@ func (a *App) openResources(ctx context.Context) error {
 		return err
 	}
 	a.Engine = engine.New(engine.Config{
-		Store: a.Store, Hub: a.Hub, Log: a.Log, Now: time.Now, OpenQueues: a.OpenQueues, Mail: a.SMTP != "",
+		Store: a.Store, Hub: a.Hub, Log: a.Log, Now: time.Now, OpenQueues: a.OpenQueues, Mail: a.SMTP != "", LossTerm: a.LossTerm,
 		// Members alone make schedules, and members alone push to the repositories that they build.
 		Policy: trust.Policy{Schedules: trust.SchedulesOrigin},
 	})

@@ -31,6 +31,7 @@ type serverCommand struct {
 	Drain       durationFlag      `name:"drain" env:"SLIPWAY_DRAIN" help:"How long to go on serving after SIGTERM while /readyz answers 503, so that a load balancer notices; 0s by default." placeholder:"10s"`
 	Slow        durationFlag      `name:"slow-timers" hidden:"" help:"Make every timer this long."`
 	Deaf        bool              `name:"drop-wakeups" hidden:"" help:"Drop every wake-up."`
+	Loss        durationFlag      `name:"loss-term" hidden:"" help:"How long agents may be silent before they are lost."`
 	Endpoint    string            `name:"agent-endpoint" env:"SLIPWAY_AGENT_ENDPOINT" help:"Where agents are sent, ending in /v3, such as a new address of this server; they stay where they registered by default." placeholder:"URL"`
 	Headers     map[string]string `name:"agent-request-header" env:"SLIPWAY_AGENT_REQUEST_HEADER" help:"Header that agents send with each request, for a proxy to route by; its name begins with Buildkite-." placeholder:"NAME=VALUE"`
 }
@@ -54,6 +55,7 @@ func (s serverCommand) Run(c *console) error {
 		S3:   s3.Config{Bucket: s.S3Bucket, Prefix: s.S3Prefix, Endpoint: s.S3Endpoint, Region: s.S3Region, PathStyle: s.S3PathStyle},
 		SMTP: s.SMTP, MailFrom: s.MailFrom, SMTPPassword: os.Getenv("SLIPWAY_SMTP_PASSWORD"),
 		Version: Version(), Log: c.log, Drain: s.Drain.Duration, Slow: s.Slow.Duration, Deaf: s.Deaf,
+		LossTerm: s.Loss.Duration,
 	})
 	if err != nil {
 		return err

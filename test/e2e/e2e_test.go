@@ -66,8 +66,8 @@ func build(dir string) error {
 	return nil
 }
 
-// patience bounds every wait of a script. Only a failure takes that long; a lost
-// agent is noticed after at most four minutes.
+// patience bounds every wait of a script. Only a failure takes that long; in the tests of kills an agent may
+// be noticed to be lost after four minutes.
 const patience = 5 * time.Minute
 
 func TestScripts(t *testing.T) {
