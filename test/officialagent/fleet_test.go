@@ -1,3 +1,5 @@
+//go:build fleet
+
 package officialagent
 
 import (
@@ -16,14 +18,14 @@ import (
 	"testing"
 )
 
-// The programs of this file look after fleets. The module proxy does not serve them, so these tests run
-// where somebody has built the programs from their sources and put them on the PATH. Last passed with
+// The programs of this file look after fleets. The module proxy does not serve them, so these tests have
+// a build tag, for whoever has built the programs from their sources and put them on the PATH. Last passed with
 // buildkite-agent-metrics 5.12.4, buildkite-agent-scaler 1.12.0 and agent-stack-k8s at a5d56d1.
 func program(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Skipf("%s is not on the PATH", name)
+		t.Fatalf("build %s from its sources and put it on the PATH: %v", name, err)
 	}
 	return path
 }
