@@ -46,7 +46,7 @@ func memory() int64 {
 }
 
 // openBare opens a stream without a client library and returns when its first message is there.
-func openBare(b *testing.B, w *world, token, id string) net.Conn {
+func openBare(b testing.TB, w *world, token, id string) net.Conn {
 	b.Helper()
 	m := must(proto.Marshal(&edge.StreamPingsRequest{AgentId: id, AgentVersion: "3.140.0"}))(b)
 	c := must(net.Dial("tcp", strings.TrimPrefix(w.url, "http://")))(b)

@@ -54,6 +54,7 @@ type world struct {
 	hub   *live.Hub
 	logs  *joblog.Store
 	blobs string // the directory of files
+	drop  func() // breaks all connections
 }
 
 // newWorld starts a server on SQLite; change may alter what it works with.
@@ -122,7 +123,7 @@ func newWorldOn(t testing.TB, o store.Options, change ...func(*agentapi.Deps)) *
 	server.Start()
 	t.Cleanup(server.Close)
 	t.Cleanup(w.api.EndStreams)
-	w.url = server.URL
+	w.url, w.drop = server.URL, server.CloseClientConnections
 	return w
 }
 

@@ -68,7 +68,7 @@ var allowed = map[string]string{
 	"cmd/slipway": "cli jobcli",
 	"client":      "",
 	"test":        "client dbtest mailtest",
-	"test/e2e":    "client dbtest mailtest store",
+	"test/e2e":    "agent/wire client dbtest mailtest store",
 	"test/load":   "agent/wire edge",
 }
 
