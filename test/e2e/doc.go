@@ -31,6 +31,7 @@
 //	wait-rest PATH ASSERTION…       until the assertions hold
 //	identity-token FILE [ASSERTION…] verify the token in FILE by what its issuer publishes; its claims to stdout
 //	push-event PIPELINE DIR SECRET ID  GitHub's signed event of a push of DIR's newest commit
+//	pull-event PIPELINE DIR SECRET ID  of a pull request of a stranger's fork with it; sets COMMIT
 //	exits STATUS COMMAND [ARG…]     run a program and check its exit status
 //
 // PATH is below the organization, below the build if it begins with "build", below the first

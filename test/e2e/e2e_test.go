@@ -153,6 +153,7 @@ func params(t *testing.T, dir string, v variant) testscript.Params {
 			"rest":           command((*world).restCommand),
 			"exits":          command((*world).exits),
 			"push-event":     command((*world).pushEvent),
+			"pull-event":     command((*world).pullEvent),
 			"wait-rest":      command((*world).waitRest),
 			"identity-token": command((*world).identityToken),
 			"mail":           command((*world).mailCommand),
