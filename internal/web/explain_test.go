@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/store"
 )
@@ -117,7 +118,7 @@ func TestABuildWithoutStepsSaysWhy(t *testing.T) {
 		title string
 	}{
 		{store.Build{PlanError: "line 3: no command"}, "The pipeline could not be planned"},
-		{store.Build{Verdict: store.Verdict{Decision: "hold", Reason: "It comes from a fork."}}, "Nothing has run"},
+		{store.Build{Build: ci.Build{State: ci.BuildCanceled}, Verdict: store.Verdict{Decision: "hold"}}, "Canceled before it had a step"},
 		{store.Build{Verdict: store.Verdict{Decision: "deny"}}, "This commit may not run"},
 	} {
 		b := buildView{build: tc.build}
