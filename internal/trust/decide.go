@@ -47,7 +47,7 @@ func person(f Facts, p Policy) Verdict {
 		v.Profile = ProfileApproved
 		return v
 	case f.Code == CodeOrigin, f.Code == CodeUnknown && o != nil:
-		return allow(RulePerson, "Only members can start builds through the %s.", doorName(f.Source))
+		return allow(RulePerson, "A member started it through the %s.", doorName(f.Source))
 	}
 	return byHand(f, p)
 }

@@ -193,7 +193,7 @@ func TestReview(t *testing.T) {
 	run(t, []row{
 		{"rebuild of an approved commit", rebuild(first, sha1), Policy{}, approved(RuleUntrustedFork), "@ann approved"},
 		{"rebuild of a held build", rebuild(unread, sha1), Policy{}, held(RuleUntrustedFork), "not allowed"},
-		{"rebuild of a member's build", rebuild(trusted, sha1), Policy{}, allowed(RulePerson), "members"},
+		{"rebuild of a member's build", rebuild(trusted, sha1), Policy{}, allowed(RulePerson), "A member started it"},
 		{"rebuild of another commit", rebuild(first, sha2), Policy{}, unknown(RuleNone), "no verdict"},
 		{"rebuild without a verdict", rebuild(Verdict{}, sha1), Policy{}, unknown(RuleNone), "no verdict"},
 		{"approved", reviewed(Review{Commit: sha1, By: "@ann"}), Policy{}, approved(RuleUntrustedFork), "@ann approved commit 111111111111."},

@@ -195,3 +195,18 @@ func FuzzEnv(f *testing.F) {
 		}
 	})
 }
+
+func TestALabelWithoutWhatItsJobsFillIn(t *testing.T) {
+	t.Parallel()
+	for label, want := range map[string]string{
+		"shard %N/%t":                       "shard",
+		"on {{matrix.os}}, {{ matrix.go }}": "on",
+		":go: {{matrix}} tests :go:":        ":go: tests :go:",
+		"{{matrix}}":                        "{{matrix}}",
+		"plain":                             "plain",
+	} {
+		if got := withoutIndex(label); got != want {
+			t.Errorf("withoutIndex(%q) = %q, want %q", label, got, want)
+		}
+	}
+}

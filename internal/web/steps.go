@@ -1,6 +1,7 @@
 package web
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -97,7 +98,12 @@ func (b *buildView) jobRow(j store.JobLine, current, version string) StepRow {
 	return r
 }
 
-// withoutIndex takes the place in a parallel step out of its label.
+// matrixToken stands for a value that each job of a matrix has of its own.
+var matrixToken = regexp.MustCompile(`\{\{[^}]*\}\}`)
+
+// withoutIndex takes out of a step's label what its jobs fill in: their place among parallel ones and
+// the values of a matrix.
 func withoutIndex(label string) string {
-	return strings.TrimRight(strings.TrimSpace(strings.NewReplacer("%n", "", "%N", "", "%t", "").Replace(label)), " /-#")
+	short := strings.NewReplacer("%n", "", "%N", "", "%t", "", "%T", "").Replace(matrixToken.ReplaceAllString(label, ""))
+	return orElse(strings.TrimRight(strings.Join(strings.Fields(short), " "), " /-#,"), label)
 }
