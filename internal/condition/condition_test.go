@@ -46,6 +46,8 @@ var cases = []struct {
 	{`build.branch != 'feature/x'`, false},
 	{`build.branch =~ /^feature\//`, true},
 	{`build.branch !~ /^FEATURE/i`, false},
+	{`!build.branch =~ /^feature/`, false},
+	{`!build.branch !~ /^feature/ && !build.env("NONE") =~ /./`, true},
 	{`"fee$" =~ /fee\$$/`, true},
 	{`build.message =~ /\[skip tests\]/i`, true},
 	{`build.message =~ /^fix$/`, true},

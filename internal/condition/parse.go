@@ -111,6 +111,7 @@ func (p *parser) chain(level int) (node, error) {
 	if level == len(levels) {
 		return p.prefix()
 	}
+	negated := p.token.is("!")
 	left, err := p.chain(level + 1)
 	for err == nil && p.atOperator(levels[level]) {
 		n := &binary{offset: p.token.offset, op: p.token.text, left: left}
@@ -119,8 +120,23 @@ func (p *parser) chain(level int) (node, error) {
 		}
 		n.right, err = p.chain(level + 1)
 		left = n
+		if negated && (n.op == "=~" || n.op == "!~") {
+			left = notMatching(n)
+		}
+		negated = false
 	}
 	return left, err
+}
+
+// notMatching is what `!a =~ /x/` means. The grammar reads it as (!a) =~ /x/, which no type allows, as a
+// truth value matches nothing; pipelines in use say it of texts and mean the opposite of the match.
+func notMatching(n *binary) node {
+	negation, ok := n.left.(*not)
+	if !ok {
+		return n
+	}
+	n.left = negation.operand
+	return &not{negation.offset, n}
 }
 
 func (p *parser) atOperator(ops []string) bool {
