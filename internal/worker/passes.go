@@ -3,8 +3,6 @@ package worker
 import (
 	"context"
 	"errors"
-	"fmt"
-	"time"
 
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/procid"
@@ -35,21 +33,6 @@ func TimeOut(e *engine.Engine) func(context.Context) (bool, error) {
 	return func(ctx context.Context) (bool, error) {
 		jobs, err := e.Store.TimedOutJobs(ctx, e.Now(), batch)
 		return each(jobs, err, func(j store.Job) error { return e.TimeOutJob(ctx, j.ID) })
-	}
-}
-
-// LoseAgents ends the sessions of agents that were not heard of for a whole term. For one term
-// after the server started nobody is lost: it was the server that was away.
-func LoseAgents(e *engine.Engine, started time.Time) func(context.Context) (bool, error) {
-	return func(ctx context.Context) (bool, error) {
-		now := e.Now()
-		if now.Sub(started) < e.LossTerm {
-			return false, nil
-		}
-		agents, err := e.Store.QuietAgents(ctx, now.Add(-e.LossTerm), batch)
-		return each(agents, err, func(a store.Agent) error {
-			return lose(ctx, e, a.ID, fmt.Sprintf("The agent was not heard of since %s.", a.LastSeen.Format(time.RFC3339)))
-		})
 	}
 }
 

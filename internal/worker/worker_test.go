@@ -240,17 +240,9 @@ func TestSilentAgentIsLostAfterItsTermButNotRightAfterAStart(t *testing.T) {
 	_, err := w.AcceptJob(w.ctx(), w.held(a).ID, a.ID)
 	w.must(err)
 	pass := worker.LoseAgents(w.Engine, w.Now().Add(2*time.Minute))
-	state := func() ci.AgentState {
-		t.Helper()
-		got, err := w.Store.Agent(w.ctx(), a.ID)
-		w.must(err)
-		return got.State
-	}
 	for _, want := range []ci.AgentState{ci.AgentConnected, ci.AgentLost} {
-		w.clock.Add(4 * time.Minute.Microseconds())
-		_, err := pass(w.ctx())
-		w.must(err)
-		if got := state(); got != want {
+		w.passes(pass, 4*time.Minute)
+		if got := w.agentState(a); got != want {
 			t.Fatalf("%s after silence until %s, want %s", got, w.Now(), want)
 		}
 	}
@@ -258,6 +250,58 @@ func TestSilentAgentIsLostAfterItsTermButNotRightAfterAStart(t *testing.T) {
 	w.must(err)
 	if got.State != ci.BuildFailed {
 		t.Errorf("the build is %s, want failed", got.State)
+	}
+}
+
+// passes lets time go by with a pass every ten seconds.
+func (w *world) passes(pass func(context.Context) (bool, error), d time.Duration) {
+	w.t.Helper()
+	for end := w.Now().Add(d); w.Now().Before(end); {
+		w.clock.Add((10 * time.Second).Microseconds())
+		_, err := pass(w.ctx())
+		w.must(err)
+	}
+}
+
+func (w *world) agentState(a store.Agent) ci.AgentState {
+	w.t.Helper()
+	got, err := w.Store.Agent(w.ctx(), a.ID)
+	w.must(err)
+	return got.State
+}
+
+// Where the server did not run, or could not read its database, it was not the agents that were silent.
+func TestNoAgentIsLostBecauseTheServerWasAway(t *testing.T) {
+	t.Parallel()
+	for name, away := range map[string]func(w *world, pass func(context.Context) (bool, error)){
+		"its machine slept": func(w *world, _ func(context.Context) (bool, error)) { w.clock.Add(time.Hour.Microseconds()) },
+		"its database did not answer": func(w *world, pass func(context.Context) (bool, error)) {
+			gone, cancel := context.WithCancel(w.ctx())
+			cancel()
+			for range 24 {
+				w.clock.Add((10 * time.Second).Microseconds())
+				if _, err := pass(gone); err == nil {
+					w.t.Fatal("the database answers")
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			a := w.agent()
+			pass := worker.LoseAgents(w.Engine, w.Now().Add(-time.Hour))
+			w.passes(pass, time.Minute)
+			away(w, pass)
+			w.passes(pass, 2*time.Minute)
+			if got := w.agentState(a); got != ci.AgentConnected {
+				t.Fatalf("%s before it could have been heard of again", got)
+			}
+			w.passes(pass, 2*time.Minute)
+			if got := w.agentState(a); got != ci.AgentLost {
+				t.Fatalf("%s although it was silent for a term since", got)
+			}
+		})
 	}
 }
 

@@ -1,0 +1,47 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/slipway-ci/slipway/internal/engine"
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+// longestBlink is for how long a server may look at no agent before silence is its own: agents send a heartbeat
+// every 30 s, which is written down within 30 s.
+const longestBlink = time.Minute
+
+// silence is the watch for agents that say nothing.
+type silence struct {
+	e     *engine.Engine
+	since time.Time // when the server began to hear
+	last  time.Time // when it last looked
+}
+
+// LoseAgents ends the sessions of agents that were not heard of for a whole term. For one term after the server
+// started, its machine slept, its clock was set forward or its database did not answer nobody is lost: it was the
+// server that was away.
+func LoseAgents(e *engine.Engine, started time.Time) func(context.Context) (bool, error) {
+	s := &silence{e: e, since: started, last: e.Now()}
+	return s.pass
+}
+
+func (s *silence) pass(ctx context.Context) (bool, error) {
+	now := s.e.Now().Round(0) // by the wall clock, which goes on where a machine sleeps
+	agents, err := s.e.Store.QuietAgents(ctx, now.Add(-s.e.LossTerm), batch)
+	if err != nil {
+		return false, err
+	}
+	if now.Sub(s.last) > longestBlink {
+		s.since = now
+	}
+	s.last = now
+	if now.Sub(s.since) < s.e.LossTerm {
+		return false, nil
+	}
+	return each(agents, nil, func(a store.Agent) error {
+		return lose(ctx, s.e, a.ID, fmt.Sprintf("The agent was not heard of since %s.", a.LastSeen.Format(time.RFC3339)))
+	})
+}
