@@ -150,8 +150,8 @@ func pullRequestEnv(a Accepted, env map[string]string) {
 	env["BUILDKITE_PULL_REQUEST_BASE_BRANCH"], env["BUILDKITE_PULL_REQUEST_REPO"] = pr.BaseBranch, pr.Repository
 	env["BUILDKITE_PULL_REQUEST_LABELS"] = strings.Join(pr.Labels, ",")
 	env["BUILDKITE_PULL_REQUEST_DRAFT"] = strconv.FormatBool(pr.Draft)
-	// What merging gives follows the pull request to later commits, and only this one was approved.
-	if pr.MergeRef && trustProfile(a.Build) == string(trust.ProfileMember) {
+	// What merging gives follows the pull request to later commits. Of a fork only this one was judged.
+	if pr.MergeRef && !pr.Fork && trustProfile(a.Build) == string(trust.ProfileMember) {
 		env["BUILDKITE_PULL_REQUEST_USING_MERGE_REFSPEC"] = "true"
 	}
 }

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -218,18 +219,29 @@ func TestAnApprovedBuildOfABrokenConfigurationSaysSo(t *testing.T) {
 	}
 }
 
-// What merging a pull request gives is not the commit that was approved.
-func TestAnApprovedCommitIsBuiltItself(t *testing.T) {
-	w := stated(t)
-	pl := must(w.CreatePipeline(t.Context(), engine.CreatePipeline{
-		OrganizationID: w.org.ID, Name: "p", Repository: "https://github.com/example/p.git", Configuration: steps("{command: x, key: a}"),
-		Settings: []byte(`{"provider_settings": {"build_pull_request_forks": true, "build_pull_request_merge_commits": true}}`),
-	}))(t)
-	b := w.heldBuild(t, pl, evil)
-	if !b.Detail.PullRequest.MergeRef {
-		t.Fatal("the pipeline builds no merge commits")
+// What merging a pull request gives is not the commit that was approved, nor the one that somebody trusted pushed:
+// others may push to a fork as well.
+func TestAForksCommitIsBuiltItself(t *testing.T) {
+	t.Parallel()
+	for _, trusted := range []bool{false, true} {
+		w := newWorld(t, store.Options{Path: filepath.Join(t.TempDir(), "slipway.db")})
+		if trusted {
+			w.Policy.TrustedUsers = []string{"66"}
+		}
+		pl := must(w.CreatePipeline(t.Context(), engine.CreatePipeline{
+			OrganizationID: w.org.ID, Name: "p", Repository: "https://github.com/example/p.git", Configuration: steps("{command: x, key: a}"),
+			Settings: []byte(`{"provider_settings": {"build_pull_request_forks": true, "build_pull_request_merge_commits": true}}`),
+		}))(t)
+		d := w.pull(t, pl, "7", evil, forge.Fork)
+		b := must(w.Store.BuildByNumber(t.Context(), pl.ID, d.Builds[0]))(t)
+		if !trusted {
+			b = w.approve(t, b)
+		}
+		if !b.Detail.PullRequest.MergeRef || (b.Verdict.Profile == "member") != trusted {
+			t.Fatalf("%+v, %+v", b.Detail.PullRequest, b.Verdict)
+		}
+		wantEnv(t, w.env(t, w.job(t, b, "a")), map[string]string{
+			"BUILDKITE_PULL_REQUEST_USING_MERGE_REFSPEC": "-", "BUILDKITE_COMMIT": evil,
+		})
 	}
-	wantEnv(t, w.env(t, w.job(t, w.approve(t, b), "a")), map[string]string{
-		"BUILDKITE_PULL_REQUEST_USING_MERGE_REFSPEC": "-", "BUILDKITE_COMMIT": evil,
-	})
 }
