@@ -76,6 +76,8 @@ func TestRequests(t *testing.T) {
 		{"PATCH", "env", `{"env":{"OLD":"2","NEW":"3"}}`, `200 {"added":["NEW"],"updated":["OLD"]}`},
 		{"PATCH", "env", `{"env":{"OLD":null}}`, `422 {"error":"variables can't be set to null, delete them instead: OLD"}`},
 		{"PATCH", "env", `{"env":{"GUARDED":"y","NEW":"3"}}`, `422 {"error":"the agent's operator decides these variables, a job can't change them: GUARDED"}`},
+		{"PATCH", "env", `{"env":{"GUARDED=y":"","A":"1"}}`, `422 {"error":"no process can have these variables, whose names are empty or hold \"=\", or which hold a zero byte: GUARDED=y"}`},
+		{"PATCH", "env", `{"env":{"A":"\u0000","":"1"}}`, `422 {"error":"no process can have these variables, whose names are empty or hold \"=\", or which hold a zero byte: , A"}`},
 		{"PATCH", "env", `{`, `400 {"error":"the body is not what is expected here: unexpected EOF"}`},
 		{"DELETE", "env", `{"keys":["OLD","NONE"]}`, `200 {"deleted":["OLD"]}`},
 		{"DELETE", "env", `{"keys":["GUARDED"]}`, `422 {"error":"the agent's operator decides these variables, a job can't change them: GUARDED"}`},

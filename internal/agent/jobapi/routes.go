@@ -3,6 +3,7 @@ package jobapi
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -38,23 +39,36 @@ func (s *Server) patchEnv(w http.ResponseWriter, r *http.Request) {
 	if !decode(w, r, &in) {
 		return
 	}
-	var names, null []string
-	for name, value := range in.Env {
-		names = append(names, name)
-		if value == nil {
-			null = append(null, name)
-		}
-	}
-	if len(null) > 0 {
-		slices.Sort(null)
-		refuse(w, http.StatusUnprocessableEntity, fmt.Sprintf("variables can't be set to null, delete them instead: %s", strings.Join(null, ", ")))
+	if why := unusable(in.Env); why != "" {
+		refuse(w, http.StatusUnprocessableEntity, why)
 		return
 	}
-	if !s.mayChange(w, names) {
+	if !s.mayChange(w, slices.Collect(maps.Keys(in.Env))) {
 		return
 	}
 	added, updated := s.set(in.Env)
 	answer(w, http.StatusOK, map[string]any{"added": added, "updated": updated})
+}
+
+// unusable says which variables can't be set, "" if all can. A name with "=" would set what is before that, and a
+// zero byte would keep everything that follows from being started, the operator's hooks too.
+func unusable(env map[string]*string) string {
+	var null, none []string
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		switch value := env[name]; {
+		case value == nil:
+			null = append(null, name)
+		case name == "" || strings.ContainsAny(name, "=\x00") || strings.Contains(*value, "\x00"):
+			none = append(none, name)
+		}
+	}
+	switch {
+	case len(null) > 0:
+		return "variables can't be set to null, delete them instead: " + strings.Join(null, ", ")
+	case len(none) > 0:
+		return `no process can have these variables, whose names are empty or hold "=", or which hold a zero byte: ` + strings.Join(none, ", ")
+	}
+	return ""
 }
 
 func (s *Server) set(env map[string]*string) (added, updated []string) {
