@@ -24,6 +24,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -95,11 +96,14 @@ func New(d Deps) *Server {
 // Slashes that are doubled or trail mean nothing: the mux would answer them with a redirect, which is
 // not JSON and loses the body.
 func (a *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	r.URL.Path, r.URL.RawPath = tidied(r.URL.Path), tidied(r.URL.RawPath)
-	if path.Clean(r.URL.Path) != strings.TrimSuffix(r.URL.Path, "/") {
+	// Only what separates counts: an encoded dot or slash belongs to a name, such as that of an annotation.
+	escaped := tidied(r.URL.EscapedPath())
+	decoded, err := url.PathUnescape(escaped)
+	if err != nil || path.Clean(escaped) != strings.TrimSuffix(escaped, "/") {
 		renderError(w, r, httperr.New(http.StatusNotFound, "Not Found")) // "." and ".." name nothing
 		return
 	}
+	r.URL.Path, r.URL.RawPath = decoded, escaped
 	a.mux.ServeHTTP(w, r)
 }
 

@@ -2,6 +2,7 @@ package agentapi_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -124,6 +125,28 @@ func TestSlashesTooManyMeanNothing(t *testing.T) {
 	}
 	if got := w.do(h.Token, "DELETE", "/v3/jobs/"+h.job.ID+"/annotations/a%2Eb%2Fc", ""); got.status != 200 {
 		t.Errorf("an encoded context: %d %s, want 200", got.status, got.body)
+	}
+}
+
+// Agents encode each dot and slash of a context (api/annotations.go, railsPathEscape), so none of them is the path's.
+func TestAnAnnotationIsRemovedWhateverItsContextIs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.running()
+	annotations := "/v3/jobs/" + h.job.ID + "/annotations"
+	for context, encoded := range map[string]string{
+		"..": "%2E%2E", ".": "%2E", "../e": "%2E%2E%2Fe", "a/./b": "a%2F%2E%2Fb", "a//b": "a%2F%2Fb", "a/": "a%2F", "%2e": "%252e", "a b": "a%20b",
+	} {
+		if got := w.do(h.Token, "POST", annotations, fmt.Sprintf(`{"body":"b","context":%q}`, context)); got.status != 200 {
+			t.Fatalf("annotating %q: %d %s", context, got.status, got.body)
+		}
+		if got := w.do(h.Token, "DELETE", annotations+"/"+encoded+"?scope=build", ""); got.status != 200 {
+			t.Errorf("removing %q: %d %s, want 200", context, got.status, got.body)
+		}
+	}
+	left, err := w.Store.Annotations(t.Context(), h.build.ID)
+	if err != nil || len(left) != 0 {
+		t.Errorf("left are %v, %v", left, err)
 	}
 }
 
