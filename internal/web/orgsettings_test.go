@@ -155,6 +155,22 @@ func TestSecretsAreMadeAndNeverShown(t *testing.T) {
 	s.get(at, http.StatusNotFound)
 }
 
+// Routes of GET are asked with HEAD as well, by what looks whether a link is good.
+func TestAskingForTheHeadOfAFormSendsNothing(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.signIn()
+	page := s.post("/main/settings/secrets/new", url.Values{"key": {"DEPLOY"}, "value": {"hunter2"}}, http.StatusOK)
+	secret := rowLink.FindStringSubmatch(page)[1]
+	team := must(s.SaveTeam(t.Context(), store.Team{OrganizationID: s.org.ID, Name: "Ops", Description: "kept"}))(t)
+	at := "/main/settings/teams/" + team.ID
+	for _, path := range []string{secret, secret + "/value", secret + "/delete", at, at + "/delete"} {
+		s.read(must(s.client.Head(s.url+path))(t), http.StatusOK)
+	}
+	s.get(secret, http.StatusOK)
+	s.has(s.get(at, http.StatusOK), "Ops", "kept")
+}
+
 var freshToken = regexp.MustCompile(`id="fresh" value="(bk[a-z]+_[A-Za-z0-9_-]+)"`)
 
 func TestAgentTokensAreShownOnce(t *testing.T) {

@@ -216,7 +216,7 @@ func asking(section string, open func(*request) (ConfirmForm, func() error, erro
 		if err != nil {
 			return err
 		}
-		if q.r.Method == http.MethodGet {
+		if q.r.Method != http.MethodPost {
 			f := q.settingsFrame(form.Title, section)
 			return q.html(http.StatusOK, "confirmpage", ConfirmPage{Frame: f.Frame, Crumbs: []Crumb{{"Settings", f.Org.Path() + "/settings"}}, Form: form})
 		}

@@ -121,7 +121,7 @@ func teamPage(q *request) error {
 	}
 	s := q.teamSheet(t)
 	s.Saved = q.r.URL.Query().Has("saved")
-	if q.r.Method == http.MethodGet {
+	if q.r.Method != http.MethodPost {
 		return q.showTeam(http.StatusOK, t, s)
 	}
 	given, err := q.form()
