@@ -41,7 +41,16 @@ func (s *silence) pass(ctx context.Context) (bool, error) {
 	if now.Sub(s.since) < s.e.LossTerm {
 		return false, nil
 	}
-	return each(agents, nil, func(a store.Agent) error {
-		return lose(ctx, s.e, a.ID, fmt.Sprintf("The agent was not heard of since %s.", a.LastSeen.Format(time.RFC3339)))
+	lost := 0
+	more, err := each(agents, nil, func(a store.Agent) error {
+		err := lose(ctx, s.e, a.ID, fmt.Sprintf("The agent was not heard of since %s.", a.LastSeen.Format(time.RFC3339)))
+		if err == nil {
+			lost++
+		}
+		return err
 	})
+	if err != nil && lost == 0 { // perhaps nothing can be written: no heartbeat could be either
+		s.since = now
+	}
+	return more, err
 }

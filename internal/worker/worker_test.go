@@ -305,6 +305,35 @@ func TestNoAgentIsLostBecauseTheServerWasAway(t *testing.T) {
 	}
 }
 
+// Where no agent's end can be written down, neither could its heartbeats: when that has passed they get a term.
+func TestNoAgentIsLostBecauseNothingCouldBeWritten(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.build("p", "steps:\n- {command: x}\n")
+	a := w.agent()
+	w.assign()
+	j := w.held(a)
+	spec := func(text []byte) {
+		w.must(w.Store.Update(w.ctx(), func(tx *store.Tx) error { return tx.SetJobSpec(w.ctx(), j.ID, text) }))
+	}
+	pass := worker.LoseAgents(w.Engine, w.Now().Add(-time.Hour))
+	w.passes(pass, 150*time.Second)
+	spec([]byte("cannot be read"))
+	w.clock.Add((31 * time.Second).Microseconds())
+	if _, err := pass(w.ctx()); err == nil {
+		t.Fatal("the agent's end could be written down")
+	}
+	spec(j.SpecJSON)
+	w.passes(pass, 2*time.Minute)
+	if got := w.agentState(a); got != ci.AgentConnected {
+		t.Fatalf("%s before it could have been heard of again", got)
+	}
+	w.passes(pass, 2*time.Minute)
+	if got := w.agentState(a); got != ci.AgentLost {
+		t.Fatalf("%s although it was silent for a term since", got)
+	}
+}
+
 func TestTriggerStepWaitsForItsBuild(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
