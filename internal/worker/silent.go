@@ -34,7 +34,7 @@ func (s *silence) pass(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if now.Sub(s.last) > longestBlink {
+	if gap := now.Sub(s.last); gap > longestBlink || gap < 0 { // a clock that was set back says nothing either
 		s.since = now
 	}
 	s.last = now

@@ -305,6 +305,19 @@ func TestNoAgentIsLostBecauseTheServerWasAway(t *testing.T) {
 	}
 }
 
+func TestASilentAgentIsLostAlsoAfterTheClockWasSetBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	pass := worker.LoseAgents(w.Engine, w.Now())
+	w.passes(pass, time.Minute)
+	w.clock.Add(-time.Hour.Microseconds())
+	a := w.agent()
+	w.passes(pass, 4*time.Minute)
+	if got := w.agentState(a); got != ci.AgentLost {
+		t.Fatalf("%s although it was silent for a term", got)
+	}
+}
+
 // Where no agent's end can be written down, neither could its heartbeats: when that has passed they get a term.
 func TestNoAgentIsLostBecauseNothingCouldBeWritten(t *testing.T) {
 	t.Parallel()
