@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/live"
@@ -84,9 +85,21 @@ func notAfter(t, now time.Time) time.Time {
 // transition turns an event that the state does not allow into an answer.
 func transition(err error) error {
 	if t, ok := errors.AsType[*ci.TransitionError](err); ok {
-		return refuse(Conflict, "%s is not possible while the %s is %s.", t.Event, t.Machine, t.State)
+		return refuse(Conflict, "The %s is %s; %s is not possible.", t.Machine, strings.ReplaceAll(t.State, "_", " "), eventWords(t))
 	}
 	return err
+}
+
+// eventWords is an event as people read it: JobTimeOut of a job is "time out".
+func eventWords(t *ci.TransitionError) string {
+	var b strings.Builder
+	for i, r := range t.Event[min(len(t.Machine), len(t.Event)):] {
+		if i > 0 && unicode.IsUpper(r) {
+			b.WriteByte(' ')
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
 }
 
 // freeAgent records that an agent no longer holds a job.

@@ -114,7 +114,7 @@ func TestAJobEndsOnce(t *testing.T) {
 		w.run(t, job, 0)
 		_, err = w.FinishJob(t.Context(), engine.FinishJob{JobID: job.ID, ExitStatus: 1})
 		wantRefusal(t, err, "The job has ended already.")
-		wantRefusal(t, w.StartJob(t.Context(), job.ID, w.Now()), "")
+		wantRefusal(t, w.StartJob(t.Context(), job.ID, w.Now()), "The job is finished; start is not possible.")
 		_, err = w.CancelJob(t.Context(), job.ID, "ana")
 		wantRefusal(t, err, "The job can't be canceled because it's already finished.")
 		_, err = w.CancelBuild(t.Context(), b.ID, "ana")
