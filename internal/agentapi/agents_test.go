@@ -263,6 +263,20 @@ func TestHostileBodiesAreRefusedInJSON(t *testing.T) {
 	}
 }
 
+func TestABodyOfTheWrongKindIsToldInTheWordsOfJSON(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for body, want := range map[string]string{
+		`{"priority":5}`: `"priority" does not take a value of this kind: number.`,
+		`[]`:             "it is of another kind: array.",
+	} {
+		got := w.do(registrationToken, "POST", "/v3/register", body)
+		if text := got.message(t); got.status != 400 || text != "The request is not the JSON expected here: "+want {
+			t.Errorf("%s: %d %q, want %q", body, got.status, text, want)
+		}
+	}
+}
+
 func TestAFleetWithARevokedTokenCalmsDown(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -115,9 +115,21 @@ func Decode(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
 		return nil
 	}
 	if err := json.Unmarshal(body, v); err != nil {
-		return New(http.StatusBadRequest, "The request is not the JSON expected here: %v", err)
+		return New(http.StatusBadRequest, "The request is not the JSON expected here: %s", misfit(err))
 	}
 	return nil
+}
+
+// misfit says what is wrong with a body in the words of JSON: those of encoding/json name our types.
+func misfit(err error) string {
+	e, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	if !ok {
+		return err.Error()
+	}
+	if e.Field == "" {
+		return "it is of another kind: " + e.Value + "."
+	}
+	return fmt.Sprintf("%q does not take a value of this kind: %s.", e.Field, e.Value)
 }
 
 // JSON answers with a value.

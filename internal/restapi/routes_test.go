@@ -140,7 +140,7 @@ func TestErrorsAreJSON(t *testing.T) {
 		{"GET", main + "/clusters/none", "", 404, "No cluster found"},
 		{"GET", main + "/builds?page=1000", "", 400, "Listing builds this deep is not supported. Please narrow your query using filters such as branch or created_from."},
 		{"GET", main + "/builds?created_from=yesterday", "", 422, "Validation Failed created_from: is not a time such as 2026-11-23T12:00:00Z"},
-		{"POST", main + "/pipelines", "[]", 400, "The request is not the JSON expected here: json: cannot unmarshal array into Go value of type map[string]json.RawMessage"},
+		{"POST", main + "/pipelines", "[]", 400, "The request is not the JSON expected here: it is of another kind: array."},
 		{"POST", main + "/pipelines", `{}`, 422, "Validation Failed name: can't be blank repository: can't be blank slug: must be lower-case letters, digits, dashes and dots, and not the name of a page"},
 		{"POST", main + "/pipelines", `{"name":"Hello","repository":"r"}`, 422, "Validation Failed slug: has already been taken"},
 		{"POST", main + "/pipelines", `{"name":"x","repository":"r","configuration":"steps: ["}`, 422, "configuration:1:8: sequence end token ']' not found configuration: is invalid"},
