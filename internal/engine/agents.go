@@ -39,11 +39,7 @@ func (e *Engine) withdraw(ctx context.Context, agentID string) error {
 		if j.State != ci.JobAssigned || j.AgentID != agentID {
 			return nil
 		}
-		j, err := p.apply(j, ci.JobOfferExpired{})
-		if err != nil {
-			return err
-		}
-		return p.freeAgent(j, false)
+		return p.requeue(j, ci.JobOfferExpired{})
 	})
 }
 
@@ -185,6 +181,9 @@ func (e *Engine) LoseJob(ctx context.Context, jobID, agentID, reason string) err
 func (p *progress) lose(j store.Job, agentID, reason string) error {
 	if !j.State.Held() || j.AgentID != agentID {
 		return nil
+	}
+	if j.State == ci.JobAssigned {
+		return p.requeue(j, ci.JobLose{Reason: reason})
 	}
 	spec, err := j.Spec()
 	if err != nil {

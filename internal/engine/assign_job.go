@@ -129,10 +129,16 @@ func (e *Engine) ExpireOffer(ctx context.Context, jobID string) error {
 			return nil
 		}
 		j.ReservedBy = ""
-		j, err := p.apply(j, ci.JobOfferExpired{})
-		if err != nil {
-			return err
-		}
-		return p.freeAgent(j, false)
+		return p.requeue(j, ci.JobOfferExpired{})
 	})
+}
+
+// requeue returns a job to the queue whose agent had not accepted it. Nothing of the offer stays with the job.
+func (p *progress) requeue(j store.Job, ev ci.JobEvent) error {
+	offered := j
+	j.AgentID, j.AgentReason = "", ""
+	if _, err := p.apply(j, ev); err != nil {
+		return err
+	}
+	return p.freeAgent(offered, false)
 }

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -34,5 +35,31 @@ func TestJobsAreAssignedTogetherToAgentsThatAreFree(t *testing.T) {
 			t.Errorf("states (-want +got):\n%s", diff)
 		}
 		w.check(t, b)
+	})
+}
+
+// TestAJobThatReturnsToTheQueueHasNoAgent: what was offered to an agent and not accepted shows nothing of it, and its agent is free.
+func TestAJobThatReturnsToTheQueueHasNoAgent(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		ctx := t.Context()
+		j := must(w.Store.Jobs(ctx, w.build(t, parallel(1)).ID))(t)[0]
+		for name, fail := range map[string]func(agentID string) error{
+			"the offer ran out":  func(string) error { w.advance(w.OfferTerm); return w.ExpireOffer(ctx, j.ID) },
+			"the agent paused":   func(id string) error { return w.PauseAgent(ctx, id, "", time.Time{}) },
+			"the agent was lost": func(id string) error { return w.LoseAgent(ctx, id, "silent") },
+		} {
+			a := w.agent(t)
+			made := must(w.AssignJobs(ctx, j.BuildID, []engine.Offer{{JobID: j.ID, AgentID: a.ID, Reason: "was free"}}))(t)
+			if err := fail(a.ID); err != nil || len(made) != 1 {
+				t.Fatal(name, err, made)
+			}
+			got := must(w.Store.Job(ctx, j.ID))(t)
+			if got.State != ci.JobScheduled || got.AgentID != "" || got.AgentReason != "" {
+				t.Errorf("%s: the job is %s, of agent %q for %q", name, got.State, got.AgentID, got.AgentReason)
+			}
+			if a := must(w.Store.Agent(ctx, a.ID))(t); a.JobID != "" {
+				t.Errorf("%s: the agent holds %s", name, a.JobID)
+			}
+		}
 	})
 }

@@ -19,12 +19,8 @@ const (
 	LogExpired = "expired" // kept as long as the organization wanted
 )
 
-// endLog records, in the transaction that ends a job on an agent, what is to become of its log. A job that its agent lost before it
-// began is not at its end.
+// endLog records, in the transaction that ends a job on an agent, what is to become of its log.
 func (p *progress) endLog(j store.Job, state string) error {
-	if !j.State.Terminal() {
-		return nil
-	}
 	return p.tx.InsertJobLog(p.ctx, store.JobLog{JobID: j.ID, PipelineID: j.PipelineID, State: state, ChangedAt: p.now})
 }
 
