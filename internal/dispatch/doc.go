@@ -13,7 +13,7 @@
 // agent matches holds up nothing behind it. (The public service orders by time
 // across pipelines; a queue used by one pipeline behaves the same.)
 //
-// Choice of the agent. Not the agent to avoid, if there is any other; the
+// Choice of the agent. Not an agent to avoid, if there is any other; the
 // highest agent priority, agents without one last; the agent to prefer; one
 // that last ran the same pipeline, whose caches are warm; one that last ran the
 // same repository; the one whose last job succeeded most recently; its id.
@@ -32,6 +32,8 @@
 //     first holds in the queue.
 //  7. Equal snapshots give equal assignments, whatever the order of their jobs
 //     and agents.
+//  8. A job is given an agent that it is to avoid only if no other agent that
+//     matches was free at its turn, and the reason says so.
 //
 // Cost is O(j log j + a log a) for j jobs and a agents, plus one walk over the
 // matching agents for every distinct set of rules.

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -101,13 +102,12 @@ func TestAJobNobodyMatchesHoldsUpNothing(t *testing.T) {
 
 func TestChoiceOfTheAgent(t *testing.T) {
 	t.Parallel()
-	job := Job{ID: "j", Pipeline: "p", Repository: "r", PreferAgent: "prefer", AvoidAgent: "avoid"}
+	job := Job{ID: "j", Pipeline: "p", Repository: "r", PreferAgent: "prefer"}
 	low := Agent{ID: "low", Priority: rank1(-1), LastPipeline: "p", LastRepository: "r", LastSuccessAt: 9}
 	unranked := Agent{ID: "none", LastPipeline: "p", LastRepository: "r", LastSuccessAt: 99}
 	high := func(id string) Agent { return Agent{ID: id, Priority: rank1(3)} }
 	pipeline, repository, recent := high("pipeline"), high("repository"), high("recent")
 	pipeline.LastPipeline, repository.LastRepository, recent.LastSuccessAt = "p", "r", 5
-	avoid := Agent{ID: "avoid", Priority: rank1(8), LastPipeline: "p"}
 
 	// From each line to the next the chosen agent goes away.
 	for _, c := range []struct {
@@ -115,25 +115,55 @@ func TestChoiceOfTheAgent(t *testing.T) {
 		reason Reason
 		agents []Agent
 	}{
-		{"prefer", ReasonPreferred, []Agent{avoid, unranked, low, high("a"), recent, repository, pipeline, high("prefer")}},
-		{"pipeline", ReasonPipeline, []Agent{avoid, unranked, low, high("a"), recent, repository, pipeline}},
-		{"repository", ReasonRepository, []Agent{avoid, unranked, low, high("a"), recent, repository}},
-		{"recent", ReasonRecent, []Agent{avoid, unranked, low, high("b"), high("a"), recent}},
-		{"a", ReasonFree, []Agent{avoid, unranked, low, high("b"), high("a")}},
-		{"b", ReasonPriority, []Agent{avoid, {ID: "low", Priority: rank1(-1)}, high("b")}},
-		{"low", ReasonPipeline, []Agent{avoid, unranked, low}},
-		{"none", ReasonPipeline, []Agent{avoid, unranked}},
-		{"none", ReasonOnly, []Agent{avoid, {ID: "none"}}},
-		{"avoid", ReasonLastResort, []Agent{avoid}},
+		{"prefer", ReasonPreferred, []Agent{unranked, low, high("a"), recent, repository, pipeline, high("prefer")}},
+		{"pipeline", ReasonPipeline, []Agent{unranked, low, high("a"), recent, repository, pipeline}},
+		{"repository", ReasonRepository, []Agent{unranked, low, high("a"), recent, repository}},
+		{"recent", ReasonRecent, []Agent{unranked, low, high("b"), high("a"), recent}},
+		{"a", ReasonFree, []Agent{unranked, low, high("b"), high("a")}},
+		{"b", ReasonPriority, []Agent{{ID: "low", Priority: rank1(-1)}, high("b")}},
+		{"low", ReasonPipeline, []Agent{unranked, low}},
+		{"none", ReasonPipeline, []Agent{unranked}},
+		{"none", ReasonOnly, []Agent{{ID: "none"}}},
 	} {
-		s := Snapshot{Jobs: []Job{job}, Agents: c.agents}
-		s.Jobs[0].Clearance = cleared(t)
-		for i := range s.Agents {
-			s.Agents[i].Idle = true
-		}
-		if diff := cmp.Diff([]Assignment{{"j", c.id, c.reason}}, Match(s)); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", c.id, diff)
-		}
+		expect(t, c.agents, job, Assignment{"j", c.id, c.reason})
+	}
+}
+
+// Agents to avoid come after all others that match, whatever else speaks for them.
+func TestAgentsToAvoid(t *testing.T) {
+	t.Parallel()
+	job := Job{ID: "j", Pipeline: "p", Rules: []string{"os=linux"}, PreferAgent: "first", AvoidAgents: []string{"gone", "first", "second"}}
+	linux := func(id string, priority int, last string) Agent {
+		return Agent{ID: id, Tags: []string{"os=linux"}, Priority: rank1(priority), LastPipeline: last}
+	}
+	first, second := linux("first", 3, "p"), linux("second", 2, "p")
+	warm, cold, unfit := linux("warm", 1, "p"), linux("cold", 1, ""), Agent{ID: "unfit", Priority: rank1(9)}
+	for _, c := range []struct {
+		id     string
+		reason Reason
+		agents []Agent
+	}{
+		{"warm", ReasonDifferent, []Agent{first, second, cold, warm, unfit}},
+		{"cold", ReasonDifferent, []Agent{first, second, cold, unfit}},
+		{"cold", ReasonOnly, []Agent{cold, unfit}},
+		{"first", ReasonLastResort, []Agent{second, first, unfit}},
+		{"second", ReasonLastResort, []Agent{second, unfit}},
+	} {
+		expect(t, c.agents, job, Assignment{"j", c.id, c.reason})
+	}
+	// Where an agent to avoid would not have been chosen, the reason is the usual one.
+	expect(t, []Agent{linux("second", 0, "p"), warm, cold}, job, Assignment{"j", "warm", ReasonPipeline})
+}
+
+func expect(t *testing.T, agents []Agent, j Job, want Assignment) {
+	t.Helper()
+	j.Clearance = cleared(t)
+	s := Snapshot{Jobs: []Job{j}, Agents: slices.Clone(agents)}
+	for i := range s.Agents {
+		s.Agents[i].Idle = true
+	}
+	if diff := cmp.Diff([]Assignment{want}, Match(s)); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", want.AgentID, diff)
 	}
 }
 

@@ -1,6 +1,9 @@
 package dispatch
 
-import "cmp"
+import (
+	"cmp"
+	"slices"
+)
 
 // pool is the free agents of one queue, best first, and who of them is taken.
 type pool struct {
@@ -150,14 +153,27 @@ func (p *pool) pick(s *set, j *Job) (*Agent, Reason) {
 	return p.agents[i], reason
 }
 
+// choose leaves the agents to avoid out only where it would choose one of them.
 func (p *pool) choose(s *set, j *Job) (int, Reason) {
-	avoid := p.find(j.AvoidAgent)
+	i, reason := p.prefer(s, j, nil)
+	avoid := p.findAll(j.AvoidAgents)
+	if !slices.Contains(avoid, i) {
+		return i, reason
+	}
+	if other, _ := p.prefer(s, j, avoid); other != none {
+		return other, ReasonDifferent
+	}
+	return i, ReasonLastResort
+}
+
+// prefer chooses among the free agents of the set but those to avoid; none if there is no other.
+func (p *pool) prefer(s *set, j *Job, avoid []int) (int, Reason) {
 	best, second := s.all.best(p.taken, avoid)
 	if best == none {
-		return avoid, ReasonLastResort
+		return none, ""
 	}
 	top := p.agents[best].rank()
-	if i := p.find(j.PreferAgent); i != none && i != avoid && !p.taken[i] &&
+	if i := p.find(j.PreferAgent); i != none && !slices.Contains(avoid, i) && !p.taken[i] &&
 		p.agents[i].rank() == top && Matches(s.rules, p.agents[i].Tags) {
 		return i, ReasonPreferred
 	}
@@ -177,7 +193,16 @@ func (p *pool) find(id string) int {
 	return none
 }
 
-func (p *pool) warmest(s *set, w warmth, avoid int) int {
+func (p *pool) findAll(ids []string) (found []int) {
+	for _, id := range ids {
+		if i := p.find(id); i != none {
+			found = append(found, i)
+		}
+	}
+	return found
+}
+
+func (p *pool) warmest(s *set, w warmth, avoid []int) int {
 	if w.pipeline == "" && w.repository == "" {
 		return none
 	}

@@ -13,6 +13,7 @@ import (
 func anySnapshot(t *rapid.T, grant Clearance) Snapshot {
 	choose := func(label string, from ...string) string { return rapid.SampledFrom(from).Draw(t, label) }
 	tags := rapid.SliceOfN(rapid.SampledFrom([]string{"os=linux", "os=mac", "gpu=1", "gpu=2", "ci"}), 0, 3)
+	avoid := rapid.SliceOfN(rapid.SampledFrom([]string{"a00", "a01", "a02", "a03", "gone"}), 0, 3)
 	rules := rapid.SliceOfN(rapid.SampledFrom([]string{"os=linux", "os=*", "gpu=1", "gpu", "ci"}), 0, 2)
 	s := Snapshot{Held: map[Share]int{}, Queues: []Queue{{ID: "q1"}, {ID: "q2", Paused: rapid.Bool().Draw(t, "paused")}}}
 	for i := range rapid.IntRange(0, 20).Draw(t, "agents") {
@@ -33,7 +34,7 @@ func anySnapshot(t *rapid.T, grant Clearance) Snapshot {
 			ID: fmt.Sprintf("j%02d", i), Pipeline: choose("pipeline", "p1", "p2", "p3"), Repository: choose("repository", "", "r1", "r2"),
 			Queue: choose("queue", "q1", "q1", "q2", "q3"), Rules: rules.Draw(t, "rules"),
 			Priority: rapid.IntRange(-1, 1).Draw(t, "priority"), ScheduledAt: rapid.Int64Range(0, 3).Draw(t, "at"),
-			Position: choose("position", "a", "b"), PreferAgent: choose("prefer", "", "a00", "a01", "gone"), AvoidAgent: choose("avoid", "", "a00", "a02"),
+			Position: choose("position", "a", "b"), PreferAgent: choose("prefer", "", "a00", "a01", "gone"), AvoidAgents: avoid.Draw(t, "avoid"),
 		}
 		if rapid.IntRange(0, 5).Draw(t, "cleared") > 0 {
 			j.Clearance = grant
@@ -73,7 +74,11 @@ func TestInvariants(t *testing.T) {
 			}
 			delete(jobs, a.JobID)
 			delete(free, a.AgentID)
+			if avoided := slices.Contains(j.AvoidAgents, a.AgentID); avoided != (a.Reason == ReasonLastResort) {
+				rt.Fatalf("8: %+v was given as %+v", *j, a)
+			}
 		}
+		checkAvoided(rt, out, s, free)
 		for _, j := range jobs {
 			for _, a := range free {
 				if j.Clearance == grant && j.Queue == a.Queue && a.free() && Matches(j.Rules, a.Tags) && !s.paused(j.Queue) {
@@ -84,6 +89,21 @@ func TestInvariants(t *testing.T) {
 		checkOrder(rt, s, out, jobs)
 		checkShuffled(rt, s, out)
 	})
+}
+
+// checkAvoided fails if a job was given an agent to avoid and a better one is left: what was free at the end was free before.
+func checkAvoided(t *rapid.T, out []Assignment, s Snapshot, free map[string]*Agent) {
+	for _, a := range out {
+		if a.Reason != ReasonLastResort {
+			continue
+		}
+		j := s.Jobs[slices.IndexFunc(s.Jobs, func(j Job) bool { return j.ID == a.JobID })]
+		for _, other := range free {
+			if other.free() && other.Queue == j.Queue && Matches(j.Rules, other.Tags) && !slices.Contains(j.AvoidAgents, other.ID) {
+				t.Fatalf("8: %s was given %s although %s is free", j.ID, a.AgentID, other.ID)
+			}
+		}
+	}
 }
 
 // checkOrder replays the decisions: none may pass over a job that is left

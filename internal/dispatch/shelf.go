@@ -1,5 +1,7 @@
 package dispatch
 
+import "slices"
+
 // none stands for no agent.
 const none = -1
 
@@ -29,16 +31,16 @@ func (s *shelf) seek(taken []bool, start int) int {
 	return end
 }
 
-// best gives the two best free agents but avoid.
-func (s *shelf) best(taken []bool, avoid int) (first, second int) {
+// best gives the two best free agents but those to avoid.
+func (s *shelf) best(taken []bool, avoid []int) (first, second int) {
 	first, at := s.next(taken, 0, avoid)
 	second, _ = s.next(taken, at+1, avoid)
 	return first, second
 }
 
-func (s *shelf) next(taken []bool, start, avoid int) (agent, at int) {
+func (s *shelf) next(taken []bool, start int, avoid []int) (agent, at int) {
 	for at = s.seek(taken, start); at < len(s.agents); at = s.seek(taken, at+1) {
-		if s.agents[at] != avoid {
+		if !slices.Contains(avoid, s.agents[at]) {
 			return s.agents[at], at
 		}
 	}

@@ -36,7 +36,9 @@ type Job struct {
 	Position    string // of the step, ordered as bytes
 	Number      int64  // within the step
 	PreferAgent string // id; empty: none
-	AvoidAgent  string // id, such as the one that lost the previous attempt
+	// AvoidAgents are ids, such as those of the agents that ran earlier attempts. One of them is given the job only if no
+	// other agent that matches is free.
+	AvoidAgents []string
 	Clearance   Clearance
 }
 
@@ -98,5 +100,6 @@ const (
 	ReasonRecent     Reason = "succeeded most recently of the free agents"
 	ReasonFree       Reason = "was free, like others that match"
 	ReasonOnly       Reason = "was the only free agent that matches"
-	ReasonLastResort Reason = "was to be avoided but no other was free"
+	ReasonDifferent  Reason = "ran no earlier attempt of this job"
+	ReasonLastResort Reason = "ran an earlier attempt, but no other agent that matches was free"
 )
