@@ -197,6 +197,28 @@ func (c *Client) StopAgent(ctx context.Context, id string, force bool) error {
 	return err
 }
 
+// Queues lists a cluster's queues by key.
+func (c *Client) Queues(ctx context.Context, clusterID string, o ListOptions) (Page[Queue], error) {
+	return listed[Queue](ctx, c, c.at("clusters", clusterID, "queues"), o.query())
+}
+
+// CreateQueue asks for a queue.
+type CreateQueue struct {
+	Key                string `json:"key"`
+	Description        string `json:"description,omitempty"`
+	RetryAgentAffinity string `json:"retry_agent_affinity,omitempty"` // "": prefer-warmest
+}
+
+// CreateQueue adds a queue to a cluster.
+func (c *Client) CreateQueue(ctx context.Context, clusterID string, q CreateQueue) (Queue, error) {
+	return call[Queue](ctx, c, http.MethodPost, c.at("clusters", clusterID, "queues"), q)
+}
+
+// UpdateQueue changes the given members of a queue, named as in the API: description, retry_agent_affinity.
+func (c *Client) UpdateQueue(ctx context.Context, clusterID, id string, changes map[string]any) (Queue, error) {
+	return call[Queue](ctx, c, http.MethodPatch, c.at("clusters", clusterID, "queues", id), changes)
+}
+
 // CheckPipeline asks what a pipeline document would do. Pipeline is the slug of the one it is for, ""
 // for none; part says that it is one upload of several. The answer is a report in JSON.
 func (c *Client) CheckPipeline(ctx context.Context, configuration, file, pipeline string, part bool) (json.RawMessage, error) {

@@ -196,3 +196,16 @@ type Artifact struct {
 	SHA256      string `json:"sha256sum"`
 	DownloadURL string `json:"download_url"`
 }
+
+// Queue is a routing key of a cluster: its jobs run on its agents.
+type Queue struct {
+	ID                 string     `json:"id"`
+	Key                string     `json:"key"`
+	Description        string     `json:"description"`
+	RetryAgentAffinity string     `json:"retry_agent_affinity"` // prefer-warmest or prefer-different: where a retried job goes
+	DispatchPaused     bool       `json:"dispatch_paused"`
+	DispatchPausedNote string     `json:"dispatch_paused_note"`
+	URL                string     `json:"url"`
+	WebURL             string     `json:"web_url"`
+	CreatedAt          *time.Time `json:"created_at"`
+}

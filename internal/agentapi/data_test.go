@@ -437,7 +437,7 @@ func TestBuildsOfOtherOrganizationsDoNotExist(t *testing.T) {
 	cluster := store.Cluster{ID: w.NewID(), OrganizationID: org.ID, Name: "c", DefaultQueueID: w.NewID(), CreatedAt: w.Now()}
 	err := w.Store.Update(ctx, func(tx *store.Tx) error {
 		return errors.Join(tx.InsertOrganization(ctx, org), tx.InsertCluster(ctx, cluster), tx.InsertQueue(ctx,
-			store.Queue{ID: cluster.DefaultQueueID, ClusterID: cluster.ID, Key: "default", CreatedAt: w.Now()}))
+			store.Queue{ID: cluster.DefaultQueueID, ClusterID: cluster.ID, Key: "default", RetryAffinity: ci.PreferWarmest, CreatedAt: w.Now()}))
 	})
 	if err != nil {
 		t.Fatal(err)

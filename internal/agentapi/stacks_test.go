@@ -237,7 +237,7 @@ func TestAPausedQueueSaysSoTwiceAndListsNothing(t *testing.T) {
 	org := must(w.Store.Organization(ctx, "main"))(t)
 	cluster := must(w.Store.Clusters(ctx, org.ID))(t)[0]
 	err := w.Store.Update(ctx, func(tx *store.Tx) error {
-		return tx.InsertQueue(ctx, store.Queue{ID: w.NewID(), ClusterID: cluster.ID, Key: "paused", PausedAt: w.Now(), CreatedAt: w.Now()})
+		return tx.InsertQueue(ctx, store.Queue{ID: w.NewID(), ClusterID: cluster.ID, Key: "paused", PausedAt: w.Now(), RetryAffinity: ci.PreferWarmest, CreatedAt: w.Now()})
 	})
 	if err != nil {
 		t.Fatal(err)

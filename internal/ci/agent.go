@@ -109,3 +109,16 @@ func later(a, b time.Time) time.Time {
 	}
 	return a
 }
+
+// RetryAffinity says which of the free agents that match a job goes to when it is retried
+// (https://buildkite.com/docs/apis/graphql/schemas/object/clusterqueue).
+type RetryAffinity string
+
+// The affinities.
+const (
+	PreferWarmest   RetryAffinity = "prefer-warmest"   // the one that any other job would go to
+	PreferDifferent RetryAffinity = "prefer-different" // one that ran no earlier attempt, if there is any
+)
+
+// RetryAffinities lists them all.
+var RetryAffinities = []RetryAffinity{PreferWarmest, PreferDifferent}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/secret"
 	"github.com/slipway-ci/slipway/internal/store"
 )
@@ -66,7 +67,7 @@ func (e *Engine) bootstrap(ctx context.Context, tx *store.Tx, op Bootstrap) erro
 	return errors.Join(
 		tx.InsertOrganization(ctx, org),
 		tx.InsertCluster(ctx, cluster),
-		tx.InsertQueue(ctx, store.Queue{ID: cluster.DefaultQueueID, ClusterID: cluster.ID, Key: "default", CreatedAt: now}),
+		tx.InsertQueue(ctx, store.Queue{ID: cluster.DefaultQueueID, ClusterID: cluster.ID, Key: "default", RetryAffinity: ci.PreferWarmest, CreatedAt: now}),
 		tx.InsertUser(ctx, owner),
 		tx.InsertMember(ctx, org.ID, owner.ID, "admin"),
 		tx.InsertAPIToken(ctx, store.APIToken{

@@ -22,7 +22,7 @@ func (w *world) checked(t testing.TB, op engine.CheckPipeline) (pipeline.Report,
 
 func TestACheckAsksTheClusterWhoServesAStep(t *testing.T) {
 	w := stated(t)
-	must(w.CreateQueue(t.Context(), w.cluster.ID, "mac", ""))(t)
+	must(w.CreateQueue(t.Context(), engine.CreateQueue{ClusterID: w.cluster.ID, Key: "mac"}))(t)
 	w.agent(t, "queue=mac", "arch=arm")
 	for document, want := range map[string]string{
 		"steps: [{command: a, key: a, agents: {queue: mca}}]":              "p.yml:1:9: a wants queue=mca, which does not exist; did you mean mac? the queues are: default, mac",

@@ -276,7 +276,7 @@ func TestP213_ThereAreNoOtherWildcards(t *testing.T) {
 
 func TestP214_AJobWithoutAQueueIsForTheDefaultQueue(t *testing.T) {
 	w := stated(t)
-	mac := must(w.CreateQueue(t.Context(), w.cluster.ID, "mac", ""))(t)
+	mac := must(w.CreateQueue(t.Context(), engine.CreateQueue{ClusterID: w.cluster.ID, Key: "mac"}))(t)
 	b := w.build(t, steps("{command: a, key: a}", "{command: b, key: b, agents: {os: linux}}", "{command: c, key: c, agents: {queue: mac}}"))
 	for key, want := range map[string]string{"a": w.cluster.DefaultQueueID, "b": w.cluster.DefaultQueueID, "c": mac.ID} {
 		if got := w.job(t, b, key).QueueID; got != want {
@@ -334,7 +334,7 @@ func TestP216_TheAgentOfHighestPriorityComesFirst(t *testing.T) {
 
 func TestP217_AnAcquiredJobAsksForNoTags(t *testing.T) {
 	w := stated(t)
-	must(w.CreateQueue(t.Context(), w.cluster.ID, "mac", ""))(t)
+	must(w.CreateQueue(t.Context(), engine.CreateQueue{ClusterID: w.cluster.ID, Key: "mac"}))(t)
 	b := w.build(t, steps("{command: a, key: a, agents: {queue: mac, os: mac}}"))
 	got := must(w.AcquireJob(t.Context(), w.job(t, b, "a").ID, w.agent(t, "os=linux").ID))(t)
 	if got.Job.State != ci.JobAccepted || got.Token == "" {

@@ -13,7 +13,7 @@ import (
 func TestAJobThatWaitsForAnAgentIsExplained(t *testing.T) {
 	worlds(t, func(t *testing.T, w *world) {
 		for _, key := range []string{"mac", "mca"} {
-			q := store.Queue{ID: w.NewID(), ClusterID: w.cluster.ID, Key: key, CreatedAt: w.Now()}
+			q := store.Queue{ID: w.NewID(), ClusterID: w.cluster.ID, Key: key, RetryAffinity: ci.PreferWarmest, CreatedAt: w.Now()}
 			if err := w.Store.Update(t.Context(), func(tx *store.Tx) error { return tx.InsertQueue(t.Context(), q) }); err != nil {
 				t.Fatal(err)
 			}

@@ -172,28 +172,5 @@ func (e *Engine) checkChange(ctx context.Context, id string, change func(store.P
 	return wanted.Configuration, checkPipeline(wanted)
 }
 
-// CreateQueue adds a queue to a cluster.
-func (e *Engine) CreateQueue(ctx context.Context, clusterID, key, description string) (store.Queue, error) {
-	var q store.Queue
-	err := e.Store.Update(ctx, func(tx *store.Tx) error {
-		var err error
-		q, err = e.createQueue(ctx, tx, clusterID, key, description)
-		return err
-	})
-	return q, err
-}
-
-func (e *Engine) createQueue(ctx context.Context, tx *store.Tx, clusterID, key, description string) (store.Queue, error) {
-	q := store.Queue{ID: e.NewID(), ClusterID: clusterID, Key: key, Description: description, CreatedAt: e.Now()}
-	if !queueKey.MatchString(key) {
-		return q, invalidField("key", "must be 1 to 100 letters, digits, dashes or underscores")
-	}
-	err := tx.InsertQueue(ctx, q)
-	if errors.Is(err, store.ErrConflict) {
-		return q, invalidField("key", "has already been taken")
-	}
-	return q, err
-}
-
 // SignInTerm is how long a session lasts.
 const SignInTerm = 30 * 24 * time.Hour

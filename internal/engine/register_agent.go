@@ -176,7 +176,7 @@ func (e *Engine) queueOf(ctx context.Context, tx *store.Tx, op RegisterAgent) (s
 	if !open {
 		return q, e.unknownAgentQueue(ctx, tx, op.Token.ClusterID, key)
 	}
-	return e.createQueue(ctx, tx, op.Token.ClusterID, key, "")
+	return e.createQueue(ctx, tx, CreateQueue{ClusterID: op.Token.ClusterID, Key: key})
 }
 
 // opensQueues says whether agents of a cluster may make the queues that they name.

@@ -28,7 +28,7 @@ func TestABuildSaysForWhichStepsNoAgentIsThere(t *testing.T) {
 	worlds(t, func(t *testing.T, w *world) {
 		ctx := t.Context()
 		for _, key := range []string{"mac", "win"} {
-			must(w.CreateQueue(ctx, w.cluster.ID, key, ""))(t)
+			must(w.CreateQueue(ctx, engine.CreateQueue{ClusterID: w.cluster.ID, Key: key}))(t)
 		}
 		w.agent(t, "queue=mac", "arch=arm")
 		b := w.build(t, "steps:\n- {command: a, key: a, agents: {queue: mac}}\n- {command: b, key: b, agents: {queue: mac, arch: arn}, parallelism: 2}\n"+
@@ -67,7 +67,7 @@ func TestAnUploadSaysForWhichStepsNoAgentIsThere(t *testing.T) {
 // A stack starts agents for the jobs that there are: none need be there before.
 func TestAQueueThatAStackServesHasAgents(t *testing.T) {
 	w := stated(t)
-	queue := must(w.CreateQueue(t.Context(), w.cluster.ID, "k8s", ""))(t)
+	queue := must(w.CreateQueue(t.Context(), engine.CreateQueue{ClusterID: w.cluster.ID, Key: "k8s"}))(t)
 	const document = "steps: [{command: a, key: a, agents: {queue: k8s}}]"
 	if _, said := w.checked(t, engine.CheckPipeline{Source: []byte(document)}); said == "" {
 		t.Error("no warning without a stack")

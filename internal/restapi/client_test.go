@@ -135,3 +135,16 @@ func TestClientErrorsNameFields(t *testing.T) {
 		t.Errorf("%#v", err)
 	}
 }
+
+func TestClientChangesAQueue(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ctx, c := t.Context(), w.client()
+	cluster := get[[]struct{ ID string }](t, w, main+"/clusters")[0].ID
+	q := must(c.CreateQueue(ctx, cluster, client.CreateQueue{Key: "gpu", RetryAgentAffinity: "prefer-different"}))(t)
+	q = must(c.UpdateQueue(ctx, cluster, q.ID, map[string]any{"description": "With GPUs"}))(t)
+	all := must(c.Queues(ctx, cluster, client.ListOptions{}))(t)
+	if len(all.Items) != 2 || all.Items[1].ID != q.ID || q.Description != "With GPUs" || q.RetryAgentAffinity != "prefer-different" {
+		t.Errorf("%+v of %+v", q, all.Items)
+	}
+}

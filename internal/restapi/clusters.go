@@ -3,6 +3,8 @@ package restapi
 import (
 	"net/http"
 
+	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
@@ -73,26 +75,26 @@ func getCluster(q *request) error {
 
 // queueJSON is a queue (https://buildkite.com/docs/apis/rest-api/clusters/queues).
 type queueJSON struct {
-	ID                 string    `json:"id"`
-	GraphQLID          string    `json:"graphql_id"`
-	Key                string    `json:"key"`
-	Description        maybe     `json:"description"`
-	URL                string    `json:"url"`
-	WebURL             string    `json:"web_url"`
-	ClusterURL         string    `json:"cluster_url"`
-	RetryAgentAffinity string    `json:"retry_agent_affinity"`
-	DispatchPaused     bool      `json:"dispatch_paused"`
-	DispatchPausedBy   *userJSON `json:"dispatch_paused_by"`
-	DispatchPausedAt   stamp     `json:"dispatch_paused_at"`
-	DispatchPausedNote maybe     `json:"dispatch_paused_note"`
-	CreatedAt          stamp     `json:"created_at"`
-	CreatedBy          *userJSON `json:"created_by"`
+	ID                 string           `json:"id"`
+	GraphQLID          string           `json:"graphql_id"`
+	Key                string           `json:"key"`
+	Description        maybe            `json:"description"`
+	URL                string           `json:"url"`
+	WebURL             string           `json:"web_url"`
+	ClusterURL         string           `json:"cluster_url"`
+	RetryAgentAffinity ci.RetryAffinity `json:"retry_agent_affinity"`
+	DispatchPaused     bool             `json:"dispatch_paused"`
+	DispatchPausedBy   *userJSON        `json:"dispatch_paused_by"`
+	DispatchPausedAt   stamp            `json:"dispatch_paused_at"`
+	DispatchPausedNote maybe            `json:"dispatch_paused_note"`
+	CreatedAt          stamp            `json:"created_at"`
+	CreatedBy          *userJSON        `json:"created_by"`
 }
 
 func toQueue(at addresses, v store.Queue) queueJSON {
 	return queueJSON{
 		ID: v.ID, GraphQLID: graphID("ClusterQueue", v.ID), Key: v.Key, Description: maybe(v.Description), URL: at.queue(v),
-		WebURL: at.web() + "/queues/" + v.Key, ClusterURL: at.cluster(v.ClusterID), RetryAgentAffinity: "prefer-warmest",
+		WebURL: at.web() + "/queues/" + v.Key, ClusterURL: at.cluster(v.ClusterID), RetryAgentAffinity: v.RetryAffinity,
 		DispatchPaused: !v.PausedAt.IsZero(), DispatchPausedAt: stamp(v.PausedAt), DispatchPausedNote: maybe(v.PausedNote), CreatedAt: stamp(v.CreatedAt),
 	}
 }
@@ -197,15 +199,42 @@ func createQueue(q *request) error {
 		return err
 	}
 	var body struct {
-		Key         string `json:"key"`
-		Description string `json:"description"`
+		Key string `json:"key"`
+		queueBody
 	}
 	if err := q.decode(&body); err != nil {
 		return err
 	}
-	v, err := q.Engine.CreateQueue(q.ctx, c.ID, body.Key, body.Description)
+	v, err := q.Engine.CreateQueue(q.ctx, engine.CreateQueue{ClusterID: c.ID, Key: body.Key, QueueSettings: body.settings()})
 	if err != nil {
 		return err
 	}
 	return q.reply(http.StatusCreated, toQueue(q.addresses(), v))
+}
+
+// queueBody is what is given of a queue when it is made or changed.
+type queueBody struct {
+	Description        *string           `json:"description"`
+	RetryAgentAffinity *ci.RetryAffinity `json:"retry_agent_affinity"`
+}
+
+func (b queueBody) settings() engine.QueueSettings {
+	return engine.QueueSettings{Description: b.Description, RetryAffinity: b.RetryAgentAffinity}
+}
+
+// updateQueue changes the members that are given
+// (https://buildkite.com/docs/apis/rest-api/clusters/queues#update-a-queue).
+func updateQueue(q *request) error {
+	v, err := q.queue()
+	if err != nil {
+		return err
+	}
+	var body queueBody
+	if err := q.decode(&body); err != nil {
+		return err
+	}
+	if v, err = q.Engine.UpdateQueue(q.ctx, v.ID, body.settings()); err != nil {
+		return err
+	}
+	return q.replyQueue(http.StatusOK, v)
 }

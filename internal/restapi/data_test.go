@@ -160,6 +160,44 @@ func TestQueues(t *testing.T) {
 	w.ask(t, "GET", at+"/none", "", 404)
 }
 
+// Where a retried job goes is chosen for its queue; what is not given stays.
+func TestTheRetryAgentAffinityOfAQueue(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	cluster := get[[]struct{ ID string }](t, w, main+"/clusters")[0].ID
+	at := main + "/clusters/" + cluster + "/queues"
+	type view struct {
+		ID, Description string
+		Affinity        string `json:"retry_agent_affinity"`
+	}
+	if got := decode[view](t, w.ask(t, "POST", at, `{"key":"a"}`, 201).text); got.Affinity != "prefer-warmest" {
+		t.Errorf("%+v", got)
+	}
+	made := decode[view](t, w.ask(t, "POST", at, `{"key":"b","description":"B","retry_agent_affinity":"prefer-different"}`, 201).text)
+	if made.Affinity != "prefer-different" {
+		t.Errorf("%+v", made)
+	}
+	one := at + "/" + made.ID
+	if got := decode[view](t, w.ask(t, "PUT", one, `{"description":"Bee"}`, 200).text); got.Description != "Bee" || got.Affinity != "prefer-different" {
+		t.Errorf("%+v", got)
+	}
+	if got := decode[view](t, w.ask(t, "PATCH", one, `{"retry_agent_affinity":"prefer-warmest"}`, 200).text); got.Description != "Bee" || got.Affinity != "prefer-warmest" {
+		t.Errorf("%+v", got)
+	}
+	for _, c := range [][2]string{{"POST", at}, {"PUT", one}, {"PATCH", one}} {
+		for _, value := range []string{`"prefer-coldest"`, `""`} {
+			got := w.ask(t, c[0], c[1], `{"key":"c","retry_agent_affinity":`+value+`}`, 422).text
+			if !strings.Contains(got, "prefer-warmest") || !strings.Contains(got, "prefer-different") {
+				t.Errorf("%s: %s", c[0], got)
+			}
+		}
+	}
+	if got := get[view](t, w, one); got.Affinity != "prefer-warmest" {
+		t.Errorf("%+v", got)
+	}
+	w.ask(t, "PATCH", at+"/none", `{}`, 404)
+}
+
 // A paused queue keeps its jobs, says who paused it and why, and gives them out again.
 func TestQueuesArePausedAndResumed(t *testing.T) {
 	t.Parallel()

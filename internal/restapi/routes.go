@@ -106,6 +106,8 @@ var routes = append([]route{
 	{"GET " + atCluster + "/queues", "read_clusters", listQueues},
 	{"POST " + atCluster + "/queues", "write_clusters", createQueue},
 	{"GET " + atCluster + "/queues/{queue}", "read_clusters", getQueue},
+	{"PUT " + atCluster + "/queues/{queue}", "write_clusters", updateQueue},
+	{"PATCH " + atCluster + "/queues/{queue}", "write_clusters", updateQueue}, // the Terraform provider's method
 	{"POST " + atCluster + "/queues/{queue}/pause_dispatch", "write_clusters", pauseQueue},
 	{"POST " + atCluster + "/queues/{queue}/resume_dispatch", "write_clusters", resumeQueue},
 

@@ -85,7 +85,7 @@ const (
 		('finished', 'canceled', 'timed_out', 'skipped', 'broken', 'expired', 'waiting_failed', 'blocked_failed', 'unblocked_failed')
 		ORDER BY position, number`
 	sqlJobOfAgent  = `SELECT ` + jobColumns + ` FROM jobs WHERE agent_id = $1 AND agent_id <> '' AND ` + heldJobs
-	waitingColumns = `id, build_id, pipeline_id, queue_id, rules, priority, scheduled_at, position, number, lane`
+	waitingColumns = `id, build_id, pipeline_id, queue_id, rules, priority, scheduled_at, position, number, lane, step_id, retries`
 	openLane       = `queue_id = $1 AND state = 'scheduled' AND kind = 'script'`
 	dispatchOrder  = `0 - priority, scheduled_at, position, id`
 	// The first job of each lane. Each step of the recursion is one look into the index, so the cost
@@ -119,6 +119,7 @@ const (
 		ORDER BY scheduled_at LIMIT $1`
 	sqlOldJobs = `SELECT ` + jobColumns + ` FROM jobs WHERE state IN ('scheduled', 'limited') AND created_at < $1
 		AND EXISTS (SELECT 1 FROM builds WHERE builds.id = jobs.build_id AND builds.organization_id = $2) LIMIT $3`
+	sqlEarlierAgents = `SELECT agent_id FROM jobs WHERE step_id = $1 AND number = $2 AND retried_in <> '' AND agent_id <> '' ORDER BY retries DESC LIMIT $3`
 	sqlCountRetries  = `SELECT COUNT(*) FROM jobs WHERE step_id = $1 AND number = $2 AND retry_rule = $3`
 	sqlCountJobs     = `SELECT COUNT(*) FROM jobs WHERE build_id = $1`
 	sqlCountByState  = `SELECT state, COUNT(*) FROM jobs WHERE build_id = $1 AND retried_in = '' AND kind <> 'waiter' GROUP BY state`
@@ -210,11 +211,19 @@ type WaitingJob struct {
 	Position    string
 	Number      int
 	Lane        string // equal for jobs of one pipeline with equal rules
+	StepID      string
+	Retries     int // attempts before this one
 }
 
 func scanWaitingJob(s scanner) (j WaitingJob, err error) {
 	return j, s.Scan(&j.ID, &j.BuildID, &j.PipelineID, &j.QueueID, document{&j.Rules}, &j.Priority, instant{&j.ScheduledAt},
-		&j.Position, &j.Number, &j.Lane)
+		&j.Position, &j.Number, &j.Lane, &j.StepID, &j.Retries)
+}
+
+// EarlierAgents returns the agents of up to limit retried attempts of one job of a step, the latest first. One that had several
+// attempts comes as often.
+func (r Reader) EarlierAgents(ctx context.Context, stepID string, number, limit int) ([]string, error) {
+	return list(ctx, r.q, scanString, sqlEarlierAgents, stepID, number, limit)
 }
 
 // BuildToRun is what dispatch looks at in the build of such a job.

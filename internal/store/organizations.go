@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"iter"
 	"time"
+
+	"github.com/slipway-ci/slipway/internal/ci"
 )
 
 // Organization owns pipelines and clusters.
@@ -108,26 +110,27 @@ type Cluster struct {
 
 // Queue is a routing key: a job of a queue runs on an agent of that queue.
 type Queue struct {
-	ID          string
-	ClusterID   string
-	Key         string
-	Description string
-	PausedAt    time.Time // zero: dispatches
-	PausedBy    string    // user id
-	PausedNote  string
-	CreatedAt   time.Time
+	ID            string
+	ClusterID     string
+	Key           string
+	Description   string
+	PausedAt      time.Time // zero: dispatches
+	PausedBy      string    // user id
+	PausedNote    string
+	RetryAffinity ci.RetryAffinity
+	CreatedAt     time.Time
 }
 
 const (
 	sqlCluster       = `SELECT id, organization_id, name, default_queue_id, created_at FROM clusters WHERE id = $1`
 	sqlClusters      = `SELECT id, organization_id, name, default_queue_id, created_at FROM clusters WHERE organization_id = $1 ORDER BY created_at LIMIT 100`
 	sqlInsertCluster = `INSERT INTO clusters (id, organization_id, name, default_queue_id, created_at) VALUES ($1, $2, $3, $4, $5)`
-	queueColumns     = `id, cluster_id, key, description, paused_at, paused_by, paused_note, created_at`
-	sqlPauseQueue    = `UPDATE queues SET paused_at = $2, paused_by = $3, paused_note = $4 WHERE id = $1`
+	queueColumns     = `id, cluster_id, key, description, paused_at, paused_by, paused_note, retry_agent_affinity, created_at`
+	sqlUpdateQueue   = `UPDATE queues SET description = $2, paused_at = $3, paused_by = $4, paused_note = $5, retry_agent_affinity = $6 WHERE id = $1`
 	sqlQueue         = `SELECT ` + queueColumns + ` FROM queues WHERE cluster_id = $1 AND key = $2`
 	sqlQueueByID     = `SELECT ` + queueColumns + ` FROM queues WHERE id = $1`
 	sqlQueues        = `SELECT ` + queueColumns + ` FROM queues WHERE cluster_id = $1 ORDER BY key LIMIT 500`
-	sqlInsertQueue   = `INSERT INTO queues (id, cluster_id, key, description, paused_at, created_at) VALUES ($1, $2, $3, $4, $5, $6)`
+	sqlInsertQueue   = `INSERT INTO queues (` + queueColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`
 )
 
 func scanCluster(s scanner) (c Cluster, err error) {
@@ -135,7 +138,8 @@ func scanCluster(s scanner) (c Cluster, err error) {
 }
 
 func scanQueue(s scanner) (q Queue, err error) {
-	return q, s.Scan(&q.ID, &q.ClusterID, &q.Key, &q.Description, instant{&q.PausedAt}, &q.PausedBy, &q.PausedNote, instant{&q.CreatedAt})
+	return q, s.Scan(&q.ID, &q.ClusterID, &q.Key, &q.Description, instant{&q.PausedAt}, &q.PausedBy, &q.PausedNote,
+		&q.RetryAffinity, instant{&q.CreatedAt})
 }
 
 // Cluster returns the cluster with an id.
@@ -170,10 +174,11 @@ func (r Reader) Queues(ctx context.Context, clusterID string) ([]Queue, error) {
 
 // InsertQueue adds a queue.
 func (tx *Tx) InsertQueue(ctx context.Context, q Queue) error {
-	return exec(ctx, tx.q, sqlInsertQueue, q.ID, q.ClusterID, q.Key, q.Description, micros(q.PausedAt), micros(q.CreatedAt))
+	return exec(ctx, tx.q, sqlInsertQueue, q.ID, q.ClusterID, q.Key, q.Description, micros(q.PausedAt), q.PausedBy, q.PausedNote,
+		q.RetryAffinity, micros(q.CreatedAt))
 }
 
-// PauseQueue saves whether a queue is paused, by whom and why.
-func (tx *Tx) PauseQueue(ctx context.Context, q Queue) error {
-	return exec(ctx, tx.q, sqlPauseQueue, q.ID, micros(q.PausedAt), q.PausedBy, q.PausedNote)
+// UpdateQueue saves what may change of a queue.
+func (tx *Tx) UpdateQueue(ctx context.Context, q Queue) error {
+	return exec(ctx, tx.q, sqlUpdateQueue, q.ID, q.Description, micros(q.PausedAt), q.PausedBy, q.PausedNote, q.RetryAffinity)
 }

@@ -25,6 +25,7 @@ func machineStates() map[string][]string {
 		"builds.state": sorted(ci.BuildStates), "jobs.state": sorted(ci.JobStates), "jobs.kind": sorted(ci.JobKinds),
 		"jobs.lease_state": sorted(ci.LeaseStates), "steps.state": sorted(ci.StepStates), "steps.outcome": sorted(ci.Outcomes),
 		"steps.kind": {"block", "command", "group", "input", "trigger", "wait"}, "agents.state": sorted(ci.AgentStates),
+		"queues.retry_agent_affinity": sorted(ci.RetryAffinities),
 	}
 }
 
@@ -47,7 +48,7 @@ func TestTheDatabaseKnowsTheStatesOfTheMachines(t *testing.T) {
 
 var (
 	check  = regexp.MustCompile(`CHECK \((\w+) (?:IN \(|=)([^)]*)\)`)
-	quoted = regexp.MustCompile(`'(\w*)'`)
+	quoted = regexp.MustCompile(`'([\w-]*)'`)
 )
 
 func literals(s string) []string {

@@ -93,7 +93,7 @@ func seed(t *testing.T, s *Store) {
 		return errors.Join(
 			tx.InsertOrganization(ctx, organization("o")),
 			tx.InsertCluster(ctx, Cluster{ID: "c", OrganizationID: "o", Name: "c", CreatedAt: at(0)}),
-			tx.InsertQueue(ctx, Queue{ID: "q", ClusterID: "c", Key: "default", CreatedAt: at(0)}),
+			tx.InsertQueue(ctx, Queue{ID: "q", ClusterID: "c", Key: "default", RetryAffinity: ci.PreferWarmest, CreatedAt: at(0)}),
 			tx.InsertPipeline(ctx, Pipeline{ID: "p", OrganizationID: "o", ClusterID: "c", Slug: "p", Name: "p", Settings: []byte("{}"), CreatedAt: at(0)}),
 			tx.InsertAgentToken(ctx, AgentToken{ID: "t", ClusterID: "c", TokenHash: "t", CreatedAt: at(0)}),
 			tx.InsertBuild(ctx, b),
@@ -393,7 +393,7 @@ func TestHotStatementsUseAnIndex(t *testing.T) {
 		sqlLane: "jobs_lanes", sqlLaneHeads: "jobs_lanes", sqlWarmAgents: "agents_warm", sqlOpenJobCounts: "jobs_open", sqlJobOfAgent: "jobs_held", sqlJobsOfStep: "jobs_step", sqlJobByToken: "jobs_token",
 		sqlEdgesFrom: "sqlite_autoindex_edges_1", sqlIdleAgents: "agents_idle", sqlTagsInQueue: "agents_queue", sqlChangedAgents: "agents_changed", sqlCountIdle: "agents_", sqlExpiredOffers: "jobs_offers",
 		sqlTimedOutJobs: "jobs_timeouts", sqlStepByKey: "sqlite_autoindex_steps_2", sqlAgentByToken: "sqlite_autoindex_agents_",
-		sqlReadyTriggers: "jobs_triggers", sqlCountRetries: "jobs_step", sqlBuilds: "sqlite_autoindex_builds_2",
+		sqlReadyTriggers: "jobs_triggers", sqlCountRetries: "jobs_step", sqlEarlierAgents: "jobs_step", sqlBuilds: "sqlite_autoindex_builds_2",
 		sqlRunningTriggers: "jobs_triggers", sqlCanceledTriggers: "jobs_triggers", sqlTriggerOf: "jobs_triggers", sqlHeldShares: "jobs_held", sqlOldJobs: "jobs_",
 		sqlCountScheduled: "jobs_scheduled", sqlCountWaiting: "jobs_scheduled", sqlQuietAgents: "agents_", sqlQuietJobs: "agents_", sqlLine: "jobs_line",
 		sqlCreating: "builds_creating", sqlSuperseders: "builds_superseding", sqlOlderOpenBuilds: "builds_", sqlDueEffects: "outbox_due", sqlOpenBuilds: "builds_",

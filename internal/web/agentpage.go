@@ -241,7 +241,9 @@ type QueuePage struct {
 	Waits       []RanJob
 	Serving     []AgentRow
 	Reason      Input
-	Pause       string // addresses its forms post to; "" for who may not
+	Affinity    Input  // where a retried job goes
+	Change      string // addresses its forms post to; "" for who may not
+	Pause       string
 	Resume      string
 }
 
@@ -272,12 +274,21 @@ func queuePage(q *request) error {
 	return q.showQueue(http.StatusOK, v, nil)
 }
 
-// showQueue shows a queue; no is why it was not paused.
+var affinityWords = []Option{
+	{Value: string(ci.PreferWarmest), Label: "The warmest agent, as any other job"},
+	{Value: string(ci.PreferDifferent), Label: "An agent that did not run it before"},
+}
+
+// showQueue shows a queue; no is why it was not paused or changed.
 func (q *request) showQueue(status int, v store.Queue, no *engine.Refused) error {
 	page := QueuePage{Frame: q.frame("Queue "+v.Key, "agents"), QueueRow: QueueRow{Name: v.Key}, Description: v.Description}
 	page.Reason = Input{Name: "reason", Label: "Reason", Hint: "Jobs that agents have go on; those that wait say why."}
+	page.Affinity = Input{
+		Name: "affinity", Label: "A retried job prefers", Hint: "It does not wait: where no other agent that matches is idle, it goes to the same one.",
+		Kind: InputChoice, Options: chosen(affinityWords, string(v.RetryAffinity)),
+	}
 	if q.role == "admin" {
-		page.Pause, page.Resume = "/"+q.org.Slug+"/queues/pause/"+v.Key, ""
+		page.Pause, page.Change = "/"+q.org.Slug+"/queues/pause/"+v.Key, "/"+q.org.Slug+"/queues/change/"+v.Key
 	}
 	if !v.PausedAt.IsZero() {
 		var err error
@@ -287,12 +298,20 @@ func (q *request) showQueue(status int, v store.Queue, no *engine.Refused) error
 		page.Pause, page.Resume = "", strings.Replace(page.Pause, "/pause/", "/resume/", 1)
 	}
 	if no != nil {
-		page.Reason.Value, page.Reason.Problem = q.r.PostFormValue("reason"), sentence(orElse(no.Fields["dispatch_paused_note"], no.Message))
+		page.refuse(q.r.PostFormValue("reason"), no)
 	}
 	if err := errors.Join(q.loadQueueRow(&page), q.loadWaits(&page, v), q.loadServing(&page, v)); err != nil {
 		return err
 	}
 	return q.html(status, "queue", page)
+}
+
+func (p *QueuePage) refuse(reason string, no *engine.Refused) {
+	if why := no.Fields["retry_agent_affinity"]; why != "" {
+		p.Affinity.Problem = sentence(why)
+		return
+	}
+	p.Reason.Value, p.Reason.Problem = reason, sentence(orElse(no.Fields["dispatch_paused_note"], no.Message))
 }
 
 func (q *request) pausedText(v store.Queue) (string, error) {
@@ -361,6 +380,26 @@ func pauseQueue(q *request) error {
 		return err
 	}
 	_, err = q.Engine.PauseQueue(q.ctx, v.ID, given.Get("reason"), q.user.ID)
+	no, err := refusal(err)
+	switch {
+	case err != nil:
+		return err
+	case no != nil:
+		return q.showQueue(refusedStatus(no.Why), v, no)
+	}
+	return q.seeOther("/" + q.org.Slug + "/queues/" + v.Key)
+}
+
+func changeQueue(q *request) error {
+	v, err := q.queue(q.r.PathValue("queue"))
+	if err != nil {
+		return err
+	}
+	given, err := q.form()
+	if err != nil {
+		return err
+	}
+	_, err = q.Engine.UpdateQueue(q.ctx, v.ID, engine.QueueSettings{RetryAffinity: new(ci.RetryAffinity(given.Get("affinity")))})
 	no, err := refusal(err)
 	switch {
 	case err != nil:

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
@@ -22,9 +23,10 @@ func agentFixture() AgentPage {
 
 func queueFixture() QueuePage {
 	return QueuePage{
-		Frame: frame("Queue builder", "agents"), QueueRow: QueueRow{"builder", 1, 2, 3}, Description: "With much memory", Paused: "Paused 14:01 by ana: moving machines", Resume: "/x",
-		Waits:   []RanJob{{State: Scheduled, Label: "build", Build: "test #12", Href: "/build", Took: running(time.Minute), Note: "os=linux"}},
-		Serving: []AgentRow{{Name: "builder-1", State: Running, Word: "Busy", At: "/agent", Build: "test #12", Job: "unit", Href: "/build"}, {Name: "builder-2", State: Created, Word: "Idle", At: "/agent"}},
+		Frame: frame("Queue builder", "agents"), QueueRow: QueueRow{"builder", 1, 2, 3}, Description: "With much memory", Paused: "Paused 14:01 by ana: moving machines", Resume: "/x", Change: "/x",
+		Affinity: Input{Name: "affinity", Label: "A retried job prefers", Kind: InputChoice, Options: chosen(affinityWords, "prefer-different"), Problem: "Must be one of them."},
+		Waits:    []RanJob{{State: Scheduled, Label: "build", Build: "test #12", Href: "/build", Took: running(time.Minute), Note: "os=linux"}},
+		Serving:  []AgentRow{{Name: "builder-1", State: Running, Word: "Busy", At: "/agent", Build: "test #12", Job: "unit", Href: "/build"}, {Name: "builder-2", State: Created, Word: "Idle", At: "/agent"}},
 	}
 }
 
@@ -83,8 +85,16 @@ func TestAQueuesPage(t *testing.T) {
 	if !paused().PausedAt.IsZero() {
 		t.Error("the queue is still paused")
 	}
+	s.has(s.post("/main/queues/change/default", url.Values{"affinity": {"prefer-different"}}, http.StatusOK), `value="prefer-different" selected`)
+	if got := paused().RetryAffinity; got != ci.PreferDifferent {
+		t.Errorf("the queue has %s", got)
+	}
+	s.has(s.post("/main/queues/change/default", url.Values{"affinity": {"any"}}, http.StatusUnprocessableEntity), "Must be prefer-warmest or prefer-different", `value="prefer-different" selected`)
 	s.get("/main/queues/nowhere", http.StatusNotFound)
 	s.signInMember()
-	s.lacks(s.get("/main/queues/default", http.StatusOK), "Pause queue")
+	page = s.get("/main/queues/default", http.StatusOK)
+	s.has(page, "An agent that did not run it before")
+	s.lacks(page, "Pause queue", "/queues/change/")
+	s.post("/main/queues/change/default", url.Values{"affinity": {"prefer-warmest"}}, http.StatusForbidden)
 	s.post("/main/queues/pause/default", nil, http.StatusForbidden)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
@@ -37,7 +38,7 @@ func TestStepsAreCheckedAndSaved(t *testing.T) {
 	s := newSite(t)
 	s.signIn()
 	p := s.pipeline("app", "steps: [{command: make}]")
-	must(s.CreateQueue(t.Context(), p.ClusterID, "linux", ""))(t)
+	must(s.CreateQueue(t.Context(), engine.CreateQueue{ClusterID: p.ClusterID, Key: "linux"}))(t)
 	for _, want := range []string{"Nothing is wrong", "steps: [{command: make}]", "no agent matches queue=default", "1 step, 1 job"} {
 		s.shows("/main/app/settings", want)
 	}
@@ -80,7 +81,7 @@ func TestBrowserChecksStepsWhileTheyAreTyped(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	p := s.pipeline("app", edited)
-	must(s.CreateQueue(t.Context(), p.ClusterID, "linux", ""))(t)
+	must(s.CreateQueue(t.Context(), engine.CreateQueue{ClusterID: p.ClusterID, Key: "linux"}))(t)
 	code := must(s.NewSignInLink(t.Context(), s.owner.ID, time.Now().Add(time.Hour)))(t)
 	b := newTab(t)
 	b.do(chromedp.EmulateViewport(1440, 900), chromedp.Navigate(s.url+"/sign-in?code="+code), chromedp.Click("form button", chromedp.NodeVisible), chromedp.WaitVisible("#hd"))

@@ -131,6 +131,7 @@ func (s *server) routes() []route {
 		{"POST /{org}/agents/pause/{agent}", admin, pauseAgent},
 		{"POST /{org}/agents/resume/{agent}", admin, onAgent(resumeAgent)},
 		{"GET /{org}/queues", member, toAgents},
+		{"POST /{org}/queues/change/{queue}", admin, changeQueue},
 		{"POST /{org}/queues/pause/{queue}", admin, pauseQueue},
 		{"POST /{org}/queues/resume/{queue}", admin, resumeQueue},
 		{"GET /{org}/{kind}/{name}", member, ofOrganization},

@@ -22,6 +22,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/dispatch"
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/store"
@@ -36,16 +37,17 @@ type Assign struct {
 }
 
 const (
-	maxRounds   = 16     // of a queue in one pass
-	headLimit   = 2_000  // of a queue
-	roundJobs   = 200    // jobs looked at together, beside the first of each lane
-	sampleSlack = 16     // idle agents looked at beyond one a job
-	manyIdle    = 16     // idle agents that are not counted any further
-	allAgents   = 20_000 // when the sample did not have the tags
-	warmSample  = 16     // idle agents looked at that last ran a pipeline
-	warmLanes   = 16     // lanes for which they are looked at
-	together    = 16     // assignments of one build in a transaction: it keeps others waiting for about 2 ms
-	parallel    = 16     // transactions under way at once: they share commits
+	maxRounds     = 16     // of a queue in one pass
+	headLimit     = 2_000  // of a queue
+	roundJobs     = 200    // jobs looked at together, beside the first of each lane
+	sampleSlack   = 16     // idle agents looked at beyond one a job
+	manyIdle      = 16     // idle agents that are not counted any further
+	allAgents     = 20_000 // when the sample did not have the tags
+	warmSample    = 16     // idle agents looked at that last ran a pipeline
+	warmLanes     = 16     // lanes for which they are looked at
+	earlierAgents = 16     // attempts of a job whose agents are avoided
+	together      = 16     // assignments of one build in a transaction: it keeps others waiting for about 2 ms
+	parallel      = 16     // transactions under way at once: they share commits
 )
 
 // Pass gives every queue that has an idle agent what it can run. It reports true if there may be more.
@@ -128,6 +130,9 @@ func (a *Assign) page(ctx context.Context, q store.Queue, jobs []store.WaitingJo
 			return made, false, err
 		}
 		matched := dispatch.Match(s)
+		if len(agents) >= limit && limit < allAgents {
+			matched = slices.DeleteFunc(matched, lastResort)
+		}
 		n, err := a.assign(ctx, jobs, matched)
 		made += n
 		if err != nil {
@@ -172,6 +177,9 @@ func (a *Assign) agents(ctx context.Context, queueID string, jobs []store.Waitin
 	}
 	return agents, nil
 }
+
+// lastResort says whether a job was given an agent to avoid. Among agents that the sample did not have may be another.
+func lastResort(m dispatch.Assignment) bool { return m.Reason == dispatch.ReasonLastResort }
 
 func unmatched(jobs []store.WaitingJob, matched []dispatch.Assignment) []store.WaitingJob {
 	done := map[string]bool{}
@@ -232,12 +240,12 @@ func (a *Assign) snapshot(ctx context.Context, q store.Queue, jobs []store.Waiti
 			LastPipeline: g.LastPipelineID, LastRepository: g.LastRepository, LastSuccessAt: g.LastSuccessAt.UnixMicro(),
 		})
 	}
-	s.Jobs, err = a.cleared(ctx, jobs)
+	s.Jobs, err = a.cleared(ctx, q, jobs)
 	return s, err
 }
 
 // cleared turns jobs into what dispatch takes, which only jobs of an allowed build can become.
-func (a *Assign) cleared(ctx context.Context, jobs []store.WaitingJob) ([]dispatch.Job, error) {
+func (a *Assign) cleared(ctx context.Context, q store.Queue, jobs []store.WaitingJob) ([]dispatch.Job, error) {
 	builds := map[string]store.BuildToRun{}
 	var out []dispatch.Job
 	for _, j := range jobs {
@@ -254,11 +262,23 @@ func (a *Assign) cleared(ctx context.Context, jobs []store.WaitingJob) ([]dispat
 			a.Log.ErrorContext(ctx, "job is not cleared", "job", j.ID, "err", err)
 			continue
 		}
+		avoid, err := a.earlier(ctx, q, j)
+		if err != nil {
+			return nil, err
+		}
 		out = append(out, dispatch.Job{
 			ID: j.ID, Pipeline: j.PipelineID, Repository: b.Repository, Queue: j.QueueID, Rules: j.Rules,
 			Priority: j.Priority, ScheduledAt: j.ScheduledAt.UnixMicro(), Position: j.Position, Number: int64(j.Number),
-			Clearance: clearance,
+			AvoidAgents: avoid, Clearance: clearance,
 		})
 	}
 	return out, nil
+}
+
+// earlier are the agents of a job's earlier attempts, if its queue prefers others.
+func (a *Assign) earlier(ctx context.Context, q store.Queue, j store.WaitingJob) ([]string, error) {
+	if q.RetryAffinity != ci.PreferDifferent || j.Retries == 0 {
+		return nil, nil
+	}
+	return a.Engine.Store.EarlierAgents(ctx, j.StepID, j.Number, earlierAgents)
 }

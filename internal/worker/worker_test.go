@@ -537,3 +537,94 @@ func TestTheWarmAgentIsFoundAmongMany(t *testing.T) {
 		t.Error("another agent than the warm one was given the job")
 	}
 }
+
+// failOn lets an agent fail the job that it was given, and returns the next attempt.
+func (w *world) failOn(a store.Agent) store.Job {
+	w.t.Helper()
+	j := w.held(a)
+	_, err := w.AcceptJob(w.ctx(), j.ID, a.ID)
+	w.must(err)
+	w.must(w.StartJob(w.ctx(), j.ID, w.Now()))
+	_, err = w.FinishJob(w.ctx(), engine.FinishJob{JobID: j.ID, ExitStatus: 1})
+	w.must(err)
+	next, err := w.RetryJob(w.ctx(), j.ID, "ana")
+	w.must(err)
+	return next
+}
+
+func (w *world) retryOn(affinity ci.RetryAffinity) {
+	w.t.Helper()
+	c, err := w.Store.Cluster(w.ctx(), w.token.ClusterID)
+	w.must(err)
+	_, err = w.UpdateQueue(w.ctx(), c.DefaultQueueID, engine.QueueSettings{RetryAffinity: &affinity})
+	w.must(err)
+}
+
+// TestARetriedJobGoesToAnAgentThatDidNotRunIt, where its queue prefers that, and where there is one.
+func TestARetriedJobGoesToAnAgentThatDidNotRunIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.retryOn(ci.PreferDifferent)
+	first := w.agent("os=linux")
+	w.build("p", "steps:\n- {command: x, agents: {os: linux}}\n")
+	w.assign()
+	w.agent("os=mac") // idle, and no use
+	second := w.agent("os=linux")
+	next := w.failOn(first)
+	w.assign()
+	if got := w.held(second); got.ID != next.ID || got.AgentReason != "ran no earlier attempt of this job" {
+		t.Fatalf("the second agent holds %q because it %s, want %s", got.ID, got.AgentReason, next.ID)
+	}
+	next = w.failOn(second)
+	third := w.agent("os=linux")
+	w.assign()
+	if w.held(third).ID != next.ID {
+		t.Fatal("the third attempt went to an agent that ran one of the two before")
+	}
+	next = w.failOn(third)
+	w.must(w.PauseAgent(w.ctx(), first.ID, "", time.Time{}))
+	w.must(w.PauseAgent(w.ctx(), third.ID, "", time.Time{}))
+	w.assign()
+	if got := w.held(second); got.ID != next.ID || got.AgentReason != "ran an earlier attempt, but no other agent that matches was free" {
+		t.Errorf("the only idle agent holds %q because it %s, want %s", got.ID, got.AgentReason, next.ID)
+	}
+}
+
+func TestARetriedJobGoesToTheWarmestAgentByDefault(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := w.agent()
+	w.build("p", "steps:\n- {command: x}\n")
+	w.assign()
+	w.agent()
+	next := w.failOn(first)
+	w.assign()
+	if got := w.held(first); got.ID != next.ID || got.AgentReason != "last ran this pipeline" {
+		t.Errorf("the warm agent holds %q because it %s, want %s", got.ID, got.AgentReason, next.ID)
+	}
+}
+
+// TestAnotherAgentIsFoundAmongMany: more idle agents that do not match than a pass looks at for one job.
+func TestAnotherAgentIsFoundAmongMany(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.retryOn(ci.PreferDifferent)
+	ranked := func(tags ...string) store.Agent {
+		a, _, err := w.RegisterAgent(w.ctx(), engine.RegisterAgent{Token: w.token, Name: "a-%random", Tags: tags, Priority: "1"})
+		w.must(err)
+		w.must(w.ConnectAgent(w.ctx(), a.ID))
+		return a
+	}
+	first := ranked("os=linux")
+	w.build("p", "steps:\n- {command: x, agents: {os: linux}}\n")
+	w.assign()
+	for range 30 {
+		ranked("os=mac")
+	}
+	other := w.agent("os=linux") // the last of them, without a priority
+	next := w.failOn(first)
+	w.assign()
+	if got := w.held(other); got.ID != next.ID {
+		t.Errorf("the other agent holds %q, want %s", got.ID, next.ID)
+	}
+}

@@ -72,6 +72,7 @@ CREATE TABLE queues (
     paused_at   BIGINT NOT NULL DEFAULT 0,
     paused_by   TEXT NOT NULL DEFAULT '', -- user
     paused_note TEXT NOT NULL DEFAULT '',
+    retry_agent_affinity TEXT NOT NULL CHECK (retry_agent_affinity = 'prefer-warmest' OR retry_agent_affinity = 'prefer-different'),
     created_at  BIGINT NOT NULL,
     UNIQUE (cluster_id, key)
 );
