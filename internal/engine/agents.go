@@ -115,16 +115,9 @@ func (e *Engine) AgentsSeen(ctx context.Context, seen map[string]store.Seen) err
 	})
 }
 
-// DisconnectAgent ends an agent's session at its own wish. A job that it still holds is lost. The agent
-// is gone when it has said so, so one that is given a job at the same moment is not left to a pass.
-func (e *Engine) DisconnectAgent(ctx context.Context, id string) (err error) {
-	for range 3 {
-		err = e.endAgent(ctx, id, ci.AgentDisconnect{}, "The agent disconnected while it held the job.")
-		if r, ok := errors.AsType[*Refused](err); !ok || r.Why != Conflict {
-			return err
-		}
-	}
-	return err
+// DisconnectAgent ends an agent's session at its own wish. A job that it still holds is lost.
+func (e *Engine) DisconnectAgent(ctx context.Context, id string) error {
+	return e.endAgent(ctx, id, ci.AgentDisconnect{}, "The agent disconnected while it held the job.")
 }
 
 // LoseAgent ends the session of an agent that is gone; reason says how that is known.
@@ -132,9 +125,21 @@ func (e *Engine) LoseAgent(ctx context.Context, id, reason string) error {
 	return e.endAgent(ctx, id, ci.AgentLose{}, reason)
 }
 
-// endAgent ends a session and the job it holds, together: between the two the agent would be free,
-// and be given the job again.
-func (e *Engine) endAgent(ctx context.Context, id string, ev ci.AgentEvent, reason string) error {
+// endAgent ends a session and the job it holds. An agent that has said good-bye or whose token was revoked is
+// not left to a pass because it is given a job at the same moment.
+func (e *Engine) endAgent(ctx context.Context, id string, ev ci.AgentEvent, reason string) (err error) {
+	for range 3 {
+		err = e.tryEndAgent(ctx, id, ev, reason)
+		if r, ok := errors.AsType[*Refused](err); !ok || r.Why != Conflict {
+			return err
+		}
+	}
+	return err
+}
+
+// tryEndAgent ends a session and its job together: between the two the agent would be free, and be given the
+// job again.
+func (e *Engine) tryEndAgent(ctx context.Context, id string, ev ci.AgentEvent, reason string) error {
 	job, err := e.Store.JobOfAgent(ctx, id)
 	if errors.Is(err, store.ErrNotFound) {
 		return e.update(ctx, func(tx *store.Tx, hint func(...string)) error { return e.endSession(ctx, tx, hint, id, ev) })

@@ -39,6 +39,34 @@ func TestAnAgentThatLeavesIsNotGivenItsJobAgain(t *testing.T) {
 	})
 }
 
+func TestNoAgentOutlivesItsTokenByAJobThatItIsGivenMeanwhile(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		b := w.build(t, "steps:\n- {command: a, key: a}\n")
+		job := w.job(t, b, "a")
+		var agents []store.Agent
+		for range 30 {
+			agents = append(agents, w.agent(t))
+		}
+		var revoked atomic.Bool
+		var eager sync.WaitGroup
+		eager.Go(func() {
+			for !revoked.Load() {
+				for _, a := range agents {
+					if _, err := w.AssignJob(t.Context(), job.ID, a.ID); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+		err := w.RevokeAgentToken(t.Context(), w.agents.ID)
+		revoked.Store(true)
+		eager.Wait()
+		if left := must(w.Store.AgentsOfToken(t.Context(), w.agents.ID, 100))(t); err != nil || len(left) > 0 {
+			t.Errorf("revoking: %v, %d agents are left", err, len(left))
+		}
+	})
+}
+
 // Older agents are configured with %n in their names.
 func TestTheFirstFreeNumberIsPartOfAName(t *testing.T) {
 	worlds(t, func(t *testing.T, w *world) {
