@@ -68,6 +68,14 @@ func BenchmarkPlan(b *testing.B) {
 	}
 }
 
+// BenchmarkPlanParallel makes builds of one step with 2,000 jobs, as other builds' jobs wait for one to be written.
+func BenchmarkPlanParallel(b *testing.B) {
+	w, document := benchWorld(b), parallel(2_000)
+	for b.Loop() {
+		w.build(b, document)
+	}
+}
+
 // BenchmarkBuild plans, runs and ends whole builds of growing size, a wait and a last step behind
 // jobs side by side: the time for each job must not grow with them. It prints jobs/s, and how many
 // times longer a job takes than in the smallest build.

@@ -397,25 +397,18 @@ func (p *progress) cancelFailing() error {
 
 // insertFresh writes the steps that the transaction added, then their jobs and edges.
 func (p *progress) insertFresh() error {
-	for _, id := range p.order {
-		f := p.fresh[id]
-		if err := p.tx.InsertStep(p.ctx, *f.step); err != nil {
-			return err
-		}
-		for _, j := range f.jobs {
-			if err := p.tx.InsertJob(p.ctx, j); err != nil {
-				return err
-			}
-		}
-	}
+	var steps []store.Step
+	var jobs []store.Job
 	edges := p.into
 	for _, id := range p.order {
-		edges = append(edges, p.fresh[id].out...)
+		f := p.fresh[id]
+		steps, jobs, edges = append(steps, *f.step), append(jobs, f.jobs...), append(edges, f.out...)
 	}
-	for _, edge := range edges {
-		if err := p.tx.InsertEdge(p.ctx, p.build.ID, edge); err != nil {
-			return err
-		}
+	if err := p.tx.InsertSteps(p.ctx, steps); err != nil {
+		return err
 	}
-	return nil
+	if err := p.tx.InsertJobs(p.ctx, jobs); err != nil {
+		return err
+	}
+	return p.tx.InsertEdges(p.ctx, p.build.ID, edges)
 }

@@ -109,6 +109,9 @@ func (p *planner) parallelJobs(body object, job Job, n int) []Job {
 // spelling %spawn), %N its index from 1, %t the number of jobs when it was created, %T their number
 // now (https://buildkite.com/docs/pipelines/best-practices/parallel-builds).
 func ParallelLabel(label string, index, created, now int) string {
+	if !strings.Contains(label, "%") {
+		return label
+	}
 	return strings.NewReplacer(
 		"%spawn", strconv.Itoa(index), "%n", strconv.Itoa(index), "%N", strconv.Itoa(index+1),
 		"%t", strconv.Itoa(created), "%T", strconv.Itoa(now),

@@ -68,6 +68,11 @@ const (
 	sqlInsertJob = `INSERT INTO jobs (` + jobColumns + `, lane) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
 		$14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36,
 		$37, $38, $39, $40, $41, $42, $43, $44, $45, $46, $47, $48, $49, $50, $51)`
+	// The columns that planning a job sets; the others keep what the schema gives a new row.
+	sqlInsertPlannedJob = `INSERT INTO jobs (id, build_id, step_id, pipeline_id, kind, state, number, position, queue_id, rules, lane,
+		priority, concurrency_group, concurrency, concurrency_method, group_id, queued, timeout_minutes, reason, spec, created_at,
+		scheduled_at, limited_at, runnable_at, finished_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
+		$15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)`
 	sqlUpdateJob = `UPDATE jobs SET state = $2, priority = $3, lease_state = $4, agent_id = $5, lease_deadline = $6,
 		token_hash = $7, timeout_minutes = $8, timeout_at = $9, soft_failed = $10, lost = $11, exit_status = $12,
 		signal = $13, signal_reason = $14, promised = $15, promised_hard = $16, reason = $17, canceled_by = $18,
@@ -253,10 +258,11 @@ func (r Reader) Lane(ctx context.Context, queueID, lane string, limit int) ([]Wa
 	return list(ctx, r.q, scanWaitingJob, sqlLane, queueID, lane, limit)
 }
 
-// laneOf names the lane of a job. Rules can be longer than an entry of an index may be.
-func laneOf(j Job) string {
-	sum := sha256.Sum256([]byte(text(j.Rules)))
-	return j.PipelineID + ":" + hex.EncodeToString(sum[:8])
+// laneOf names the lane of a pipeline's jobs with the same rules. Rules can be longer than an entry of an
+// index may be.
+func laneOf(pipelineID, rules string) string {
+	sum := sha256.Sum256([]byte(rules))
+	return pipelineID + ":" + hex.EncodeToString(sum[:8])
 }
 
 // ExpiredOffers returns up to limit jobs whose assignment or reservation ran out.
@@ -360,13 +366,44 @@ func (r Reader) CountScheduledJobs(ctx context.Context, queueID string) (int, er
 
 // InsertJob adds a job.
 func (tx *Tx) InsertJob(ctx context.Context, j Job) error {
+	rules := text(j.Rules)
 	return exec(ctx, tx.q, sqlInsertJob, j.ID, j.BuildID, j.StepID, j.PipelineID, j.Kind, j.State, j.Number, j.Position,
-		j.QueueID, text(j.Rules), j.Priority, j.ConcurrencyGroup, j.Concurrency, j.ConcurrencyMethod, j.Lease.State,
+		j.QueueID, rules, j.Priority, j.ConcurrencyGroup, j.Concurrency, j.ConcurrencyMethod, j.Lease.State,
 		j.AgentID, micros(j.Lease.Deadline), nullable(j.TokenHash), j.TimeoutMinutes, micros(j.TimeoutAt), j.SoftFailed,
 		j.Lost, j.ExitStatus, j.Signal, j.SignalReason, j.Promised, j.PromisedHard, j.Reason, j.CanceledBy, j.RetriedIn,
 		j.RetryOf, j.RetryType, j.RetryRule, j.Retries, j.RetriedBy, j.TriggeredBuild, j.UnblockedBy, j.ChunksFailed,
 		j.LogSize, string(j.SpecJSON), micros(j.CreatedAt), micros(j.ScheduledAt), micros(j.RunnableAt),
-		micros(j.StartedAt), micros(j.FinishedAt), j.AgentReason, j.ReservedBy, j.GroupID, j.Queued, micros(j.LimitedAt), laneOf(j))
+		micros(j.StartedAt), micros(j.FinishedAt), j.AgentReason, j.ReservedBy, j.GroupID, j.Queued, micros(j.LimitedAt), laneOf(j.PipelineID, rules))
+}
+
+// InsertJobs adds jobs. It is InsertJob for the many of a plan: a job to which nothing has happened yet is
+// written in half the columns, and several of them in one statement.
+func (tx *Tx) InsertJobs(ctx context.Context, jobs []Job) error {
+	rows := make([][]any, 0, len(jobs))
+	for _, j := range jobs {
+		if !j.onlyPlanned() {
+			if err := tx.InsertJob(ctx, j); err != nil {
+				return err
+			}
+			continue
+		}
+		rules := text(j.Rules)
+		rows = append(rows, []any{
+			j.ID, j.BuildID, j.StepID, j.PipelineID, j.Kind, j.State, j.Number, j.Position, j.QueueID, rules, laneOf(j.PipelineID, rules),
+			j.Priority, j.ConcurrencyGroup, j.Concurrency, j.ConcurrencyMethod, j.GroupID, j.Queued, j.TimeoutMinutes, j.Reason,
+			string(j.SpecJSON), micros(j.CreatedAt), micros(j.ScheduledAt), micros(j.LimitedAt), micros(j.RunnableAt), micros(j.FinishedAt),
+		})
+	}
+	return tx.insertRows(ctx, sqlInsertPlannedJob, rows)
+}
+
+// onlyPlanned says whether all that sqlInsertPlannedJob leaves out is as in a new row.
+func (j Job) onlyPlanned() bool {
+	return j.Lease == ci.Lease{} && !j.SoftFailed && !j.Lost && j.ExitStatus == nil && j.Signal == "" && j.SignalReason == "" &&
+		j.Promised == nil && !j.PromisedHard && j.CanceledBy == "" && j.StartedAt.IsZero() &&
+		j.AgentID == "" && j.AgentReason == "" && j.ReservedBy == "" && j.TokenHash == "" && j.TimeoutAt.IsZero() &&
+		j.RetriedIn == "" && j.RetryOf == "" && j.RetryType == "" && j.RetryRule == -1 && j.Retries == 0 && j.RetriedBy == "" &&
+		j.TriggeredBuild == "" && j.UnblockedBy == "" && j.ChunksFailed == 0 && j.LogSize == 0
 }
 
 // SetJobSpec replaces what a job was planned as.

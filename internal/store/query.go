@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -144,6 +146,39 @@ func count(ctx context.Context, q querier, query string, args ...any) (int64, er
 		return 0, fmt.Errorf("%s: %w", firstWords(query), err)
 	}
 	return res.RowsAffected()
+}
+
+// insertRows runs an INSERT of one row for many, several at a time: always as many as leave few texts to
+// be prepared, and so many that the parameters stay far below what SQLite (32,766) and PostgreSQL (65,535) allow.
+func (tx *Tx) insertRows(ctx context.Context, one string, rows [][]any) error {
+	for _, n := range []int{32, 8, 1} {
+		if n > len(rows) {
+			continue
+		}
+		query := ofRows(one, n)
+		for ; n <= len(rows); rows = rows[n:] {
+			if _, err := count(ctx, tx.q, query, slices.Concat(rows[:n]...)...); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// ofRows is the text of an INSERT of one row, whose parameters are in order, with those of n rows.
+func ofRows(insert string, n int) string {
+	head, rest, _ := strings.Cut(insert, "VALUES (")
+	row, tail, _ := strings.Cut(rest, ")")
+	columns := strings.Count(row, "$")
+	groups := make([]string, n)
+	for i := range groups {
+		marks := make([]string, columns)
+		for c := range marks {
+			marks[c] = "$" + strconv.Itoa(i*columns+c+1)
+		}
+		groups[i] = "(" + strings.Join(marks, ", ") + ")"
+	}
+	return head + "VALUES " + strings.Join(groups, ", ") + tail
 }
 
 // storable replaces, in place, what PostgreSQL keeps in no text (bytes that are not UTF-8, and the

@@ -8,7 +8,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"strconv"
 	"sync"
 
 	"github.com/pressly/goose/v3"
@@ -66,6 +68,21 @@ func sqliteURL(path, more string) string {
 		"&_pragma=cache_size(-16000)" + more
 }
 
+// nameless replaces a statement's parameters by "?" where each stands once and in order. SQLite keeps "$1" as
+// a name, and the driver asks for the name of each parameter, which SQLite looks for from the first.
+func nameless(q string) string {
+	inOrder, n := true, 0
+	out := regexp.MustCompile(`\$\d+`).ReplaceAllStringFunc(q, func(mark string) string {
+		n++
+		inOrder = inOrder && mark == "$"+strconv.Itoa(n)
+		return "?"
+	})
+	if !inOrder {
+		return q
+	}
+	return out
+}
+
 // writer owns the one connection that writes. Its goroutine ends with close.
 type writer struct {
 	db    *sql.DB
@@ -87,7 +104,9 @@ type request struct {
 }
 
 func startWriter(db *sql.DB, conn *sql.Conn, o Options) *writer {
-	w := &writer{db: db, conn: conn, stmts: stmtCache{prepare: conn.PrepareContext}, queue: make(chan *request, maxGroup)}
+	w := &writer{db: db, conn: conn, stmts: stmtCache{prepare: func(ctx context.Context, q string) (*sql.Stmt, error) {
+		return conn.PrepareContext(ctx, nameless(q))
+	}}, queue: make(chan *request, maxGroup)}
 	w.tx = Reader{o.traced(w)}
 	w.done.Go(w.run)
 	return w

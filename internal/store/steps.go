@@ -107,9 +107,19 @@ func (r Reader) Edges(ctx context.Context, buildID string) ([]Edge, error) {
 
 // InsertStep adds a step. A key that the build has already is ErrConflict.
 func (tx *Tx) InsertStep(ctx context.Context, s Step) error {
-	return exec(ctx, tx.q, sqlInsertStep, s.ID, s.BuildID, s.Position, s.Kind, nullable(s.Key), s.Label, s.GroupID,
-		s.UploaderID, s.Implicit, s.ContinueOnFailure, s.Gone, text(s.Jobs), s.Deps.Open, s.Deps.Failed, s.Deps.Tainted,
-		text(s.Definition), text(s.Spec), s.State(), s.Outcome())
+	return tx.InsertSteps(ctx, []Step{s})
+}
+
+// InsertSteps adds steps, several in one statement. A key that the build has already is ErrConflict.
+func (tx *Tx) InsertSteps(ctx context.Context, steps []Step) error {
+	rows := make([][]any, len(steps))
+	for i, s := range steps {
+		rows[i] = []any{
+			s.ID, s.BuildID, s.Position, s.Kind, nullable(s.Key), s.Label, s.GroupID, s.UploaderID, s.Implicit, s.ContinueOnFailure,
+			s.Gone, text(s.Jobs), s.Deps.Open, s.Deps.Failed, s.Deps.Tainted, text(s.Definition), text(s.Spec), s.State(), s.Outcome(),
+		}
+	}
+	return tx.insertRows(ctx, sqlInsertStep, rows)
 }
 
 // InsertStepUpdate records the idempotency key of a change of a step; false says that it is known.
@@ -129,10 +139,13 @@ func (tx *Tx) UpdateStepSpec(ctx context.Context, s Step) error {
 	return exec(ctx, tx.q, sqlUpdateStepSpec, s.ID, text(s.Spec))
 }
 
-// InsertEdge adds a dependency; one that exists is kept as it is.
-func (tx *Tx) InsertEdge(ctx context.Context, buildID string, e Edge) error {
-	_, err := count(ctx, tx.q, sqlInsertEdge, buildID, e.From, e.To, e.AllowFailure, e.Gate, e.Implicit)
-	return err
+// InsertEdges adds dependencies, several in one statement; those that exist are kept as they are.
+func (tx *Tx) InsertEdges(ctx context.Context, buildID string, edges []Edge) error {
+	rows := make([][]any, len(edges))
+	for i, e := range edges {
+		rows[i] = []any{buildID, e.From, e.To, e.AllowFailure, e.Gate, e.Implicit}
+	}
+	return tx.insertRows(ctx, sqlInsertEdge, rows)
 }
 
 // DeleteEdge removes a dependency.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"runtime"
 	"slices"
@@ -137,6 +139,53 @@ func TestWhatWasCommittedIsThereAfterReopening(t *testing.T) {
 			t.Errorf("err %v (-want +got):\n%s", err, diff)
 		}
 	})
+}
+
+// TestJobsOfAPlanAreKeptWhole changes each field of a planned job in turn: a plan's jobs are written in
+// fewer columns, which must lose nothing.
+func TestJobsOfAPlanAreKeptWhole(t *testing.T) {
+	eachStore(t, func(t *testing.T, s *Store, _ Options) {
+		seed(t, s)
+		want := map[string]Job{}
+		add := func(change func(*Job)) {
+			j := job(fmt.Sprintf("j%03d", len(want)))
+			change(&j)
+			want[j.ID] = j
+		}
+		for _, f := range reflect.VisibleFields(reflect.TypeFor[Job]()) {
+			add(func(j *Job) { changeField(reflect.ValueOf(j).Elem().FieldByIndex(f.Index), f.Name) })
+		}
+		add(func(j *Job) {
+			j.Lease, j.AgentID = ci.Lease{State: ci.LeaseOffered, Agent: "a1", Deadline: at(9)}, "a1"
+		})
+		jobs := slices.Collect(maps.Values(want))
+		update(t, s, func(tx *Tx) error { return tx.InsertJobs(t.Context(), jobs) })
+		for id, w := range want {
+			got, err := s.Job(t.Context(), id)
+			if diff := cmp.Diff(w, got); err != nil || diff != "" {
+				t.Errorf("err %v (-want +got):\n%s", err, diff)
+			}
+		}
+	})
+}
+
+// changeField gives a field of a job another value than that of a new one, but for what refers to other rows
+// or follows from others.
+func changeField(v reflect.Value, name string) {
+	n := 7
+	switch {
+	case slices.Contains([]string{"ID", "BuildID", "StepID", "PipelineID", "Kind", "State"}, name):
+	case v.Type() == reflect.TypeFor[time.Time]():
+		v.Set(reflect.ValueOf(at(n)))
+	case v.Type() == reflect.TypeFor[*int]():
+		v.Set(reflect.ValueOf(&n))
+	case v.Kind() == reflect.String:
+		v.SetString("other")
+	case v.Kind() == reflect.Bool:
+		v.SetBool(true)
+	case v.CanInt():
+		v.SetInt(7)
+	}
 }
 
 func TestAnErrorRollsBackEverything(t *testing.T) {
@@ -422,7 +471,7 @@ func TestHotWritesMakeNoTables(t *testing.T) {
 	t.Parallel()
 	s := reopen(t, Options{Path: filepath.Join(t.TempDir(), "slipway.db")})
 	for _, q := range []string{
-		sqlInsertJob, sqlUpdateJob, sqlInsertStep, sqlUpdateStep, sqlInsertEdge, sqlInsertBuild, sqlUpdateBuild, sqlAdvanceBuild,
+		sqlInsertJob, ofRows(sqlInsertPlannedJob, 8), sqlUpdateJob, ofRows(sqlInsertStep, 8), sqlUpdateStep, ofRows(sqlInsertEdge, 8), sqlInsertBuild, sqlUpdateBuild, sqlAdvanceBuild,
 		sqlInsertAgent, sqlUpdateAgent, sqlSeenAgent, sqlInsertJobLog,
 	} {
 		args := make([]any, highest(q))
