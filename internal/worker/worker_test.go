@@ -326,6 +326,8 @@ func TestNoAgentIsLostBecauseNothingCouldBeWritten(t *testing.T) {
 	a := w.agent()
 	w.assign()
 	j := w.held(a)
+	_, err := w.AcceptJob(w.ctx(), j.ID, a.ID) // or the job would return to the queue, for which its plan is not read
+	w.must(err)
 	spec := func(text []byte) {
 		w.must(w.Store.Update(w.ctx(), func(tx *store.Tx) error { return tx.SetJobSpec(w.ctx(), j.ID, text) }))
 	}
