@@ -14,7 +14,7 @@
 // across pipelines; a queue used by one pipeline behaves the same.)
 //
 // Choice of the agent. Not an agent to avoid, if there is any other; the
-// highest agent priority, agents without one last; the agent to prefer; one
+// highest agent priority, agents without one last; one
 // that last ran the same pipeline, whose caches are warm; one that last ran the
 // same repository; the one whose last job succeeded most recently; its id.
 //

@@ -102,7 +102,7 @@ func TestAJobNobodyMatchesHoldsUpNothing(t *testing.T) {
 
 func TestChoiceOfTheAgent(t *testing.T) {
 	t.Parallel()
-	job := Job{ID: "j", Pipeline: "p", Repository: "r", PreferAgent: "prefer"}
+	job := Job{ID: "j", Pipeline: "p", Repository: "r"}
 	low := Agent{ID: "low", Priority: rank1(-1), LastPipeline: "p", LastRepository: "r", LastSuccessAt: 9}
 	unranked := Agent{ID: "none", LastPipeline: "p", LastRepository: "r", LastSuccessAt: 99}
 	high := func(id string) Agent { return Agent{ID: id, Priority: rank1(3)} }
@@ -115,7 +115,6 @@ func TestChoiceOfTheAgent(t *testing.T) {
 		reason Reason
 		agents []Agent
 	}{
-		{"prefer", ReasonPreferred, []Agent{unranked, low, high("a"), recent, repository, pipeline, high("prefer")}},
 		{"pipeline", ReasonPipeline, []Agent{unranked, low, high("a"), recent, repository, pipeline}},
 		{"repository", ReasonRepository, []Agent{unranked, low, high("a"), recent, repository}},
 		{"recent", ReasonRecent, []Agent{unranked, low, high("b"), high("a"), recent}},
@@ -132,7 +131,7 @@ func TestChoiceOfTheAgent(t *testing.T) {
 // Agents to avoid come after all others that match, whatever else speaks for them.
 func TestAgentsToAvoid(t *testing.T) {
 	t.Parallel()
-	job := Job{ID: "j", Pipeline: "p", Rules: []string{"os=linux"}, PreferAgent: "first", AvoidAgents: []string{"gone", "first", "second"}}
+	job := Job{ID: "j", Pipeline: "p", Rules: []string{"os=linux"}, AvoidAgents: []string{"gone", "first", "second"}}
 	linux := func(id string, priority int, last string) Agent {
 		return Agent{ID: id, Tags: []string{"os=linux"}, Priority: rank1(priority), LastPipeline: last}
 	}

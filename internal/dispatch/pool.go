@@ -173,10 +173,6 @@ func (p *pool) prefer(s *set, j *Job, avoid []int) (int, Reason) {
 		return none, ""
 	}
 	top := p.agents[best].rank()
-	if i := p.find(j.PreferAgent); i != none && !slices.Contains(avoid, i) && !p.taken[i] &&
-		p.agents[i].rank() == top && Matches(s.rules, p.agents[i].Tags) {
-		return i, ReasonPreferred
-	}
 	if i := p.warmest(s, warmth{rank: top, pipeline: j.Pipeline}, avoid); i != none {
 		return i, ReasonPipeline
 	}

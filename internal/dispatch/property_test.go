@@ -34,7 +34,7 @@ func anySnapshot(t *rapid.T, grant Clearance) Snapshot {
 			ID: fmt.Sprintf("j%02d", i), Pipeline: choose("pipeline", "p1", "p2", "p3"), Repository: choose("repository", "", "r1", "r2"),
 			Queue: choose("queue", "q1", "q1", "q2", "q3"), Rules: rules.Draw(t, "rules"),
 			Priority: rapid.IntRange(-1, 1).Draw(t, "priority"), ScheduledAt: rapid.Int64Range(0, 3).Draw(t, "at"),
-			Position: choose("position", "a", "b"), PreferAgent: choose("prefer", "", "a00", "a01", "gone"), AvoidAgents: avoid.Draw(t, "avoid"),
+			Position: choose("position", "a", "b"), AvoidAgents: avoid.Draw(t, "avoid"),
 		}
 		if rapid.IntRange(0, 5).Draw(t, "cleared") > 0 {
 			j.Clearance = grant

@@ -35,7 +35,6 @@ type Job struct {
 	ScheduledAt int64  // µs since 1970; inherited by uploads and retries
 	Position    string // of the step, ordered as bytes
 	Number      int64  // within the step
-	PreferAgent string // id; empty: none
 	// AvoidAgents are ids, such as those of the agents that ran earlier attempts. One of them is given the job only if no
 	// other agent that matches is free.
 	AvoidAgents []string
@@ -93,7 +92,6 @@ type Reason string
 
 // The reasons, as people read them after "this agent".
 const (
-	ReasonPreferred  Reason = "ran the previous attempt"
 	ReasonPipeline   Reason = "last ran this pipeline"
 	ReasonRepository Reason = "last ran this repository"
 	ReasonPriority   Reason = "had the highest priority of the free agents"

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -275,7 +276,7 @@ func queuePage(q *request) error {
 }
 
 var affinityWords = []Option{
-	{Value: string(ci.PreferWarmest), Label: "The warmest agent, as any other job"},
+	{Value: string(ci.PreferWarmest), Label: "The warmest agent"},
 	{Value: string(ci.PreferDifferent), Label: "An agent that did not run it before"},
 }
 
@@ -371,26 +372,21 @@ func (q *request) loadServing(page *QueuePage, v store.Queue) error {
 }
 
 func pauseQueue(q *request) error {
-	v, err := q.queue(q.r.PathValue("queue"))
-	if err != nil {
+	return q.onQueue(func(v store.Queue, given url.Values) error {
+		_, err := q.Engine.PauseQueue(q.ctx, v.ID, given.Get("reason"), q.user.ID)
 		return err
-	}
-	given, err := q.form()
-	if err != nil {
-		return err
-	}
-	_, err = q.Engine.PauseQueue(q.ctx, v.ID, given.Get("reason"), q.user.ID)
-	no, err := refusal(err)
-	switch {
-	case err != nil:
-		return err
-	case no != nil:
-		return q.showQueue(refusedStatus(no.Why), v, no)
-	}
-	return q.seeOther("/" + q.org.Slug + "/queues/" + v.Key)
+	})
 }
 
 func changeQueue(q *request) error {
+	return q.onQueue(func(v store.Queue, given url.Values) error {
+		_, err := q.Engine.UpdateQueue(q.ctx, v.ID, engine.QueueSettings{RetryAffinity: new(ci.RetryAffinity(given.Get("affinity")))})
+		return err
+	})
+}
+
+// onQueue does what a form asks of a queue, and shows the queue again with the reason of a refusal.
+func (q *request) onQueue(act func(store.Queue, url.Values) error) error {
 	v, err := q.queue(q.r.PathValue("queue"))
 	if err != nil {
 		return err
@@ -399,8 +395,7 @@ func changeQueue(q *request) error {
 	if err != nil {
 		return err
 	}
-	_, err = q.Engine.UpdateQueue(q.ctx, v.ID, engine.QueueSettings{RetryAffinity: new(ci.RetryAffinity(given.Get("affinity")))})
-	no, err := refusal(err)
+	no, err := refusal(act(v, given))
 	switch {
 	case err != nil:
 		return err
