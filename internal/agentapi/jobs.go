@@ -46,8 +46,8 @@ func (a *Server) accept(w http.ResponseWriter, r *http.Request, c caller) error 
 
 // dropped returns the refusal of a job to its agent, which an agent answers by forgetting the job
 // without finishing it (agent/job_runner.go of v3.138.1). A job that was canceled meanwhile would be
-// canceling for ever, and its agent busy: it ends here. What the request's token said of the job's
-// state is old by now.
+// canceling for ever, and its agent busy: it ends here. One that started is not dropped by that: its agent
+// runs it, and the request is an older one that comes late. What the request's token said of the job's state is old by now.
 func (a *Server) dropped(r *http.Request, jobID, agentID string, refusal error) error {
 	refused, isRefusal := errors.AsType[*engine.Refused](refusal)
 	if !isRefusal || refused.Why != engine.Conflict {
@@ -57,7 +57,7 @@ func (a *Server) dropped(r *http.Request, jobID, agentID string, refusal error) 
 	if err != nil {
 		return err
 	}
-	if j.AgentID == agentID && stopping(j.State) {
+	if j.AgentID == agentID && stopping(j.State) && j.StartedAt.IsZero() {
 		if err := a.end(r, engine.FinishJob{JobID: jobID, ExitStatus: -1, SignalReason: "cancel"}); err != nil {
 			return err
 		}

@@ -21,7 +21,7 @@ type Accepted struct {
 	Group        *store.Step // the step's group, if any
 	Agent        store.Agent
 	Job          store.Job
-	Token        string // the job's; earlier ones of this job are void
+	Token        string // the job's, which is the same whenever its agent accepts it
 	Around
 }
 
@@ -49,7 +49,8 @@ func (e *Engine) Around(ctx context.Context, b store.Build) (a Around, err error
 const CommitKey = "buildkite:git:commit"
 
 // AcceptJob gives an agent the job that it was offered. The agent that holds the job may accept
-// again, since an answer can be lost; anybody else is refused.
+// again, since an answer can be lost, and gets the same token: of an acceptance that a network held back and the one
+// that was sent in its place, either may be heard last. Anybody else is refused.
 func (e *Engine) AcceptJob(ctx context.Context, jobID, agentID string) (Accepted, error) {
 	var out Accepted
 	err := e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
@@ -93,7 +94,7 @@ func (p *progress) accept(j store.Job, agentID string) (Accepted, error) {
 	if err := requireAllow(p.build); err != nil {
 		return Accepted{}, err
 	}
-	token := secret.NewToken("bkaj_")
+	token := p.e.Sealer.Token("bkaj_", j.ID, a.ID)
 	j.TokenHash = secret.HashToken(token)
 	if j, err = p.apply(j, ci.JobAccept{Agent: agentID}); err != nil {
 		return Accepted{}, acceptRefusal(j, err)
@@ -169,13 +170,17 @@ func (p *progress) takeScheduled(j store.Job, agentID string) (store.Job, error)
 	return p.tx.Job(p.ctx, j.ID)
 }
 
-// StartJob says that an agent began a job. Saying it twice changes nothing.
+// StartJob says that an agent began a job. Saying it twice changes nothing, also when the job is being stopped: its agent
+// learns that from the job's state.
 func (e *Engine) StartJob(ctx context.Context, jobID string, at time.Time) error {
 	return e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
 		if err := requireScript(j); err != nil {
 			return err
 		}
 		if j.State == ci.JobCanceling || j.State == ci.JobTimingOut {
+			if !j.StartedAt.IsZero() {
+				return nil
+			}
 			return refuse(Conflict, "The job was canceled before it started.")
 		}
 		if j.State != ci.JobRunning {

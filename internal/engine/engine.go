@@ -39,8 +39,8 @@ type Config struct {
 	Hub   *live.Hub
 	Log   *slog.Logger
 	Now   func() time.Time
-	// Sealer seals what must not be read from the database. It may be set until the first operation
-	// that seals or opens a value; nil where there is none.
+	// Sealer seals what must not be read from the database, and makes the tokens of jobs. It may be set until the first
+	// operation that does one of these; nil where there is none.
 	Sealer *secret.Sealer
 	// Mail says that the server can send mail; builds that ask for it are told if not.
 	Mail bool

@@ -46,8 +46,8 @@ func TestAcceptingIsIdempotentForTheHolderAlone(t *testing.T) {
 		wantRefusal(t, err, "The job is assigned and cannot be accepted by this agent.")
 		first := must(w.AcceptJob(t.Context(), job.ID, holder.ID))(t)
 		again := must(w.AcceptJob(t.Context(), job.ID, holder.ID))(t)
-		if again.Token == first.Token {
-			t.Error("the token of the first answer, which may have been lost, is still good")
+		if again.Token != first.Token {
+			t.Error("the agent, which may have heard either answer, is given two tokens")
 		}
 		_, err = w.AcceptJob(t.Context(), job.ID, other.ID)
 		wantRefusal(t, err, "The job is accepted and cannot be accepted by this agent.")

@@ -28,11 +28,12 @@ var ErrBroken = errors.New("the sealed value is not what was sealed for this pla
 // the place that it was sealed for, so that one row's cannot be copied into another.
 //
 // A sealed value names its key. The first key of a sealer seals; the others open what they sealed
-// before. A sealer is safe for concurrent use. One key is good for 2^32 values (NIST SP 800-38D
+// before. It also makes tokens that can be made again. A sealer is safe for concurrent use. One key is good for 2^32 values (NIST SP 800-38D
 // §8.3).
 type Sealer struct {
-	ids   []string // of keys, in their order
-	aeads map[string]cipher.AEAD
+	ids    []string // of keys, in their order
+	aeads  map[string]cipher.AEAD
+	tokens []byte // the key of tokens, of the key that seals
 }
 
 // NewSealer returns a sealer with keys of KeyLength bytes, the one that seals first.
@@ -57,7 +58,18 @@ func NewSealer(keys ...[]byte) (*Sealer, error) {
 		s.ids = append(s.ids, id)
 		s.aeads[id] = aead
 	}
+	tokens := hmac.New(sha256.New, keys[0])
+	tokens.Write([]byte("slipway: key of tokens"))
+	s.tokens = tokens.Sum(nil)
 	return s, nil
+}
+
+// Token returns a secret that is the same whenever it is asked for with the same names, as long as the key that
+// seals is: HMAC-SHA-256 over them (RFC 2104). None of the names may hold a line break.
+func (s *Sealer) Token(prefix string, names ...string) string {
+	mac := hmac.New(sha256.New, s.tokens)
+	mac.Write([]byte(strings.Join(names, "\n")))
+	return prefix + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
 // keyID is a name for a key that tells nothing of it.

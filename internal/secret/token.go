@@ -1,6 +1,7 @@
 // Package secret makes secrets and keeps what must not be read.
 //
-// Tokens are random and never stored: only HashToken of one is. What must be read again (the secrets of
+// Tokens are never stored: only HashToken of one is. They are random, but for those that must be the same when they
+// are asked for again, which a Sealer makes. What must be read again (the secrets of
 // jobs, private keys) is kept by a Sealer, with a key that is not in the database.
 package secret
 
