@@ -53,6 +53,7 @@ type fakeJob struct {
 	finish   wire.Finish
 	waitFor  string // cancel when the log holds this
 	cancelAs string
+	asked    func(state string) // what its agent is told now
 }
 
 func newServer(t testing.TB) *server {
@@ -201,7 +202,11 @@ func (s *server) accept(w http.ResponseWriter, r *http.Request) {
 func (s *server) jobState(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	reply(w, map[string]string{"state": s.job(r).state})
+	j := s.job(r)
+	if j.asked != nil {
+		j.asked(j.state)
+	}
+	reply(w, map[string]string{"state": j.state})
 }
 
 func (s *server) chunk(w http.ResponseWriter, r *http.Request) {

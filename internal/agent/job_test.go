@@ -185,6 +185,33 @@ func TestAJobThatIgnoresCancellationIsKilled(t *testing.T) {
 	}
 }
 
+// TestAnAgentAsksOnWhileItsJobCleansUp: the server takes a job that its agent says nothing of for forgotten.
+func TestAnAgentAsksOnWhileItsJobCleansUp(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s.config(t)
+	c.CancelGrace = 30 * time.Second
+	enough := filepath.Join(t.TempDir(), "enough")
+	j := s.add(`trap 'until test -e "$ENOUGH"; do sleep 0.05; done; exit 0' TERM; echo ready; while :; do sleep 0.05; done`,
+		map[string]string{"ENOUGH": enough})
+	told := 0
+	j.waitFor, j.cancelAs = "ready\r", "canceling"
+	j.asked = func(state string) {
+		if state != "canceling" {
+			return
+		}
+		if told++; told == 3 {
+			if err := os.WriteFile(enough, nil, 0o600); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	s.runAll(t, c)
+	if told < 3 || strings.Contains(j.text(), "SIGKILL") {
+		t.Errorf("the agent asked %d times after it was told\n%s", told-1, j.text())
+	}
+}
+
 func TestACommandEndedByASignal(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)

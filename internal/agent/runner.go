@@ -80,10 +80,12 @@ func (r *runner) run() wire.Finish {
 	if err := r.verify(ctx, log); err != nil {
 		return wire.Finish{ExitStatus: "-1", SignalReason: "signature_rejected", ChunksFailedCount: log.Close()}
 	}
-	kill, over := make(chan struct{}), make(chan struct{})
+	kill := make(chan struct{})
+	running, over := context.WithCancel(context.WithoutCancel(ctx))
+	defer over()
 	var beside sync.WaitGroup
-	beside.Go(func() { r.pollState(ctx, over, cancel) })
-	beside.Go(func() { r.endAfterGrace(ctx, over, kill, stopUploads) })
+	beside.Go(func() { r.pollState(running, cancel) })
+	beside.Go(func() { r.endAfterGrace(ctx, running.Done(), kill, stopUploads) })
 	files, err := writeEnvFiles(r.job.Env)
 	if err != nil {
 		r.log.Warn("No file of the job's environment", "error", err)
@@ -91,7 +93,7 @@ func (r *runner) run() wire.Finish {
 	defer os.RemoveAll(files) //nolint:errcheck // in the temporary directory
 	result := job.Run(ctx, r.config(log, files, kill))
 	canceled := context.Cause(ctx)
-	close(over)
+	over()
 	cancel(nil)
 	beside.Wait()
 	limit := time.AfterFunc(afterlife, stopUploads)
@@ -169,22 +171,22 @@ func (r *runner) upload(ctx context.Context, c logstream.Chunk) error {
 	return err
 }
 
-// pollState asks whether the job is still wanted.
-func (r *runner) pollState(ctx context.Context, over <-chan struct{}, cancel context.CancelCauseFunc) {
+// pollState asks whether the job is still wanted, as long as it runs: one that is canceled may have long to clean up,
+// and the server takes a job that is not asked for for forgotten.
+func (r *runner) pollState(running context.Context, cancel context.CancelCauseFunc) {
 	timer := time.NewTimer(rand.N(r.states))
 	defer timer.Stop()
+	var why error
 	for {
 		select {
 		case <-timer.C:
-		case <-over:
-			return
-		case <-ctx.Done():
+		case <-running.Done():
 			return
 		}
-		if cause := r.state(ctx); cause != nil {
+		if cause := r.state(running); cause != nil && why == nil {
 			r.log.Info("Ending the job", "reason", cause)
 			cancel(cause)
-			return
+			why = cause
 		}
 		timer.Reset(r.states)
 	}

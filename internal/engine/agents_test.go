@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/store"
 )
@@ -109,11 +110,11 @@ func TestAJobsWordCountsForThatJobAlone(t *testing.T) {
 		}
 		w.advance(time.Minute)
 		seen(store.Seen{At: w.Now()})
-		quiet(store.QuietJob{AgentID: a.ID, JobID: first.ID})
+		quiet(store.QuietJob{AgentID: a.ID, JobID: first.ID, State: ci.JobRunning})
 		// Another server heard of the job before this one heard of the agent, and says so later.
 		heard := w.Now().Add(-time.Second)
 		seen(store.Seen{At: heard, JobID: first.ID, JobAt: heard})
-		quiet(store.QuietJob{AgentID: a.ID, JobID: first.ID, Seen: heard})
+		quiet(store.QuietJob{AgentID: a.ID, JobID: first.ID, State: ci.JobRunning, Seen: heard})
 		seen(store.Seen{At: w.Now(), JobID: first.ID, JobAt: w.Now()})
 		quiet()
 		must(w.FinishJob(ctx, engine.FinishJob{JobID: first.ID}))(t)
@@ -122,6 +123,6 @@ func TestAJobsWordCountsForThatJobAlone(t *testing.T) {
 		}
 		w.advance(time.Minute)
 		seen(store.Seen{At: w.Now(), JobID: first.ID, JobAt: w.Now()})
-		quiet(store.QuietJob{AgentID: a.ID, JobID: second.ID})
+		quiet(store.QuietJob{AgentID: a.ID, JobID: second.ID, State: ci.JobAssigned})
 	})
 }

@@ -80,8 +80,8 @@ const (
 		AND EXISTS (SELECT 1 FROM jobs WHERE queue_id = queues.id AND state = 'scheduled' AND kind = 'script')`
 	sqlQuietAgents = `SELECT ` + agentColumns + ` FROM agents WHERE ` + liveAgents + ` AND last_seen_at < $1
 		ORDER BY last_seen_at LIMIT $2`
-	sqlQuietJobs = `SELECT id, job_id, job_seen_at FROM agents WHERE ` + liveAgents + ` AND last_seen_at >= $1
-		AND job_id <> '' AND job_seen_at < $2 ORDER BY last_seen_at LIMIT 20000`
+	sqlQuietJobs = `SELECT id, job_id, COALESCE((SELECT j.state FROM jobs j WHERE j.id = job_id), ''), job_seen_at FROM agents WHERE ` + liveAgents + `
+		AND last_seen_at >= $1 AND job_id <> '' AND job_seen_at < $2 ORDER BY last_seen_at LIMIT 20000`
 	sqlRestedAgents = `SELECT ` + agentColumns + ` FROM agents WHERE paused AND pause_until > 0 AND pause_until <= $1
 		AND ` + liveAgents + ` LIMIT $2`
 	sqlAgentProcesses  = `SELECT id, process FROM agents WHERE process <> '' AND ` + liveAgents + ` LIMIT 20000`
@@ -233,12 +233,15 @@ func (r Reader) CountAgents(ctx context.Context) (live, busy int, err error) {
 // QuietJob is a job that was not heard of, although its agent was.
 type QuietJob struct {
 	AgentID, JobID string
+	State          ci.JobState
 	Seen           time.Time // when the job was last heard of; zero: not since it was given to the agent
 }
 
 // QuietJobs returns the jobs not heard of since a time whose agents were heard of since another.
 func (r Reader) QuietJobs(ctx context.Context, agentSince, jobSince time.Time) ([]QuietJob, error) {
-	scan := func(s scanner) (q QuietJob, err error) { return q, s.Scan(&q.AgentID, &q.JobID, instant{&q.Seen}) }
+	scan := func(s scanner) (q QuietJob, err error) {
+		return q, s.Scan(&q.AgentID, &q.JobID, &q.State, instant{&q.Seen})
+	}
 	return list(ctx, r.q, scan, sqlQuietJobs, micros(agentSince), micros(jobSince))
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/store"
 )
@@ -24,6 +25,10 @@ const (
 	// runs; before it come the pre-bootstrap hook and, in Kubernetes, the start of the containers, for
 	// which the agent waits five minutes unless it is told otherwise.
 	unbegunTerm = 30 * time.Minute
+	// longestGrace is how long the official agent lets a job clean up, at most, that it was told to end: it asks for no state
+	// meanwhile (agent/run_job.go of v3.138.1, Cancel). Its operator sets the term and the server is not told, so it
+	// is the longest that a forced cancel may give.
+	longestGrace = time.Hour
 	// longestGap is how far apart two passes may be that saw all in between.
 	longestGap = 5 * time.Minute
 )
@@ -35,6 +40,7 @@ type forgotten struct {
 	last    time.Time        // pass
 }
 
+// watch is a job as it was when its silence began.
 type watch struct {
 	store.QuietJob
 	since time.Time
@@ -81,8 +87,11 @@ func (f *forgotten) watch(quiet []store.QuietJob, now time.Time) {
 }
 
 func (w watch) term() time.Duration {
-	if w.Seen.IsZero() {
+	switch {
+	case w.Seen.IsZero():
 		return unbegunTerm
+	case w.State == ci.JobCanceling || w.State == ci.JobTimingOut:
+		return longestGrace + forgottenTerm
 	}
 	return forgottenTerm
 }

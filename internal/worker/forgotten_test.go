@@ -110,3 +110,46 @@ func TestAServerThatWasAwayHasNotSeenTheSilence(t *testing.T) {
 	a.live(5*time.Minute, false)
 	a.want(false, "after it saw all of the silence")
 }
+
+func (a attempt) cancel() {
+	a.t.Helper()
+	_, err := a.CancelBuild(a.ctx(), a.job.BuildID, "ana")
+	a.must(err)
+}
+
+func (a attempt) ended() bool {
+	a.t.Helper()
+	j, err := a.Store.Job(a.ctx(), a.job.ID)
+	a.must(err)
+	return j.State.Terminal()
+}
+
+// TestACanceledJobMayBeSilentWhileItCleansUp: the official agent asks for no state between the signal and the end of its
+// grace period.
+func TestACanceledJobMayBeSilentWhileItCleansUp(t *testing.T) {
+	t.Parallel()
+	a := newWorld(t).attempt()
+	a.live(5*time.Minute, true)
+	a.cancel()
+	a.live(30*time.Second, true) // its agent is told
+	a.live(70*time.Minute, false)
+	if a.ended() {
+		t.Fatal("the job was lost while its agent let it clean up")
+	}
+	a.live(10*time.Minute, false)
+	if !a.ended() {
+		t.Error("the job is canceling although its end was not reported for a quarter of an hour after the longest grace period")
+	}
+}
+
+func TestAForgottenJobThatIsCanceledHasNoLonger(t *testing.T) {
+	t.Parallel()
+	a := newWorld(t).attempt()
+	a.live(5*time.Minute, true)
+	a.live(5*time.Minute, false)
+	a.cancel()
+	a.live(14*time.Minute, false)
+	if !a.ended() {
+		t.Error("the job, whose agent cannot know that it is canceled, waits for its agent to clean up")
+	}
+}
