@@ -128,7 +128,7 @@ var routes = []route{
 // caller is who asks. Which fields are set depends on the route's permission.
 type caller struct {
 	token    store.AgentToken
-	agent    store.Agent
+	agent    store.TokenAgent
 	job      store.TokenJob
 	artifact store.Artifact
 	cache    store.CacheEntry
@@ -170,7 +170,7 @@ func (a *Server) authorise(p permission, r *http.Request) (c caller, err error) 
 }
 
 // session is the agent whose session token the request bears. It was heard of.
-func (a *Server) session(ctx context.Context, r *http.Request) (store.Agent, error) {
+func (a *Server) session(ctx context.Context, r *http.Request) (store.TokenAgent, error) {
 	agent, err := a.Auth.Agent(ctx, r)
 	if err == nil {
 		a.seen.note(agent.ID, a.Now())

@@ -53,7 +53,7 @@ func (s *strays) forget(agentID string) {
 }
 
 // lookForStray ends the job of a polling agent that has given it up.
-func (a *Server) lookForStray(ctx context.Context, agent store.Agent, busy bool) error {
+func (a *Server) lookForStray(ctx context.Context, agent store.TokenAgent, busy bool) error {
 	if !busy {
 		a.strays.forget(agent.ID)
 		return nil

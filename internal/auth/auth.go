@@ -95,10 +95,10 @@ func (a *Auth) AgentToken(ctx context.Context, r *http.Request) (store.AgentToke
 }
 
 // Agent returns the agent that bears a session token. A session that has ended is not valid.
-func (a *Auth) Agent(ctx context.Context, r *http.Request) (store.Agent, error) {
+func (a *Auth) Agent(ctx context.Context, r *http.Request) (store.TokenAgent, error) {
 	token, ok := credential(r, "token")
 	if !ok {
-		return store.Agent{}, ErrUnauthorized
+		return store.TokenAgent{}, ErrUnauthorized
 	}
 	agent, err := a.Store.AgentByToken(ctx, secret.HashToken(token))
 	if err != nil {

@@ -61,7 +61,7 @@ const (
 		job_seen_at = CASE WHEN job_id = $3 AND job_seen_at < $4 THEN $4 ELSE job_seen_at END
 		WHERE id = $1 AND (last_seen_at < $2 OR job_seen_at < $4) AND ` + liveAgents
 	sqlAgent        = `SELECT ` + agentColumns + ` FROM agents WHERE id = $1`
-	sqlAgentByToken = `SELECT ` + agentColumns + ` FROM agents WHERE token_hash = $1`
+	sqlAgentByToken = `SELECT id, state, job_id FROM agents WHERE token_hash = $1`
 	sqlLiveAgents   = `SELECT ` + agentColumns + ` FROM agents WHERE cluster_id = $1 AND ` + liveAgents + `
 		AND (name, id) > ($2, $3) ORDER BY name, id LIMIT $4`
 	sqlTagsInQueue = `SELECT tags FROM agents WHERE queue_id = $1 AND ` + liveAgents + ` AND NOT ignore_in_dispatches LIMIT $2`
@@ -132,9 +132,18 @@ func (r Reader) Errand(ctx context.Context, agentID string) (Errand, error) {
 	}, sqlErrand, agentID)
 }
 
+// TokenAgent is what each request reads that bears an agent's session token.
+type TokenAgent struct {
+	ci.Agent // State
+	ID       string
+	JobID    string // the job it holds; "": none
+}
+
 // AgentByToken returns the agent whose session token has a hash.
-func (r Reader) AgentByToken(ctx context.Context, tokenHash string) (Agent, error) {
-	return one(ctx, r.q, scanAgent, sqlAgentByToken, tokenHash)
+func (r Reader) AgentByToken(ctx context.Context, tokenHash string) (TokenAgent, error) {
+	return one(ctx, r.q, func(s scanner) (a TokenAgent, err error) {
+		return a, s.Scan(&a.ID, &a.State, &a.JobID)
+	}, sqlAgentByToken, tokenHash)
 }
 
 // LiveAgents returns up to limit agents of a cluster whose session has not ended, by name, after
