@@ -121,11 +121,32 @@ func (p *progress) pipeline() (store.Pipeline, error) {
 	return p.of, nil
 }
 
+// clocksDiffer is how far apart the clocks of servers on one database may be (docs/adr/0030-every-server-runs-every-pass.md).
+const clocksDiffer = 10 * time.Second
+
+// ExpiredOffers returns up to limit jobs that nobody accepted in time. One that would last for longer than any is made for counts
+// too: the clock was set back since, and it would stand for as much longer.
+func (e *Engine) ExpiredOffers(ctx context.Context, limit int) ([]store.Job, error) {
+	now := e.Now()
+	return e.Store.ExpiredOffers(ctx, now, now.Add(e.OfferTerm+clocksDiffer), now.Add(maxReservation+clocksDiffer), limit)
+}
+
+func (p *progress) expired(j store.Job) bool {
+	left, longest := j.Lease.Deadline.Sub(p.now), maxReservation
+	switch j.State {
+	case ci.JobAssigned:
+		longest = p.e.OfferTerm
+	case ci.JobReserved:
+	default:
+		return false
+	}
+	return left <= 0 || left > longest+clocksDiffer
+}
+
 // ExpireOffer returns a job to the queue that nobody accepted in time.
 func (e *Engine) ExpireOffer(ctx context.Context, jobID string) error {
 	return e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
-		offered := j.State == ci.JobAssigned || j.State == ci.JobReserved
-		if !offered || j.Lease.Deadline.After(p.now) {
+		if !p.expired(j) {
 			return nil
 		}
 		j.ReservedBy = ""

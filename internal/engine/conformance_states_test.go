@@ -148,7 +148,7 @@ func TestP115_AnOfferNobodyTakesReturnsToTheQueue(t *testing.T) {
 	j := w.job(t, b, "a")
 	must(w.AssignJob(t.Context(), j.ID, w.agent(t).ID))(t)
 	w.advance(30 * time.Second)
-	for _, old := range must(w.Store.ExpiredOffers(t.Context(), w.Now(), 10))(t) {
+	for _, old := range must(w.ExpiredOffers(t.Context(), 10))(t) {
 		if err := w.ExpireOffer(t.Context(), old.ID); err != nil {
 			t.Fatal(err)
 		}

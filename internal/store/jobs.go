@@ -107,7 +107,7 @@ const (
 	sqlBuildToRun = `SELECT b.verdict, b.verdict_commit, b.commit_sha, p.repository FROM builds b
 		JOIN pipelines p ON p.id = b.pipeline_id WHERE b.id = $1`
 	sqlExpiredOffers = `SELECT ` + jobColumns + ` FROM jobs WHERE (lease_state = 'offered' OR state = 'reserved')
-		AND lease_deadline <= $1 ORDER BY lease_deadline LIMIT $2`
+		AND (lease_deadline <= $1 OR lease_deadline > $2 AND lease_state = 'offered' OR lease_deadline > $3) ORDER BY lease_deadline LIMIT $4`
 	sqlTimedOutJobs = `SELECT ` + jobColumns + ` FROM jobs WHERE state IN ('running', 'canceling') AND timeout_at > 0 AND timeout_at <= $1
 		ORDER BY timeout_at LIMIT $2`
 	sqlReadyTriggers = `SELECT ` + jobColumns + ` FROM jobs WHERE kind = 'trigger' AND ` + openTriggers + ` AND state = 'scheduled'
@@ -265,9 +265,9 @@ func laneOf(pipelineID, rules string) string {
 	return pipelineID + ":" + hex.EncodeToString(sum[:8])
 }
 
-// ExpiredOffers returns up to limit jobs whose assignment or reservation ran out.
-func (r Reader) ExpiredOffers(ctx context.Context, now time.Time, limit int) ([]Job, error) {
-	return list(ctx, r.q, scanJob, sqlExpiredOffers, micros(now), limit)
+// ExpiredOffers returns up to limit jobs whose assignment or reservation ran out, or lasts beyond a time that none is made for.
+func (r Reader) ExpiredOffers(ctx context.Context, now, offers, reservations time.Time, limit int) ([]Job, error) {
+	return list(ctx, r.q, scanJob, sqlExpiredOffers, micros(now), micros(offers), micros(reservations), limit)
 }
 
 // TimedOutJobs returns up to limit jobs that have run longer than they may, or than a forced cancel lets them.

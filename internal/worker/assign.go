@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -34,6 +35,7 @@ type Assign struct {
 	Log    *slog.Logger
 
 	unserved map[string]*unserved // by queue
+	last     time.Time            // when the pass before this began
 }
 
 const (
@@ -52,6 +54,7 @@ const (
 
 // Pass gives every queue that has an idle agent what it can run. It reports true if there may be more.
 func (a *Assign) Pass(ctx context.Context) (bool, error) {
+	a.begin()
 	queues, err := a.Engine.Store.IdleQueues(ctx)
 	if err != nil {
 		return false, err
@@ -63,6 +66,15 @@ func (a *Assign) Pass(ctx context.Context) (bool, error) {
 		failed, again = errors.Join(failed, err), again || more
 	}
 	return again && failed == nil, failed
+}
+
+// begin forgets what earlier passes saw if the clock was set back since: agents that became idle later bear earlier times.
+func (a *Assign) begin() {
+	now := a.Engine.Now()
+	if now.Before(a.last) {
+		a.unserved = nil
+	}
+	a.last = now
 }
 
 // queue assigns jobs until no agent or no job that an agent matches is left.

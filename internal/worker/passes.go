@@ -23,7 +23,7 @@ func each[T any](items []T, err error, fn func(T) error) (bool, error) {
 // ExpireOffers returns jobs to the queue that nobody accepted in time.
 func ExpireOffers(e *engine.Engine) func(context.Context) (bool, error) {
 	return func(ctx context.Context) (bool, error) {
-		jobs, err := e.Store.ExpiredOffers(ctx, e.Now(), batch)
+		jobs, err := e.ExpiredOffers(ctx, batch)
 		return each(jobs, err, func(j store.Job) error { return e.ExpireOffer(ctx, j.ID) })
 	}
 }

@@ -196,6 +196,35 @@ func TestAJobThatNobodyCanRunIsNotLookedForInTheWholeFleetAgain(t *testing.T) {
 	}
 }
 
+func TestAnAgentThatConnectsAfterTheClockWasSetBackIsGivenAJob(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	pass := &worker.Assign{Engine: w.Engine, Log: w.Log}
+	w.agent() // which cannot run it
+	b := w.build("p", "steps:\n- {command: x, agents: {os: plan9}}\n")
+	_, err := pass.Pass(w.ctx())
+	w.must(err)
+	w.clock.Add(-time.Hour.Microseconds())
+	can := w.agent("os=plan9")
+	if _, err := pass.Pass(w.ctx()); err != nil || w.held(can).BuildID != b.ID {
+		t.Errorf("the agent that can run the job was not given it (%v)", err)
+	}
+}
+
+func TestAnOfferRunsOutAlsoAfterTheClockWasSetBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.build("p", "steps:\n- {command: x}\n")
+	deaf := w.agent()
+	w.assign()
+	w.clock.Add(-time.Hour.Microseconds())
+	_, err := worker.ExpireOffers(w.Engine)(w.ctx())
+	w.must(err)
+	if j := w.held(deaf); j.ID != "" {
+		t.Errorf("the job is %s until %s, and it is %s", j.State, j.Lease.Deadline, w.Now())
+	}
+}
+
 func TestNoPipelineStarvesAnother(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
