@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -17,7 +19,6 @@ import (
 
 	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/dbtest"
-	"github.com/slipway-ci/slipway/internal/dispatch"
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/live"
 	"github.com/slipway-ci/slipway/internal/secret"
@@ -28,8 +29,9 @@ import (
 
 var plays = flag.Int("plays", 15, "random plays of dispatch on each database; more need as many -rapid.checks")
 
-// TestDispatchKeepsItsPromises lets agents, builds, faults and restarts happen in any order and holds
-// after each of them what dispatch promises, on both databases. -plays and -rapid.checks play more.
+// TestDispatchKeepsItsPromises lets agents, builds, stacks, people, clocks, faults and restarts do anything in any
+// order, on two servers of one database whose wake-ups are all lost, and holds after each step what dispatch
+// promises, on both databases. -plays and -rapid.checks play more.
 func TestDispatchKeepsItsPromises(t *testing.T) {
 	t.Parallel()
 	t.Run("sqlite", func(t *testing.T) {
@@ -50,16 +52,38 @@ type stage struct {
 	token  store.AgentToken
 	breaks atomic.Int64 // statements until the pass under way is killed; 0: never
 	kill   context.CancelFunc
+	until  atomic.Int64 // reads of a pass until something happens in its midst; 0: never
+	midst  func()
+	midsts int // how often it did
+}
+
+// trace is called before each statement.
+func (s *stage) trace(string) {
+	if s.breaks.Load() > 0 && s.breaks.Add(-1) == 0 {
+		s.kill()
+	}
+	if s.until.Load() > 0 && passReads() && s.until.Add(-1) == 0 {
+		s.midsts++
+		s.midst()
+	}
+}
+
+// passReads says whether the caller is a pass that reads outside any transaction: whatever happens then can wait for nothing.
+func passReads() bool {
+	callers := make([]uintptr, 64)
+	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers)])
+	for f, more := frames.Next(); more; f, more = frames.Next() {
+		if strings.HasSuffix(f.Function, "worker.(*Assign).Pass") {
+			return true
+		}
+	}
+	return false
 }
 
 func play(t *testing.T, o store.Options) {
 	s := &stage{}
 	s.clock.Store(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC).UnixMicro())
-	o.Trace = func(string) {
-		if s.breaks.Load() > 0 && s.breaks.Add(-1) == 0 {
-			s.kill()
-		}
-	}
+	o.Trace = s.trace
 	db, err := store.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -94,45 +118,98 @@ func play(t *testing.T, o store.Options) {
 		defer func() { failed = failed || rt.Failed() }() // a failure is played again, smaller
 		m := newModel(rt, s)
 		defer m.tidy()
-		rt.Repeat(map[string]func(*rapid.T){
-			"": m.holds, "build": m.build, "connect": m.connect, "connect 2": m.connect, "pass": m.pass, "pass 2": m.pass,
-			"killed pass": m.killedPass, "accept": m.accept, "accept 2": m.accept, "start": m.start, "finish": m.finish,
-			"finish late": m.finishLate, "expire": m.expire, "pause": m.pause, "stop": m.stop, "leave": m.leave, "lose": m.lose,
-			"cancel": m.cancel, "restart": m.restart, "acquire": m.acquire,
-		})
+		rt.Repeat(m.actions())
 		m.settle(rt)
 	})
+	if s.midsts == 0 && !t.Failed() {
+		t.Error("nothing ever happened in the midst of a pass")
+	}
+}
+
+// server is one of those on the database, with what its passes remember.
+type server struct {
+	*engine.Engine
+	passing sync.Mutex // a server's passes do not overlap
+	assign  *worker.Assign
+	silent  func(context.Context) (bool, error)
 }
 
 // model is one play and what its observer remembers.
 type model struct {
 	*stage
-	*engine.Engine
+	servers   [2]*server
 	ctx       context.Context
-	assign    *worker.Assign
 	queue     string
 	queueID   string
+	affinity  ci.RetryAffinity
+	stacks    []store.Stack
+	tokens    []store.AgentToken
+	revoked   map[string]bool
 	pipelines []store.Pipeline
 	builds    []string
 	agents    []string
-	acceptor  map[string]string // of attempts
-	ended     map[string]store.Job
+	ended     map[string]string // how attempts did
+
+	mu       sync.Mutex
+	acceptor map[string]string // of attempts
+	finished map[string]int    // reports of the end of attempts that were taken
 }
 
 func newModel(rt *rapid.T, s *stage) *model {
-	m := &model{stage: s, Engine: engine.New(s.config), ctx: context.Background(), acceptor: map[string]string{}, ended: map[string]store.Job{}}
-	m.queue = "q" + strings.ReplaceAll(m.NewID(), "-", "")
+	m := &model{
+		stage: s, ctx: context.Background(), revoked: map[string]bool{}, ended: map[string]string{},
+		acceptor: map[string]string{}, finished: map[string]int{},
+	}
+	m.start(0)
+	m.start(1)
+	e := m.servers[0]
+	m.queue = "q" + strings.ReplaceAll(e.NewID(), "-", "")
+	m.affinity = rapid.SampledFrom(ci.RetryAffinities).Draw(rt, "affinity")
+	q := get(e.CreateQueue(m.ctx, engine.CreateQueue{
+		ClusterID: s.token.ClusterID, Key: m.queue, QueueSettings: engine.QueueSettings{RetryAffinity: &m.affinity},
+	}))(rt)
+	m.queueID = q.ID
 	for i := range 3 {
-		pl, err := m.CreatePipeline(m.ctx, engine.CreatePipeline{
+		pl, err := e.CreatePipeline(m.ctx, engine.CreatePipeline{
 			OrganizationID: s.org.ID, Name: fmt.Sprintf("%s %d", m.queue, i), Repository: fmt.Sprintf("/r%d.git", i/2),
 			Configuration: `{"steps": [{"command": "c"}]}`,
 		})
 		m.fine(rt, err)
 		m.pipelines = append(m.pipelines, pl)
 	}
+	for i := range 2 {
+		m.newToken(rt)
+		k, _, err := e.RegisterStack(m.ctx, s.org.ID, store.Stack{ClusterID: s.token.ClusterID, Key: fmt.Sprint(m.queue, "-", i), Type: "custom", QueueID: m.queueID})
+		m.fine(rt, err)
+		m.stacks = append(m.stacks, k)
+	}
 	m.connect(rt)
 	m.build(rt)
 	return m
+}
+
+// start starts a server anew: it remembers nothing.
+func (m *model) start(i int) {
+	e := engine.New(m.config)
+	m.servers[i] = &server{Engine: e, assign: &worker.Assign{Engine: e, Log: m.config.Log}, silent: worker.LoseAgents(e, e.Now())}
+}
+
+func (m *model) on(rt *rapid.T) *server { return m.servers[rapid.IntRange(0, 1).Draw(rt, "server")] }
+
+func (m *model) actions() map[string]func(*rapid.T) {
+	alone := func(choose func(*rapid.T) deed) func(*rapid.T) {
+		return func(rt *rapid.T) { m.fine(rt, choose(rt)()) }
+	}
+	all := map[string]func(*rapid.T){
+		"": m.holds, "build": m.build, "connect": m.connect, "connect 2": m.connect, "connect 3": m.connect, "pass": m.pass, "pass 2": m.pass,
+		"killed pass": m.killedPass, "disturbed pass": m.disturbedPass, "storm": m.storm, "finish twice": m.finishTwice, "late": m.late,
+		"tick": m.tick, "tick 2": m.tick, "jump": m.jump, "hear": m.hear,
+		"restart": func(rt *rapid.T) { m.start(rapid.IntRange(0, 1).Draw(rt, "server")) },
+	}
+	for name, choose := range m.deeds() {
+		all[name] = alone(choose)
+	}
+	return all
 }
 
 // fine fails on what is no answer of no.
@@ -153,56 +230,105 @@ func get[T any](v T, err error) func(*rapid.T) T {
 	}
 }
 
+func (m *model) tick(rt *rapid.T) {
+	m.clock.Add((time.Duration(rapid.IntRange(1, 40).Draw(rt, "seconds")) * time.Second).Microseconds())
+}
+
+// jump sets the clock of the machines forward or back. No later than a second after it the servers' timers find out.
+func (m *model) jump(rt *rapid.T) {
+	minutes := rapid.SampledFrom([]int{-600, -60, -10, -1, 1, 10, 60, 600}).Draw(rt, "minutes")
+	m.clock.Add((time.Duration(minutes) * time.Minute).Microseconds())
+	for _, s := range m.servers {
+		m.passOn(rt, s)
+	}
+}
+
+// hear lets some agents say that they are there, and a server lose the others: never one that did.
+func (m *model) hear(rt *rapid.T) {
+	s, seen := m.on(rt), map[string]store.Seen{}
+	for _, id := range rapid.SliceOfDistinct(rapid.SampledFrom(m.agents), rapid.ID[string]).Draw(rt, "heard") {
+		if get(m.config.Store.Agent(m.ctx, id))(rt).Live() {
+			seen[id] = store.Seen{At: s.Now()}
+		}
+	}
+	m.fine(rt, s.AgentsSeen(m.ctx, seen))
+	get(s.silent(m.ctx))(rt)
+	for id := range seen {
+		if !get(m.config.Store.Agent(m.ctx, id))(rt).Live() {
+			rt.Fatalf("agent %s was lost, and was heard of just now", id)
+		}
+	}
+}
+
 var modelRules = []string{"", `"os=linux"`, `"os=linux", "gpu=*"`}
 
 func (m *model) build(rt *rapid.T) {
-	pl := rapid.SampledFrom(m.pipelines).Draw(rt, "pipeline")
+	s, pl := m.on(rt), rapid.SampledFrom(m.pipelines).Draw(rt, "pipeline")
+	document := m.document(rt)
+	b := get(s.CreateBuild(m.ctx, engine.CreateBuild{PipelineID: pl.ID, Source: trust.SourceAPI}))(rt)
+	first := m.jobsOf(rt, b.ID)[0]
+	uploader := m.taken(rt, first)
+	// The pipeline's own step uploads the rest, so that its document need not change with every build.
+	up := get(s.UploadPipeline(m.ctx, engine.UploadPipeline{JobID: first.ID, UUID: s.NewID(), Pipeline: []byte(document)}))(rt)
+	if up.State != "applied" {
+		rt.Fatalf("%s: %s", document, up.Message)
+	}
+	get(s.FinishJob(m.ctx, engine.FinishJob{JobID: first.ID}))(rt)
+	m.fine(rt, s.DisconnectAgent(m.ctx, uploader))
+	m.builds = append(m.builds, b.ID)
+}
+
+// document has steps with all that bears on dispatch.
+func (m *model) document(rt *rapid.T) string {
 	var steps []string
 	for range rapid.IntRange(1, 3).Draw(rt, "steps") {
 		rules := rapid.SampledFrom(modelRules).Draw(rt, "rules")
 		agents := strings.TrimSuffix(fmt.Sprintf(`"queue=%s", %s`, m.queue, rules), ", ")
-		steps = append(steps, fmt.Sprintf(`{"command": "c", "agents": [%s], "priority": %d, "parallelism": %d}`,
-			agents, rapid.IntRange(0, 1).Draw(rt, "priority"), rapid.IntRange(1, 3).Draw(rt, "jobs")))
+		more := rapid.SampledFrom([]string{
+			"", `, "retry": {"automatic": [{"exit_status": "*", "limit": 2}], "manual": {"permit_on_passed": true}}`,
+			`, "timeout_in_minutes": 1`, fmt.Sprintf(`, "concurrency": 1, "concurrency_group": %q`, m.queue),
+		}).Draw(rt, "more")
+		steps = append(steps, fmt.Sprintf(`{"command": "c", "agents": [%s], "priority": %d, "parallelism": %d%s}`,
+			agents, rapid.IntRange(0, 1).Draw(rt, "priority"), rapid.IntRange(1, 3).Draw(rt, "jobs"), more))
+		if rapid.IntRange(0, 4).Draw(rt, "wait") == 0 {
+			steps = append(steps, `"wait"`)
+		}
 	}
-	document := fmt.Sprintf(`{"steps": [%s]}`, strings.Join(steps, ","))
-	b := get(m.CreateBuild(m.ctx, engine.CreateBuild{PipelineID: pl.ID, Source: trust.SourceAPI}))(rt)
-	first := m.jobsOf(rt, b.ID)[0]
-	uploader := m.taken(rt, first)
-	// The pipeline's own step uploads the rest, so that its document need not change with every build.
-	up := get(m.UploadPipeline(m.ctx, engine.UploadPipeline{JobID: first.ID, UUID: m.NewID(), Pipeline: []byte(document)}))(rt)
-	if up.State != "applied" {
-		rt.Fatalf("%s: %s", document, up.Message)
-	}
-	get(m.FinishJob(m.ctx, engine.FinishJob{JobID: first.ID}))(rt)
-	m.fine(rt, m.DisconnectAgent(m.ctx, uploader))
-	m.builds = append(m.builds, b.ID)
+	return fmt.Sprintf(`{"steps": [%s]}`, strings.Join(steps, ","))
 }
 
 // taken lets an agent of another queue run a job, which may upload then, and returns the agent.
 func (m *model) taken(rt *rapid.T, j store.Job) string {
-	a, _, err := m.RegisterAgent(m.ctx, engine.RegisterAgent{Token: m.token, Name: "uploader-%random", IgnoreInDispatches: true})
+	s := m.servers[0]
+	a, _, err := s.RegisterAgent(m.ctx, engine.RegisterAgent{Token: m.token, Name: "uploader-%random", IgnoreInDispatches: true})
 	m.fine(rt, err)
-	m.fine(rt, m.ConnectAgent(m.ctx, a.ID))
-	get(m.AcquireJob(m.ctx, j.ID, a.ID))(rt)
-	m.fine(rt, m.StartJob(m.ctx, j.ID, m.Now()))
+	m.fine(rt, s.ConnectAgent(m.ctx, a.ID))
+	get(s.AcquireJob(m.ctx, j.ID, a.ID))(rt)
+	m.fine(rt, s.StartJob(m.ctx, j.ID, s.Now()))
 	return a.ID
 }
 
+func (m *model) newToken(rt *rapid.T) {
+	t, _, err := m.servers[0].CreateAgentToken(m.ctx, engine.CreateAgentToken{ClusterID: m.token.ClusterID, Description: m.queue})
+	m.fine(rt, err)
+	m.tokens = append(m.tokens, t)
+}
+
 func (m *model) connect(rt *rapid.T) {
-	tags := rapid.SampledFrom([][]string{{}, {"os=linux"}, {"os=linux", "gpu=a100"}}).Draw(rt, "tags")
-	a, _, err := m.RegisterAgent(m.ctx, engine.RegisterAgent{
-		Token: m.token, Name: "a-%random", Tags: append([]string{"queue=" + m.queue}, tags...),
+	s, tags := m.on(rt), rapid.SampledFrom([][]string{{}, {"os=linux"}, {"os=linux", "gpu=a100"}}).Draw(rt, "tags")
+	a, _, err := s.RegisterAgent(m.ctx, engine.RegisterAgent{
+		Token: m.tokens[rapid.IntRange(0, 1).Draw(rt, "token")], Name: "a-%random", Tags: append([]string{"queue=" + m.queue}, tags...),
 		Priority: rapid.SampledFrom([]string{"", "1"}).Draw(rt, "priority"),
 	})
 	m.fine(rt, err)
-	m.fine(rt, m.ConnectAgent(m.ctx, a.ID))
-	m.agents, m.queueID = append(m.agents, a.ID), a.QueueID
+	m.fine(rt, s.ConnectAgent(m.ctx, a.ID))
+	m.agents = append(m.agents, a.ID)
 }
 
 func (m *model) agent(rt *rapid.T) string { return rapid.SampledFrom(m.agents).Draw(rt, "agent") }
 
 func (m *model) jobsOf(rt *rapid.T, build string) []store.Job {
-	return get(m.Store.Jobs(m.ctx, build))(rt)
+	return get(m.config.Store.Jobs(m.ctx, build))(rt)
 }
 
 // jobs are all jobs of the play's queue.
@@ -225,243 +351,65 @@ func (m *model) job(rt *rapid.T, states ...ci.JobState) (store.Job, bool) {
 	return jobs[rapid.IntRange(0, len(jobs)-1).Draw(rt, "job")], true
 }
 
-func (m *model) accept(rt *rapid.T) {
-	j, ok := m.job(rt, ci.JobAssigned, ci.JobAccepted)
-	if !ok {
-		return
-	}
-	by := rapid.SampledFrom([]string{j.AgentID, j.AgentID, m.agent(rt)}).Draw(rt, "by")
-	for range rapid.IntRange(1, 2).Draw(rt, "times") { // an answer may be lost
-		_, err := m.AcceptJob(m.ctx, j.ID, by)
-		m.fine(rt, err)
-		m.accepted(rt, j, by, err)
-	}
-}
-
-func (m *model) acquire(rt *rapid.T) {
-	if j, ok := m.job(rt, ci.JobScheduled, ci.JobAssigned, ci.JobAccepted); ok {
-		by := m.agent(rt)
-		_, err := m.AcquireJob(m.ctx, j.ID, by)
-		if errors.Is(err, store.ErrConflict) {
-			rt.Fatalf("acquiring: %v", err)
-		}
-		m.fine(rt, err)
-		m.accepted(rt, j, by, err)
-	}
-}
-
-func (m *model) accepted(rt *rapid.T, j store.Job, by string, err error) {
-	if err != nil {
-		return
-	}
-	if was := m.acceptor[j.ID]; was != "" && was != by {
-		rt.Fatalf("job %s was accepted by %s and by %s", j.ID, was, by)
-	}
-	m.acceptor[j.ID] = by
-}
-
-func (m *model) start(rt *rapid.T) {
-	if j, ok := m.job(rt, ci.JobAccepted, ci.JobRunning, ci.JobCanceling); ok {
-		m.fine(rt, m.StartJob(m.ctx, j.ID, m.Now()))
-	}
-}
-
-func (m *model) finish(rt *rapid.T) {
-	j, ok := m.job(rt, ci.JobAccepted, ci.JobRunning, ci.JobCanceling)
-	if !ok {
-		return
-	}
-	status := rapid.IntRange(0, 1).Draw(rt, "status")
-	for i := range rapid.IntRange(1, 2).Draw(rt, "times") {
-		_, err := m.FinishJob(m.ctx, engine.FinishJob{JobID: j.ID, ExitStatus: status + i})
-		m.fine(rt, err)
-		if (err == nil) != (i == 0) {
-			rt.Fatalf("report %d of the end of a job that was %s: %v", i, j.State, err)
-		}
-	}
-}
-
-func (m *model) finishLate(rt *rapid.T) {
-	if j, ok := m.job(rt, ci.JobFinished, ci.JobCanceled, ci.JobScheduled, ci.JobAssigned); ok {
-		if _, err := m.FinishJob(m.ctx, engine.FinishJob{JobID: j.ID}); err == nil {
-			rt.Fatalf("a %s job could be finished", j.State)
-		}
-	}
-}
-
-func (m *model) pause(rt *rapid.T) {
-	id := m.agent(rt)
-	if err := m.PauseAgent(m.ctx, id, "", time.Time{}); err != nil {
-		m.fine(rt, err)
-		m.fine(rt, m.ResumeAgent(m.ctx, id))
-	}
-}
-
-func (m *model) stop(rt *rapid.T) {
-	m.fine(rt, m.StopAgent(m.ctx, m.agent(rt), rapid.Bool().Draw(rt, "force"), "test"))
-}
-
-func (m *model) leave(rt *rapid.T) { m.fine(rt, m.DisconnectAgent(m.ctx, m.agent(rt))) }
-
-func (m *model) lose(rt *rapid.T) { m.fine(rt, m.LoseAgent(m.ctx, m.agent(rt), "silent")) }
-
-func (m *model) cancel(rt *rapid.T) {
-	_, err := m.CancelBuild(m.ctx, rapid.SampledFrom(m.builds).Draw(rt, "build"), "test")
-	m.fine(rt, err)
-}
-
-func (m *model) restart(*rapid.T) { m.Engine, m.assign = engine.New(m.config), nil }
-
-func (m *model) expire(rt *rapid.T) {
-	m.clock.Add((31 * time.Second).Microseconds())
-	get(worker.ExpireOffers(m.Engine)(m.ctx))(rt)
-}
-
-// assigner is the same from a start to the next: what it remembers of a pass, the next goes by.
-func (m *model) assigner() *worker.Assign {
-	if m.assign == nil {
-		m.assign = &worker.Assign{Engine: m.Engine, Log: m.config.Log}
-	}
-	return m.assign
-}
-
-// killedPass ends a pass in its midst: what it did stays, and nothing else does.
-func (m *model) killedPass(rt *rapid.T) {
-	ctx, cancel := context.WithCancel(m.ctx)
-	defer cancel()
-	m.kill = cancel
-	m.breaks.Store(int64(rapid.IntRange(1, 40).Draw(rt, "statements")))
-	_, err := m.assigner().Pass(ctx)
-	m.breaks.Store(0)
-	if err != nil && ctx.Err() == nil {
-		rt.Fatalf("a fault: %v", err)
-	}
-}
-
-// pass assigns, and holds the order of what it did against what it left.
-func (m *model) pass(rt *rapid.T) {
-	before := map[string]ci.JobState{}
-	for _, j := range m.jobs(rt) {
-		before[j.ID] = j.State
-	}
-	get(m.assigner().Pass(m.ctx))(rt)
-	held, more := map[string]int{}, map[string]int{} // more: of those, what this pass gave
-	alike := map[string]int{}                        // what it gave a pipeline of one kind
-	var left, given []store.Job
-	for _, j := range m.jobs(rt) {
-		if j.State.Held() {
-			held[j.PipelineID]++
-		}
-		switch {
-		case j.State == ci.JobScheduled:
-			left = append(left, j)
-		case j.State == ci.JobAssigned && before[j.ID] == ci.JobScheduled:
-			given = append(given, j)
-			more[j.PipelineID]++
-			alike[kind(j)]++
-			if j.AgentReason == "" {
-				rt.Fatalf("job %s was assigned without a reason", j.ID)
-			}
-		}
-	}
-	for _, g := range given {
-		for _, l := range left {
-			m.ordered(rt, g, l)
-			had := held[g.PipelineID] - more[g.PipelineID] + alike[kind(g)] // when it was given the last of the kind, at least
-			if same := g.PipelineID + kind(l)[len(l.PipelineID):]; same == kind(g) && g.PipelineID != l.PipelineID && had > held[l.PipelineID]+1 {
-				rt.Fatalf("pipeline %s held %d and was given one; %s holds %d and waits", g.PipelineID, had-1, l.PipelineID, held[l.PipelineID])
-			}
-		}
-	}
-	m.nothingWaits(rt, left)
-}
-
-// kind is equal for jobs of a pipeline between which dispatch chooses by their age alone.
-func kind(j store.Job) string { return fmt.Sprint(j.PipelineID, j.Priority, j.Rules) }
-
-// ordered holds what was given out against what was left for want of an agent.
-func (m *model) ordered(rt *rapid.T, given, left store.Job) {
-	a := get(m.Store.Agent(m.ctx, given.AgentID))(rt)
-	if left.Priority > given.Priority && dispatch.Matches(left.Rules, a.Tags) {
-		rt.Fatalf("a job of priority %d waits and one of %d was given an agent for both", left.Priority, given.Priority)
-	}
-}
-
-// nothingWaits holds after a pass: no job waits that an idle agent could run.
-func (m *model) nothingWaits(rt *rapid.T, left []store.Job) {
-	for _, id := range m.agents {
-		a := get(m.Store.Agent(m.ctx, id))(rt)
-		if !a.TakesJobs() || a.JobID != "" {
-			continue
-		}
-		for _, j := range left {
-			if dispatch.Matches(j.Rules, a.Tags) {
-				rt.Fatalf("job %s (%v) waits while agent %s (%v) idles", j.ID, j.Rules, a.ID, a.Tags)
-			}
-		}
-	}
-}
-
-// holds is what is true at any moment.
-func (m *model) holds(rt *rapid.T) {
-	holder := map[string]string{} // of jobs, by agent
-	for _, j := range m.jobs(rt) {
-		if was, known := m.ended[j.ID]; known && (was.State != j.State || *was.ExitStatus != *j.ExitStatus || !was.FinishedAt.Equal(j.FinishedAt)) {
-			rt.Fatalf("job %s ended as %s with %d and is %s with %d now", j.ID, was.State, *was.ExitStatus, j.State, *j.ExitStatus)
-		}
-		if j.State == ci.JobFinished {
-			m.ended[j.ID] = j
-		}
-		if !j.State.Held() {
-			continue
-		}
-		if other := holder[j.AgentID]; other != "" {
-			rt.Fatalf("agent %s holds %s and %s", j.AgentID, other, j.ID)
-		}
-		holder[j.AgentID] = j.ID
-	}
-	for _, id := range m.agents {
-		a := get(m.Store.Agent(m.ctx, id))(rt)
-		if a.JobID != holder[id] || a.JobID != "" && !a.Live() {
-			rt.Fatalf("agent %s (%s) says that it holds %q, the jobs say %q", id, a.State, a.JobID, holder[id])
-		}
-	}
-}
-
 // settle lets honest agents finish everything: each build must end.
 func (m *model) settle(rt *rapid.T) {
-	a, _, err := m.RegisterAgent(m.ctx, engine.RegisterAgent{Token: m.token, Name: "z-%random", Tags: []string{"queue=" + m.queue, "os=linux", "gpu=1"}})
+	m.offersEnd(rt)
+	s := m.on(rt)
+	get(s.ResumeQueue(m.ctx, m.queueID))(rt)
+	a, _, err := s.RegisterAgent(m.ctx, engine.RegisterAgent{Token: m.token, Name: "z-%random", Tags: []string{"queue=" + m.queue, "os=linux", "gpu=1"}})
 	m.fine(rt, err)
-	m.fine(rt, m.ConnectAgent(m.ctx, a.ID))
+	m.fine(rt, s.ConnectAgent(m.ctx, a.ID))
 	for _, id := range m.agents {
-		m.fine(rt, m.DisconnectAgent(m.ctx, id))
+		m.fine(rt, s.DisconnectAgent(m.ctx, id))
 	}
 	m.agents = append(m.agents, a.ID)
-	for range 200 {
+	for range 500 {
+		get(worker.Admit(s.Engine)(m.ctx))(rt)
 		m.pass(rt)
 		m.holds(rt)
 		j, ok := m.job(rt, ci.JobAssigned)
 		if !ok {
 			break
 		}
-		_, err := m.AcceptJob(m.ctx, j.ID, j.AgentID)
-		m.accepted(rt, j, j.AgentID, err)
-		m.fine(rt, err)
-		get(m.FinishJob(m.ctx, engine.FinishJob{JobID: j.ID}))(rt)
+		m.fine(rt, m.accepting(s, j.ID, j.AgentID)())
+		get(s.FinishJob(m.ctx, engine.FinishJob{JobID: j.ID}))(rt)
 	}
 	for _, j := range m.jobs(rt) {
 		if !j.State.Terminal() {
 			rt.Fatalf("job %s is %s at the end", j.ID, j.State)
 		}
 	}
+	for _, id := range m.builds {
+		if b := get(m.config.Store.Build(m.ctx, id))(rt); !b.State.Finished() {
+			rt.Fatalf("build %s is %s at the end", id, b.State)
+		}
+	}
+}
+
+// offersEnd waits for as long as offers last, and then for as long as reservations do: none stands any more, whatever clocks did.
+func (m *model) offersEnd(rt *rapid.T) {
+	s := m.on(rt)
+	for _, term := range []time.Duration{0, s.OfferTerm + modelSkew, modelReservation} {
+		m.clock.Add(term.Microseconds())
+		get(worker.ExpireOffers(s.Engine)(m.ctx))(rt)
+		for _, j := range m.jobs(rt) {
+			if j.State == ci.JobAssigned && term > 0 || j.State == ci.JobReserved && term == modelReservation {
+				rt.Fatalf("job %s is %s until %s, and it is %s", j.ID, j.State, j.Lease.Deadline, m.config.Now())
+			}
+		}
+	}
 }
 
 // tidy leaves nothing behind that the next play's passes would look at.
 func (m *model) tidy() {
+	s := m.servers[0]
 	for _, id := range m.agents {
-		_ = m.DisconnectAgent(m.ctx, id) // it may have left
+		_ = s.DisconnectAgent(m.ctx, id) // it may have left
 	}
 	for _, b := range m.builds {
-		_, _ = m.CancelBuild(m.ctx, b, "tidy") // it may have ended
+		_, _ = s.CancelBuild(m.ctx, b, "tidy") // it may have ended
+	}
+	for _, k := range m.stacks {
+		_ = s.DeregisterStack(m.ctx, k) // the database may have failed; then the next play shows it
 	}
 }
