@@ -3,6 +3,7 @@ package agentapi_test
 import (
 	"testing"
 
+	"github.com/slipway-ci/slipway/internal/agent/wire"
 	"github.com/slipway-ci/slipway/internal/ci"
 )
 
@@ -43,6 +44,20 @@ func TestWhatIsLateDoesNotEndAJobThatIsBeingCanceled(t *testing.T) {
 		}
 		if got := w.job(h.build).State; got != ci.JobCanceling {
 			t.Errorf("the job is %s; its agent still cleans up", got)
+		}
+	})
+}
+
+func TestAFileThatArrivedIsNotTakenBack(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		h := w.running()
+		id := h.upload(t, "out.txt", "text")
+		if err := h.UpdateArtifacts(t.Context(), h.job.ID, []wire.ArtifactState{{ID: id, State: wire.ArtifactFailed}}); err != nil {
+			t.Errorf("the late report of a failure: %v; agents repeat what is refused", err)
+		}
+		found := must(h.SearchArtifacts(t.Context(), h.build.ID, wire.Search{Query: "out.txt", State: wire.ArtifactFinished}))(t)
+		if len(found) != 1 || found[0].ID != id {
+			t.Errorf("found %+v, want the file", found)
 		}
 	})
 }

@@ -94,7 +94,8 @@ func (e *Engine) blobFor(ctx context.Context, tx *store.Tx, a store.Artifact, ke
 }
 
 // SetArtifactStates records which of a job's artifacts arrived. States are finished or error; files of
-// the server's own storage are finished only once ArtifactArrived was called for them.
+// the server's own storage are finished only once ArtifactArrived was called for them. What is finished stays so: a
+// failure may be told of that was mended since.
 func (e *Engine) SetArtifactStates(ctx context.Context, job store.Job, states map[string]string) error {
 	for id, s := range states {
 		if s != "finished" && s != "error" {
@@ -110,7 +111,7 @@ func (e *Engine) SetArtifactStates(ctx context.Context, job store.Job, states ma
 			switch {
 			case err != nil:
 				return missing(err, "No artifact found")
-			case a.Gone():
+			case a.Gone(), a.State == "finished":
 				continue
 			case s == "finished" && a.UploadDestination == "" && a.Blob == "":
 				return refuse(Conflict, "The file %q has not arrived.", a.Path)
