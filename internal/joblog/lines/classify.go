@@ -2,6 +2,8 @@ package lines
 
 import (
 	"bytes"
+	"encoding/binary"
+	"slices"
 	"strings"
 )
 
@@ -29,6 +31,94 @@ var shifts = func() (table [1024]uint8) {
 }()
 
 func hash(a, b byte) int { return int(a)<<2&0x3ff ^ int(b) }
+
+// Of a window that holds the start of a pattern, every stride-th place begins one of its triples, wherever one begins to count.
+const stride = window - 2
+
+// triples holds, at their hashes, what three bytes stand side by side in a pattern. No two of them have the same hash.
+var triples = func() (table [1 << tripleBits]uint32) {
+	for _, p := range errorPatterns {
+		for i := range len(p) - 2 {
+			x := triple(p[i], p[i+1], p[i+2])
+			at := &table[hashTriple(x)]
+			*at |= x
+			if i < stride {
+				*at |= atStart
+			}
+		}
+	}
+	return table
+}()
+
+const (
+	tripleBits = 10
+	atStart    = 1 << 24 // one of the first triples of a pattern
+)
+
+func triple(a, b, c byte) uint32 { return uint32(a) | uint32(b)<<8 | uint32(c)<<16 }
+
+// hashTriple has a factor that was searched for.
+func hashTriple(x uint32) uint32 { return x * 0x9e3779b9 >> (32 - tripleBits) }
+
+// starts reports whether one of a pattern's first triples is at the start of four bytes.
+func starts(b []byte) bool {
+	x := binary.LittleEndian.Uint32(b) & 0xffffff
+	return triples[hashTriple(x)] == x|atStart
+}
+
+// mayFail reports whether 64 bytes may hold part of a pattern that plainError finds.
+func mayFail(b *[64]byte) bool {
+	found := false
+	for i := 0; i < 64; i += stride {
+		if starts(b[i : i+4]) {
+			found = true
+		}
+	}
+	return found
+}
+
+// plainError reports whether b[from:to] holds a pattern; after it b has another byte. It takes steps that do not wait for each other,
+// as those of hasError do.
+func plainError(b []byte, from, to int) bool {
+	for i := from; i+3 <= to; i += stride {
+		if starts(b[i:i+4]) && errorNear(b[from:to], i-from) {
+			return true
+		}
+	}
+	return false
+}
+
+// errorNear reports whether a pattern is in b whose triple at at is one of its first.
+func errorNear(b []byte, at int) bool {
+	for i := max(at-stride+1, 0); i <= at; i++ {
+		if errorAt(b, i) {
+			return true
+		}
+	}
+	return false
+}
+
+// torn reports whether a pattern may go on with b after it was interrupted behind a. Those before a are not looked at.
+func torn(a, b byte) bool { return pairs[a][b/64]>>(b%64)&1 != 0 }
+
+// pairs holds which two bytes stand side by side in a pattern.
+var pairs = func() (table [256][4]uint64) {
+	for _, p := range errorPatterns {
+		for i := 1; i < len(p); i++ {
+			table[p[i-1]][p[i]/64] |= 1 << (p[i] % 64)
+		}
+	}
+	return table
+}()
+
+// tornAfter is torn for two bytes before b.
+func tornAfter(a1, a2, b byte) bool {
+	if !torn(a2, b) {
+		return false
+	}
+	x := triple(a1, a2, b)
+	return triples[hashTriple(x)]&^atStart == x || slices.ContainsFunc(errorPatterns, func(p string) bool { return p[0] == a2 && p[1] == b })
+}
 
 func hasError(b []byte) bool {
 	for i := window - 1; i < len(b); {

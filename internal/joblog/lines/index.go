@@ -45,9 +45,6 @@ func NewIndex(s Settled) *Index {
 	return x
 }
 
-// Write takes the next bytes of the log. It never fails.
-func (x *Index) Write(p []byte) (int, error) { return x.tracker.Write(p) }
-
 // Lines returns how many lines there are and how many of them cannot change any more.
 func (x *Index) Lines() (total, settled int64) { return x.tracker.Lines() }
 
@@ -66,12 +63,17 @@ func (x *Index) settle(r *Row) {
 	x.settled.note(r)
 }
 
-func (x *Index) mark() {
+// due returns the line and the offset from which on a block's start becomes a checkpoint; either is enough.
+func (x *Index) due() (line, offset int64) {
 	var before Checkpoint
 	if n := len(x.settled.Checkpoints); n > 0 {
 		before = x.settled.Checkpoints[n-1]
 	}
-	if x.last.Line-before.Line >= CheckpointRows || x.last.Offset-before.Offset >= CheckpointBytes {
+	return before.Line + CheckpointRows, before.Offset + CheckpointBytes
+}
+
+func (x *Index) mark() {
+	if line, offset := x.due(); x.last.Line >= line || x.last.Offset >= offset {
 		x.settled.Checkpoints = append(x.settled.Checkpoints, x.last)
 	}
 }
