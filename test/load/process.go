@@ -236,23 +236,12 @@ func (s *server) trigger(ctx context.Context, slug string) (number int, err erro
 	return b.Number, err
 }
 
-// finished asks so often whether a build has passed until it has. Another end is an error. It asks for the newest builds, which is the
-// answer that does not grow with the jobs of a build: what is measured is not the asking.
+// finished asks so often whether a build has passed until it has. Another end is an error.
 func (s *server) finished(ctx context.Context, slug string, number int, every time.Duration) error {
 	state := "unknown"
-	path := fmt.Sprintf("/pipelines/%s/builds?exclude_jobs=true&exclude_pipeline=true&per_page=%d", slug, newest)
 	err := await(ctx, every, func() bool {
-		var builds []struct {
-			Number int
-			State  string
-		}
-		if s.rest(ctx, "GET", path, nil, &builds) != nil {
-			return false
-		}
-		for _, b := range builds {
-			if b.Number == number {
-				state = b.State
-			}
+		if now, err := s.state(ctx, slug, number); err == nil {
+			state = now
 		}
 		return state == "passed" || state == "failed" || state == "canceled"
 	})
@@ -262,7 +251,30 @@ func (s *server) finished(ctx context.Context, slug string, number int, every ti
 	return err
 }
 
-// newest is how many builds of a pipeline are under way at most.
+// state is that of a build. It asks for the newest builds, which is the answer that does not grow with the jobs of a build: what is
+// measured is not the asking. One that others have overtaken is asked for itself.
+func (s *server) state(ctx context.Context, slug string, number int) (string, error) {
+	const bare = "exclude_jobs=true&exclude_pipeline=true"
+	type build struct {
+		Number int
+		State  string
+	}
+	var builds []build
+	path := fmt.Sprintf("/pipelines/%s/builds", slug)
+	if err := s.rest(ctx, "GET", fmt.Sprintf("%s?%s&per_page=%d", path, bare, newest), nil, &builds); err != nil {
+		return "", err
+	}
+	for _, b := range builds {
+		if b.Number == number {
+			return b.State, nil
+		}
+	}
+	var b build
+	err := s.rest(ctx, "GET", fmt.Sprintf("%s/%d?%s", path, number, bare), nil, &b)
+	return b.State, err
+}
+
+// newest is how many builds of a pipeline are under way as a rule.
 const newest = 10
 
 // anonymous returns the memory of a process that is its own (RssAnon), in MB.
