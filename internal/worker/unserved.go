@@ -14,15 +14,19 @@ import (
 // fleet in each pass. It is a memory only. Without it all are looked at again.
 type unserved struct {
 	since time.Time            // agents that became idle later have not been looked at
+	late  time.Time            // when those were last looked for whose change was written late
 	lanes map[string]time.Time // and when all idle agents were looked at for them
 }
 
 const (
-	// A change is written some time after the moment that it bears, and may be read late by as much.
+	// A change is written some time after the moment that it bears. Every pass looks so far back,
+	writtenSoon = 200 * time.Millisecond
+	// and once in so long one looks further, for what was written late or by a server whose clock is behind:
+	// while a fleet arrives, all of it is in that window.
+	lookLate      = time.Second
 	writtenWithin = 5 * time.Second
 	// What took longer to write is found when all agents are looked at again.
-	lookAgain    = 30 * time.Second
-	changedLimit = 200 // agents that became idle looked at; if there are more, the lanes are as good as new
+	lookAgain = 30 * time.Second
 )
 
 // hopeful returns those first jobs of lanes that an idle agent may serve, as far as is known.
@@ -31,18 +35,21 @@ func (a *Assign) hopeful(ctx context.Context, queueID string, heads []store.Wait
 	now := a.Engine.Now()
 	u.keep(heads, now)
 	if len(u.lanes) == 0 {
-		u.since = now
+		u.since, u.late = now, now
 		return heads, nil
 	}
-	changed, err := a.Engine.Store.ChangedAgents(ctx, queueID, u.since.Add(-writtenWithin), changedLimit)
+	since, late := u.back(now)
+	changed, err := a.Engine.Store.ChangedAgents(ctx, queueID, since, allAgents)
 	if err != nil {
 		return nil, err
 	}
-	u.since = now
+	if u.since = now; late {
+		u.late = now
+	}
 	var hopeful []store.WaitingJob
 	served := servedBy(changed)
 	for _, h := range heads {
-		if len(changed) == changedLimit || served(h.Rules) {
+		if len(changed) == allAgents || served(h.Rules) {
 			delete(u.lanes, h.Lane)
 		}
 		if _, hopeless := u.lanes[h.Lane]; !hopeless {
@@ -62,6 +69,15 @@ func (a *Assign) leave(queueID string, left []store.WaitingJob, agents []store.I
 			u.lanes[j.Lane] = a.Engine.Now()
 		}
 	}
+}
+
+// back is since when agents must have become idle to be looked at now, and whether those are among them whose change
+// was written late.
+func (u *unserved) back(now time.Time) (since time.Time, late bool) {
+	if now.Sub(u.late) >= lookLate {
+		return u.late.Add(-writtenWithin), true
+	}
+	return u.since.Add(-writtenSoon), false
 }
 
 func (a *Assign) queueMemory(queueID string) *unserved {

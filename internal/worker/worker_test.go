@@ -156,46 +156,6 @@ func TestAssignFindsTheOneAgentWithTheTagsAmongMany(t *testing.T) {
 	}
 }
 
-// TestAJobThatNobodyCanRunIsNotLookedForInTheWholeFleetAgain: until an agent comes that can run it, in whatever
-// way it becomes idle.
-func TestAJobThatNobodyCanRunIsNotLookedForInTheWholeFleetAgain(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	pass := &worker.Assign{Engine: w.Engine, Log: w.Log}
-	looks := func() int64 {
-		before := w.fleet.Load()
-		_, err := pass.Pass(w.ctx())
-		w.must(err)
-		return w.fleet.Load() - before
-	}
-	for range 40 {
-		w.agent()
-	}
-	can := w.agent("os=plan9")
-	w.must(w.PauseAgent(w.ctx(), can.ID, "", time.Time{}))
-	b := w.build("p", "steps:\n- {command: x, parallelism: 3, agents: {os: plan9}}\n")
-	if looks() == 0 {
-		t.Error("the fleet was not looked at")
-	}
-	for range 10 {
-		w.clock.Add(time.Second.Microseconds())
-		w.agent()
-		if n := looks(); n != 0 {
-			t.Errorf("the fleet was looked at %d times, want 0", n)
-		}
-	}
-	w.must(w.ResumeAgent(w.ctx(), can.ID))
-	for range 3 {
-		if looks(); w.held(can).BuildID != b.ID {
-			t.Fatal("the agent that can run the job was not given it")
-		}
-		w.clock.Add((6 * time.Second).Microseconds())
-		looks() // nobody else can, as long as it is busy
-		w.clock.Add((6 * time.Second).Microseconds())
-		w.finish(can)
-	}
-}
-
 func TestAnAgentThatConnectsAfterTheClockWasSetBackIsGivenAJob(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
