@@ -48,9 +48,10 @@ type indexFile struct {
 // files keeps each log in a file, and its index in another.
 type files struct{ root *os.Root }
 
-// The last characters spread evenly for every common kind of id; the first ones of a time-ordered UUID do not.
-func logName(id string) string   { return path.Join("d"+id[max(len(id)-2, 0):], id+".log") }
-func indexName(id string) string { return path.Join("d"+id[max(len(id)-2, 0):], id+".idx") }
+// The last character spreads evenly for every common kind of id; the first ones of a time-ordered UUID do not. Making a directory
+// flushes to disk, so there are few.
+func logName(id string) string   { return path.Join("d"+id[max(len(id)-1, 0):], id+".log") }
+func indexName(id string) string { return path.Join("d"+id[max(len(id)-1, 0):], id+".idx") }
 
 func (k files) open(id string, create bool) (medium, error) {
 	f, err := k.openLog(logName(id), create)
