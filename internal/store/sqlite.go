@@ -25,6 +25,9 @@ func openSQLite(ctx context.Context, o Options) (*Store, error) {
 	if err := writableFolder(filepath.Dir(o.Path)); err != nil {
 		return nil, err
 	}
+	if _, err := sqlite.Fdatasync(true); err != nil && !errors.Is(err, sqlite.ErrFdatasyncUnavailable) {
+		return nil, err
+	}
 	w, err := sql.Open("sqlite", sqliteURL(o.Path, ""))
 	if err != nil {
 		return nil, err
