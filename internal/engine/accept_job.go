@@ -167,7 +167,7 @@ func (p *progress) takeScheduled(j store.Job, agentID string) (store.Job, error)
 	if err := p.offer(j, a, "asked for this job"); err != nil {
 		return j, err
 	}
-	return p.tx.Job(p.ctx, j.ID)
+	return p.job(j.ID)
 }
 
 // StartJob says that an agent began a job. Saying it twice changes nothing, also when the job is being stopped: its agent

@@ -45,7 +45,7 @@ func (e *Engine) AssignJobs(ctx context.Context, buildID string, offers []Offer)
 	err := e.onBuild(ctx, buildID, func(p *progress) error {
 		made = nil
 		for _, o := range offers {
-			j, err := p.tx.Job(ctx, o.JobID)
+			j, err := p.job(o.JobID)
 			if err != nil {
 				return err
 			}
@@ -104,10 +104,11 @@ func (p *progress) offer(j store.Job, a store.Agent, reason string) error {
 	if err != nil {
 		return err
 	}
+	was := a
 	a.JobID, a.LastPipelineID, a.LastRepository, a.ChangedAt = j.ID, j.PipelineID, pl.Repository, p.now
 	a.JobSeen = time.Time{}
 	p.hint(live.Agent(a.ID), live.Fleet)
-	return p.tx.UpdateAgent(p.ctx, a)
+	return p.tx.ChangeAgent(p.ctx, was, a)
 }
 
 // pipeline is the build's.

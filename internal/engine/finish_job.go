@@ -114,6 +114,7 @@ func (p *progress) freeAgent(j store.Job, ignore bool) error {
 	if a.JobID != j.ID {
 		return nil
 	}
+	was := a
 	a.JobID, a.LastJobAt = "", p.now
 	a.IgnoreInDispatches = a.IgnoreInDispatches || ignore
 	if j.Passed() {
@@ -121,7 +122,7 @@ func (p *progress) freeAgent(j store.Job, ignore bool) error {
 	}
 	a.ChangedAt = p.now
 	p.hint(live.Assign, live.Agent(a.ID), live.Fleet)
-	return p.tx.UpdateAgent(p.ctx, a)
+	return p.tx.ChangeAgent(p.ctx, was, a)
 }
 
 // retryByRule makes the next attempt of a failed job if its step's rules say so. The first rule

@@ -174,7 +174,7 @@ func compareInLine(a, b store.Job) int {
 
 // admit lets a limited job go whose group, which is locked, has room for it.
 func (p *progress) admit(jobID string) (bool, error) {
-	j, err := p.tx.Job(p.ctx, jobID)
+	j, err := p.job(jobID)
 	if err != nil || j.State != ci.JobLimited {
 		return false, err
 	}

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"reflect"
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/ci"
@@ -25,7 +24,9 @@ type progress struct {
 	found store.Build    // build as it was
 	of    store.Pipeline // the build's, once pipeline has read it
 
+	jobs    map[string]store.Job    // as they are in the database, of those that were read one by one
 	steps   map[string]*store.Step  // loaded or fresh
+	stored  map[string]store.Step   // loaded ones as they are in the database
 	changed []string                // ids of loaded steps to be saved, in order of first change
 	before  map[string]ci.Signal    // of steps whose signal may have changed since it was last told
 	told    []string                // keys of before, in order
@@ -73,19 +74,30 @@ func (e *Engine) onJob(ctx context.Context, jobID string, fn func(p *progress, j
 		if err != nil {
 			return missing(err, "No job found")
 		}
-		j, err := tx.Job(ctx, jobID)
-		if err != nil {
-			return err
-		}
-		return e.progress(ctx, tx, hint, b).run(func(p *progress) error { return fn(p, j) })
+		return e.progress(ctx, tx, hint, b).run(func(p *progress) error {
+			j, err := p.job(jobID)
+			if err != nil {
+				return err
+			}
+			return fn(p, j)
+		})
 	})
 }
 
 func (e *Engine) progress(ctx context.Context, tx *store.Tx, hint func(...string), b store.Build) *progress {
 	return &progress{
 		ctx: ctx, tx: tx, e: e, now: e.Now(), hint: hint, build: b, found: b, tally: b.Jobs,
-		steps: map[string]*store.Step{}, states: map[string]ci.StepState{}, before: map[string]ci.Signal{}, fresh: map[string]*freshStep{},
+		jobs: map[string]store.Job{}, steps: map[string]*store.Step{}, stored: map[string]store.Step{}, states: map[string]ci.StepState{}, before: map[string]ci.Signal{}, fresh: map[string]*freshStep{},
 	}
+}
+
+// job reads a job and remembers it, so that save writes what changes.
+func (p *progress) job(id string) (store.Job, error) {
+	j, err := p.tx.Job(p.ctx, id)
+	if err == nil {
+		p.jobs[id] = j
+	}
+	return j, err
 }
 
 func (p *progress) step(id string) (*store.Step, error) {
@@ -96,7 +108,7 @@ func (p *progress) step(id string) (*store.Step, error) {
 	if err != nil {
 		return nil, fmt.Errorf("step %s: %w", id, err)
 	}
-	p.steps[id] = &s
+	p.steps[id], p.stored[id] = &s, s
 	return &s, nil
 }
 
@@ -161,12 +173,24 @@ func (p *progress) jobMoved(j store.Job) error {
 
 // save writes a job, or keeps it where its step is fresh.
 func (p *progress) save(j store.Job) error {
-	f := p.fresh[j.StepID]
-	if f == nil {
+	if f := p.fresh[j.StepID]; f != nil {
+		f.jobs[j.Number] = j
+		return nil
+	}
+	was, known := p.jobs[j.ID]
+	if !known {
 		return p.tx.UpdateJob(p.ctx, j)
 	}
-	f.jobs[j.Number] = j
-	return nil
+	p.jobs[j.ID] = j
+	return p.tx.ChangeJob(p.ctx, was, j)
+}
+
+// saveStep writes what changed in a step that is in the database.
+func (p *progress) saveStep(s store.Step) error {
+	if was, known := p.stored[s.ID]; known {
+		return p.tx.ChangeStep(p.ctx, was, s)
+	}
+	return p.tx.UpdateStep(p.ctx, s)
 }
 
 // count moves one job of a step from one class to another, in the step, its group and the build.
@@ -329,22 +353,12 @@ func (p *progress) finish() error {
 		return err
 	}
 	for _, id := range p.changed {
-		if err := p.tx.UpdateStep(p.ctx, *p.steps[id]); err != nil {
+		if err := p.saveStep(*p.steps[id]); err != nil {
 			return err
 		}
 	}
 	p.hint(live.Build(p.build.ID), live.Pipeline(p.build.PipelineID), live.Organization(p.build.OrganizationID))
-	return p.saveBuild()
-}
-
-// saveBuild saves the whole build only where more than its progress has changed.
-func (p *progress) saveBuild() error {
-	same := p.found
-	same.Build, same.BlockedState = p.build.Build, p.build.BlockedState
-	if reflect.DeepEqual(same, p.build) {
-		return p.tx.AdvanceBuild(p.ctx, p.build)
-	}
-	return p.tx.UpdateBuild(p.ctx, p.build)
+	return p.tx.ChangeBuild(p.ctx, p.found, p.build)
 }
 
 // advanceBuild applies the new tally to the build. A build that is not planned yet, or was ended

@@ -77,7 +77,7 @@ func (p *progress) retry(j store.Job, kind, by string, rule int) (store.Job, err
 	p.lineMoved(ci.JobPending, &next)
 	old := j.Class()
 	j.RetriedIn, j.RetriedBy = next.ID, by
-	if err := p.tx.UpdateJob(p.ctx, j); err != nil {
+	if err := p.save(j); err != nil {
 		return next, err
 	}
 	if err := p.tx.InsertJob(p.ctx, next); err != nil {

@@ -160,7 +160,7 @@ func (p *progress) reserve(k store.Stack, ids []string, until time.Time) (reserv
 		return nil, nil
 	}
 	for _, id := range ids {
-		j, err := p.tx.Job(p.ctx, id)
+		j, err := p.job(id)
 		if err != nil {
 			return nil, err
 		}

@@ -90,7 +90,7 @@ func (e *Engine) SetJobTimeout(ctx context.Context, jobID, minutes string) error
 		if !started.IsZero() {
 			j.TimeoutAt = timeoutAt(j, started)
 		}
-		return p.tx.UpdateJob(ctx, j)
+		return p.save(j)
 	})
 }
 
@@ -103,7 +103,7 @@ func (e *Engine) SetJobPriority(ctx context.Context, jobID string, priority int)
 		}
 		j.Priority, out = priority, j
 		out.Priority = priority
-		return p.tx.UpdateJob(ctx, j)
+		return p.save(j)
 	})
 	return out, err
 }
@@ -157,7 +157,7 @@ func (p *progress) setPriority(s *store.Step, value string) error {
 			continue
 		}
 		j.Priority = n
-		if err := p.tx.UpdateJob(p.ctx, j); err != nil {
+		if err := p.save(j); err != nil {
 			return err
 		}
 	}

@@ -122,7 +122,7 @@ const (
 		AND state = 'canceling' AND EXISTS (SELECT 1 FROM builds WHERE builds.id = jobs.triggered_build
 			AND builds.state NOT IN ('passed', 'failed', 'canceled', 'skipped', 'not_run', 'canceling'))
 		ORDER BY scheduled_at LIMIT $1`
-	sqlOldJobs = `SELECT ` + jobColumns + ` FROM jobs WHERE state IN ('scheduled', 'limited') AND created_at < $1
+	sqlOldJobs = `SELECT ` + jobColumns + ` FROM jobs WHERE finished_at = 0 AND created_at < $1 AND state IN ('scheduled', 'limited')
 		AND EXISTS (SELECT 1 FROM builds WHERE builds.id = jobs.build_id AND builds.organization_id = $2) LIMIT $3`
 	sqlEarlierAgents = `SELECT agent_id FROM jobs WHERE step_id = $1 AND number = $2 AND retried_in <> '' AND agent_id <> '' ORDER BY retries DESC LIMIT $3`
 	sqlCountRetries  = `SELECT COUNT(*) FROM jobs WHERE step_id = $1 AND number = $2 AND retry_rule = $3`

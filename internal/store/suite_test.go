@@ -443,7 +443,7 @@ func TestHotStatementsUseAnIndex(t *testing.T) {
 		sqlEdgesFrom: "sqlite_autoindex_edges_1", sqlIdleAgents: "agents_idle", sqlTagsInQueue: "agents_queue", sqlChangedAgents: "agents_changed", sqlCountIdle: "agents_", sqlExpiredOffers: "jobs_offers",
 		sqlTimedOutJobs: "jobs_timeouts", sqlStepByKey: "sqlite_autoindex_steps_2", sqlAgentByToken: "sqlite_autoindex_agents_",
 		sqlReadyTriggers: "jobs_triggers", sqlCountRetries: "jobs_step", sqlEarlierAgents: "jobs_step", sqlBuilds: "sqlite_autoindex_builds_2",
-		sqlRunningTriggers: "jobs_triggers", sqlCanceledTriggers: "jobs_triggers", sqlTriggerOf: "jobs_triggers", sqlHeldShares: "jobs_held", sqlOldJobs: "jobs_",
+		sqlRunningTriggers: "jobs_triggers", sqlCanceledTriggers: "jobs_triggers", sqlTriggerOf: "jobs_triggers", sqlHeldShares: "jobs_held", sqlOldJobs: "jobs_open",
 		sqlCountScheduled: "jobs_scheduled", sqlCountWaiting: "jobs_scheduled", sqlQuietAgents: "agents_", sqlQuietJobs: "agents_", sqlLine: "jobs_line",
 		sqlCreating: "builds_creating", sqlSuperseders: "builds_superseding", sqlOlderOpenBuilds: "builds_", sqlDueEffects: "outbox_due", sqlOpenBuilds: "builds_",
 		sqlRecentBuilds: "builds_recent", sqlHolders: "jobs_holders", sqlAhead: "jobs_line",
@@ -471,8 +471,8 @@ func TestHotWritesMakeNoTables(t *testing.T) {
 	t.Parallel()
 	s := reopen(t, Options{Path: filepath.Join(t.TempDir(), "slipway.db")})
 	for _, q := range []string{
-		sqlInsertJob, ofRows(sqlInsertPlannedJob, 8), sqlUpdateJob, ofRows(sqlInsertStep, 8), sqlUpdateStep, ofRows(sqlInsertEdge, 8), sqlInsertBuild, sqlUpdateBuild, sqlAdvanceBuild,
-		sqlInsertAgent, sqlUpdateAgent, sqlSeenAgent, sqlInsertJobLog,
+		sqlInsertJob, ofRows(sqlInsertPlannedJob, 8), sqlUpdateJob, sqlOfferJob, sqlHoldJob, sqlStartJob, sqlEndJob, ofRows(sqlInsertStep, 8), sqlUpdateStep, sqlCountStep, ofRows(sqlInsertEdge, 8), sqlInsertBuild, sqlUpdateBuild, sqlAdvanceBuild, sqlCountBuild,
+		sqlInsertAgent, sqlUpdateAgent, sqlMoveAgent, sqlSeenAgent, sqlInsertJobLog,
 	} {
 		args := make([]any, highest(q))
 		for i := range args {

@@ -332,8 +332,9 @@ CREATE UNIQUE INDEX jobs_held ON jobs (agent_id)
     WHERE (state = 'assigned' OR state = 'accepted' OR state = 'running' OR state = 'canceling'
         OR state = 'timing_out') AND agent_id <> '';
 CREATE INDEX jobs_of_agent ON jobs (agent_id, finished_at) WHERE finished_at > 0 AND agent_id <> '';
--- What fleet tools count every few seconds: as many rows as there are open jobs, however many have ended.
-CREATE INDEX jobs_open ON jobs (queue_id) WHERE finished_at = 0 AND kind = 'script';
+-- What fleet tools count every few seconds and what waits too long: as many rows as there are open jobs, however many have
+-- ended. No column of it changes before a job ends.
+CREATE INDEX jobs_open ON jobs (created_at) WHERE finished_at = 0;
 CREATE INDEX jobs_offers ON jobs (lease_deadline) WHERE lease_state = 'offered' OR state = 'reserved';
 CREATE INDEX jobs_timeouts ON jobs (timeout_at) WHERE state IN ('running', 'canceling') AND timeout_at > 0;
 CREATE INDEX jobs_holders ON jobs (group_id)
@@ -344,7 +345,6 @@ CREATE INDEX jobs_line_limits ON jobs (group_id, concurrency) WHERE queued;
 CREATE INDEX jobs_line_eager ON jobs (group_id, (0 - priority), scheduled_at, build_id, position, number)
     WHERE queued AND concurrency_method = 'eager' AND state = 'limited';
 CREATE INDEX jobs_unqueued ON jobs (build_id) WHERE group_id <> '' AND state = 'waiting' AND NOT queued;
-CREATE INDEX jobs_old ON jobs (created_at) WHERE state IN ('scheduled', 'limited');
 CREATE INDEX jobs_triggers ON jobs (scheduled_at)
     WHERE kind = 'trigger' AND (state = 'scheduled' OR state = 'running' OR state = 'canceling');
 
