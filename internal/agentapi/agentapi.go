@@ -26,6 +26,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -97,7 +98,7 @@ func New(d Deps) *Server {
 // not JSON and loses the body.
 func (a *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Only what separates counts: an encoded dot or slash belongs to a name, such as that of an annotation.
-	escaped := tidied(r.URL.EscapedPath())
+	escaped := twiceEscaped.Replace(tidied(r.URL.EscapedPath()))
 	decoded, err := url.PathUnescape(escaped)
 	if err != nil || path.Clean(escaped) != strings.TrimSuffix(escaped, "/") {
 		renderError(w, r, httperr.New(http.StatusNotFound, "Not Found")) // "." and ".." name nothing
@@ -105,6 +106,24 @@ func (a *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	r.URL.Path, r.URL.RawPath = decoded, escaped
 	a.mux.ServeHTTP(w, r)
+}
+
+// twiceEscaped hides slashes within names from the mux, which takes a name that is one slash for the end of the path.
+var twiceEscaped = strings.NewReplacer("%2F", "%252F", "%2f", "%252F", "%25", "%2525")
+
+// wildcard is a part of a route's pattern that stands for a name.
+var wildcard = regexp.MustCompile(`\{([a-z]+)\}`)
+
+// decodeNames takes back, in the names of a request's path, what twiceEscaped did.
+func decodeNames(r *http.Request) error {
+	for _, m := range wildcard.FindAllStringSubmatch(r.Pattern, -1) {
+		name, err := url.PathUnescape(r.PathValue(m[1]))
+		if err != nil {
+			return httperr.New(http.StatusNotFound, "Not Found")
+		}
+		r.SetPathValue(m[1], name)
+	}
+	return nil
 }
 
 // tidied is a path with single slashes and none at its end. Those that separate nothing but the door's
@@ -126,6 +145,9 @@ func (a *Server) EndStreams() { a.close.Do(func() { close(a.closing) }) }
 // handler serves one route: who asks is found out first.
 func (a *Server) handler(rt route) http.Handler {
 	return httperr.Handler(a.Log, renderError, func(w http.ResponseWriter, r *http.Request) error {
+		if err := decodeNames(r); err != nil {
+			return err
+		}
 		c, err := a.authorise(rt.permission, r)
 		if err == nil {
 			err = rt.serve(a, w, r, c)

@@ -114,7 +114,7 @@ func TestSlashesTooManyMeanNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	a := w.agent()
-	for _, path := range []string{"/v3/ping/", "/v3//ping", "//v3/ping//", "/v3/ping"} {
+	for _, path := range []string{"/v3/ping/", "/v3//ping", "//v3/ping//", "/v3/ping", "/v%33/p%69ng"} {
 		if got := w.do(a.AccessToken, "GET", path, ""); got.status != 200 {
 			t.Errorf("%s: %d, want 200", path, got.status)
 		}
@@ -136,6 +136,7 @@ func TestAnAnnotationIsRemovedWhateverItsContextIs(t *testing.T) {
 	annotations := "/v3/jobs/" + h.job.ID + "/annotations"
 	for context, encoded := range map[string]string{
 		"..": "%2E%2E", ".": "%2E", "../e": "%2E%2E%2Fe", "a/./b": "a%2F%2E%2Fb", "a//b": "a%2F%2Fb", "a/": "a%2F", "%2e": "%252e", "a b": "a%20b",
+		"/": "%2F", "//": "%2F%2F", "%2F": "%252F", "/..": "%2F%2E%2E", "é/": "%C3%A9%2F",
 	} {
 		if got := w.do(h.Token, "POST", annotations, fmt.Sprintf(`{"body":"b","context":%q}`, context)); got.status != 200 {
 			t.Fatalf("annotating %q: %d %s", context, got.status, got.body)
@@ -147,6 +148,26 @@ func TestAnAnnotationIsRemovedWhateverItsContextIs(t *testing.T) {
 	left, err := w.Store.Annotations(t.Context(), h.build.ID)
 	if err != nil || len(left) != 0 {
 		t.Errorf("left are %v, %v", left, err)
+	}
+}
+
+func TestAStepIsFoundWhateverItsKeyIs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.held(w.build("steps:\n- {command: a, key: a}\n"))
+	for key, encoded := range map[string]string{
+		"/": "%2F", "//": "%2F%2F", "a/b": "a%2Fb", "a/": "a%2F", "export": "export", "/cancel": "%2Fcancel",
+	} {
+		step := fmt.Sprintf(`{"uuid":%q,"pipeline":{"steps":[{"command":"b","key":%q}]}}`, "upload of "+key, key)
+		if got := w.do(h.Token, "POST", "/v3/jobs/"+h.job.ID+"/pipelines", step); got.status != 200 {
+			t.Fatalf("uploading a step with the key %q: %d %s", key, got.status, got.body)
+		}
+		path := "/v3/steps/" + encoded
+		if v := w.decoded(h.Token, "POST", path+"/export", `{"attribute":"key"}`, 200); v["output"] != key {
+			t.Errorf("%s has the key %v, want %q", path, v["output"], key)
+		}
+		w.decoded(h.Token, "PUT", path, `{"attribute":"label","value":"new"}`, 200)
+		w.decoded(h.Token, "POST", path+"/cancel", `{}`, 200)
 	}
 }
 
