@@ -199,6 +199,7 @@ func TestMetricsCountAgentsAndJobs(t *testing.T) {
 	w := newWorld(t)
 	h := w.running()
 	w.agent()
+	w.decoded(registrationToken, "POST", "/v3/register", `{"name":"never connects"}`, 200)
 	w.build("steps:\n- command: true\n- wait\n- command: true\n  parallelism: 3\n")
 	const want = `{"agents":{"idle":1,"busy":1,"total":2,"queues":{"default":{"idle":1,"busy":1,"total":2}}},` +
 		`"jobs":{"scheduled":1,"running":1,"waiting":3,"total":5,"queues":{"default":{"scheduled":1,"running":1,"waiting":3,"total":5}}},` +
@@ -207,7 +208,7 @@ func TestMetricsCountAgentsAndJobs(t *testing.T) {
 		`"organization":{"slug":"main"},"cluster":{"name":"Default cluster"}}`
 	for path, want := range map[string]string{
 		"/v3/metrics": want, "/v3/metrics/queue?name=default": ofQueue, "/v3/metrics/queue?name=__default__": ofQueue,
-		"/v3/metrics/queue?name=_default": ofQueue,
+		"/v3/metrics/queue?name=_default": ofQueue, "/v3/metrics/queue": ofQueue,
 	} {
 		got := w.do(registrationToken, "GET", path, "")
 		if strings.TrimSpace(got.body) != want || got.header.Get("Buildkite-Agent-Metrics-Poll-Duration") != "5" {

@@ -111,10 +111,12 @@ func (a *Server) clusterMetrics(r *http.Request, clusterID string) (out metrics,
 	return out, nil
 }
 
+// agentsOf counts the agents of a queue that are there. One that registered and never connected may be nowhere: a scaler
+// that took it for idle would start no machine.
 func agentsOf(crews []store.Crew, queueID string) (m agentMetrics) {
 	for _, c := range crews {
 		switch {
-		case c.QueueID != queueID:
+		case c.QueueID != queueID, c.State == ci.AgentRegistered:
 		case c.Busy:
 			m = m.plus(agentMetrics{Busy: c.Count, Total: c.Count})
 		default:

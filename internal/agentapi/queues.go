@@ -11,8 +11,9 @@ import (
 )
 
 // defaultQueueNames are how clients spell the default queue of a cluster: the documentation, the
-// stacksapi library (v1.0.2) and the configuration of agent-stack-k8s each have their own.
-var defaultQueueNames = []string{"__default__", "_default", "~", "-"}
+// stacksapi library (v1.0.2) and the configuration of agent-stack-k8s each have their own. Who names none means it,
+// as everywhere.
+var defaultQueueNames = []string{"__default__", "_default", "~", "-", ""}
 
 // queueByKey finds a queue of a cluster by its key or a spelling of the default one.
 func (a *Server) queueByKey(ctx context.Context, clusterID, key string) (store.Queue, error) {

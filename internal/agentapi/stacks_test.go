@@ -41,7 +41,7 @@ func ids(t *testing.T, v any) (out []string) {
 func TestAStackRegistersUnderEverySpellingOfTheDefaultQueue(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	for i, queue := range []string{"default", "__default__", "_default", "~", "-"} {
+	for i, queue := range []string{"default", "__default__", "_default", "~", "-", ""} {
 		want := 200
 		if i == 0 {
 			want = 201
@@ -51,6 +51,7 @@ func TestAStackRegistersUnderEverySpellingOfTheDefaultQueue(t *testing.T) {
 			t.Errorf("queue %q: %v", queue, v)
 		}
 	}
+	w.decoded(registrationToken, "GET", "/v3/stacks/k/scheduled-jobs", "", 200)
 	for body, want := range map[string]int{
 		`{"key":"no spaces","type":"custom","queue_key":"default"}`:                          422,
 		`{"key":"` + strings.Repeat("k", 81) + `","type":"custom","queue_key":"default"}`:    422,

@@ -126,3 +126,21 @@ func TestAJobsWordCountsForThatJobAlone(t *testing.T) {
 		quiet(store.QuietJob{AgentID: a.ID, JobID: second.ID, State: ci.JobAssigned})
 	})
 }
+
+func TestAnAgentCountsFromItsConnectionOn(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		a, _, err := w.RegisterAgent(t.Context(), engine.RegisterAgent{Token: w.agents, Name: "slow"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []int{0, 1} {
+			live, _, err := w.Store.CountAgents(t.Context())
+			if err != nil || live != want {
+				t.Errorf("%d agents are connected, %v, want %d", live, err, want)
+			}
+			if err := w.ConnectAgent(t.Context(), a.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}

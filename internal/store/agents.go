@@ -85,7 +85,7 @@ const (
 	sqlRestedAgents = `SELECT ` + agentColumns + ` FROM agents WHERE paused AND pause_until > 0 AND pause_until <= $1
 		AND ` + liveAgents + ` LIMIT $2`
 	sqlAgentProcesses  = `SELECT id, process FROM agents WHERE process <> '' AND ` + liveAgents + ` LIMIT 20000`
-	sqlCountLiveAgents = `SELECT COUNT(*) FROM agents WHERE ` + liveAgents
+	sqlCountLiveAgents = `SELECT COUNT(*) FROM agents WHERE ` + liveAgents + ` AND state <> 'never_connected'`
 	sqlCountBusyAgents = `SELECT COUNT(*) FROM agents WHERE ` + liveAgents + ` AND job_id <> ''`
 	sqlServingAgents   = `SELECT ` + agentColumns + ` FROM agents WHERE queue_id = $1 AND ` + liveAgents + ` ORDER BY name, id LIMIT $2`
 	sqlAgentsOfQueue   = `SELECT COUNT(*) FROM agents WHERE queue_id = $1 AND ` + liveAgents
@@ -229,7 +229,7 @@ func (r Reader) AgentProcesses(ctx context.Context) (map[string]string, error) {
 	return out, err
 }
 
-// CountAgents returns how many agents are live and how many of them hold a job.
+// CountAgents returns how many agents are connected and how many of them hold a job.
 func (r Reader) CountAgents(ctx context.Context) (live, busy int, err error) {
 	n, err := one(ctx, r.q, scanInt, sqlCountLiveAgents)
 	if err != nil {

@@ -213,8 +213,8 @@ func TestAcceptIsIdempotentForItsAgentOnly(t *testing.T) {
 	a := s.register(t, "first")
 	job, _ := s.accept(t, a)
 	again, _, err := a.AcceptJob(t.Context(), job.ID)
-	if err != nil || again.ID != job.ID {
-		t.Errorf("accept again = %v, want the job", err)
+	if err != nil || again.ID != job.ID || again.Token != job.Token {
+		t.Errorf("accept again = %v, want the job and its token", err)
 	}
 	other := s.register(t, "second")
 	if _, _, err := other.AcceptJob(t.Context(), job.ID); status(err) != http.StatusUnprocessableEntity {
@@ -327,14 +327,18 @@ func TestAnnotations(t *testing.T) {
 	for _, a := range []api.Annotation{
 		{Body: "**12** tests", Context: "tests", Style: "info", Priority: 3, Scope: "build"},
 		{Body: " and 1 more", Context: "tests", Append: true, Priority: 3, Scope: "build"},
-		{Body: "gone", Context: "a.b/c", Priority: 3, Scope: "build"},
 	} {
 		if _, err := client.Annotate(t.Context(), job.ID, &a); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := client.AnnotationRemove(t.Context(), job.ID, "a.b/c", "build"); err != nil {
-		t.Error(err)
+	for _, context := range []string{"a.b/c", "/", ".."} {
+		if _, err := client.Annotate(t.Context(), job.ID, &api.Annotation{Body: "gone", Context: context, Scope: "build"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.AnnotationRemove(t.Context(), job.ID, context, "build"); err != nil {
+			t.Errorf("removing %q: %v", context, err)
+		}
 	}
 	finish(t, client, job, "0")
 }
