@@ -76,7 +76,7 @@ func Handler(log *slog.Logger, render func(http.ResponseWriter, *http.Request, *
 			return
 		}
 		e := Of(err)
-		if e.Status >= 500 {
+		if e.Status >= 500 && e.Err != nil { // "come again later" is an answer, not a fault
 			log.ErrorContext(r.Context(), "request", "method", r.Method, "path", r.URL.Path, "err", e.Err)
 		}
 		if !tw.begun {
