@@ -77,7 +77,7 @@ var routes = []route{
 	{"POST /artifacts/{artifact}", signed, (*Server).receiveArtifact, "internal/artifact/bk_uploader.go", []int{204, 404, 422}},
 	{"POST /artifacts/{artifact}/batch", signed, (*Server).receiveFromBatch, "internal/artifact/bk_uploader.go", []int{204, 404, 422}},
 	{"PUT /artifacts/{artifact}/parts/{number}", signed, (*Server).receivePart, "internal/artifact/bk_uploader.go", []int{204, 404, 422}},
-	{"GET /artifacts/{artifact}", signed, (*Server).sendArtifact, "internal/artifact/download.go", []int{200, 206, 302, 304, 404, 416}},
+	{"GET /artifacts/{artifact}", signed, (*Server).sendArtifact, "internal/artifact/download.go", []int{200, 206, 302, 304, 404, 412, 416}},
 
 	{"POST /v3/jobs/{id}/data/set", ownJob, (*Server).setMetaData, "api/meta_data.go", []int{200, 422}},
 	{"POST /v3/jobs/{id}/data/set-batch", ownJob, (*Server).setMetaDataBatch, "api/meta_data.go", []int{200, 422}},
@@ -108,7 +108,7 @@ var routes = []route{
 	{"PUT /v3/cache_registries/{registry}/commit", anyJob, (*Server).commitCache, "api/cache.go", []int{200, 404, 422}},
 	{"POST /v3/cache_registries/{registry}/expire", anyJob, (*Server).expireCache, "api/cache.go", []int{200, 404, 422}},
 	{"PUT /caches/{entry}", signed, (*Server).receiveCache, "who saves to the server's own storage", []int{204, 404, 422}},
-	{"GET /caches/{entry}", signed, (*Server).sendCache, "who restores from it", []int{200, 206, 302, 304, 404, 416}},
+	{"GET /caches/{entry}", signed, (*Server).sendCache, "who restores from it", []int{200, 206, 302, 304, 404, 412, 416}},
 
 	{"POST /v3/stacks/register", registration, (*Server).registerStack, "stacksapi register.go", []int{200, 201, 404, 422}},
 	{"POST /v3/stacks/{stack}/deregister", registration, (*Server).deregisterStack, "stacksapi register.go", []int{204, 404}},

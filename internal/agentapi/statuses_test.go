@@ -213,10 +213,16 @@ func TestStatusesOfStorage(t *testing.T) {
 		header, value string
 		want          int
 	}{
-		{"Range", "bytes=2-4", 206}, {"Range", "bytes=10-", 416}, {"If-None-Match", `"` + sumOf("0123456789") + `"`, 304}, {"Accept", "*/*", 200},
+		{"Range", "bytes=2-4", 206},
+		{"Range", "bytes=10-", 416},
+		{"If-None-Match", `"` + sumOf("0123456789") + `"`, 304},
+		{"If-Match", `"other"`, 412},
+		{"Accept", "*/*", 200},
 	} {
 		if got := w.fetch("GET", found[0].URL, "", c.header, c.value); got.status != c.want {
 			t.Errorf("download with %s %s: %d, want %d", c.header, c.value, got.status, c.want)
+		} else if c.want >= 400 && !strings.HasPrefix(got.body, `{"message":"`) {
+			t.Errorf("download with %s %s: %s", c.header, c.value, got.body)
 		}
 	}
 	batch := wire.Batch{ID: "B", Artifacts: []wire.Artifact{file("parts", strings.Repeat("0123456789", 2)), file("form", "x")}, MultipartSupported: true}
@@ -260,7 +266,7 @@ func TestStatusesOfCaches(t *testing.T) {
 	for _, c := range []struct {
 		header, value string
 		want          int
-	}{{"Range", "bytes=10-", 416}, {"If-None-Match", `"` + sumOf("0123456789") + `"`, 304}} {
+	}{{"Range", "bytes=10-", 416}, {"If-None-Match", `"` + sumOf("0123456789") + `"`, 304}, {"If-Match", `"other"`, 412}} {
 		if got := w.fetch("GET", url, "", c.header, c.value); got.status != c.want {
 			t.Errorf("%s %s: %d, want %d", c.header, c.value, got.status, c.want)
 		}
