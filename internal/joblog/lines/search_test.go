@@ -54,6 +54,21 @@ func TestSearchFindsLines(t *testing.T) {
 	}
 }
 
+// Tools print whole documents as one line.
+func TestSearchLooksAtAllOfALongLine(t *testing.T) {
+	t.Parallel()
+	log := "short\n{" + strings.Repeat(`"key": "value", `, 50_000) + "\"last\": \x1b[31m1\x1b[0m}\n" + strings.Repeat("x", patternText-3) + "end\n"
+	for s, want := range map[string][]int64{`"last": 1}`: {1}, "LAST": nil, "/x(end)$/": {2}, "end": {2}} {
+		got, err := Search(source(log), Checkpoint{}, query(t, s), 0, 10, never)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(Found{want, -1}, got, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s: %s", s, diff)
+		}
+	}
+}
+
 func TestQueriesThatCannotBeAnsweredSaySo(t *testing.T) {
 	t.Parallel()
 	for s, want := range map[string]string{

@@ -36,6 +36,7 @@ type Tracker struct {
 	pending bool // a carriage return has not yet been followed by anything
 	dirty   bool // line belongs to the current row
 	line    []byte
+	most    int // bytes of a row's text that line holds
 }
 
 // ringSize is ScreenRows rounded up to a power of two, for speed.
@@ -49,14 +50,14 @@ type position struct {
 
 // NewTracker returns a tracker for the log from cp on. The zero Checkpoint is the log's start.
 func NewTracker(cp Checkpoint, emit func(*Row)) *Tracker {
-	t := &Tracker{emit: emit, line: make([]byte, 0, MaxText)}
+	t := &Tracker{emit: emit, line: make([]byte, 0, MaxText), most: MaxText}
 	t.reset(cp)
 	return t
 }
 
 func (t *Tracker) reset(cp Checkpoint) {
 	*t = Tracker{
-		emit: t.emit, seen: t.seen, draw: t.draw, line: t.line[:0], carry: t.carry[:0],
+		emit: t.emit, seen: t.seen, draw: t.draw, line: t.line[:0], most: t.most, carry: t.carry[:0],
 		pos: cp.Offset, next: cp.Line, style: cp.Style, clock: cp.Time,
 	}
 	t.push(cp.Offset)
@@ -234,7 +235,7 @@ func (t *Tracker) text(b []byte) {
 	r.Width = max(r.Width, t.col)
 	r.Text += len(b)
 	t.dirty = true
-	t.line = append(t.line, b[:min(len(b), MaxText-len(t.line))]...)
+	t.line = append(t.line, b[:min(len(b), t.most-len(t.line))]...)
 	if t.draw != nil {
 		t.draw.text(b, t.style, t.url)
 	}
