@@ -98,6 +98,7 @@ const (
 	ReasonRecent     Reason = "succeeded most recently of the free agents"
 	ReasonFree       Reason = "was free, like others that match"
 	ReasonOnly       Reason = "was the only free agent that matches"
+	ReasonFirst      Reason = "was the first free agent found that matches" // said by callers whose snapshot had not all agents
 	ReasonDifferent  Reason = "ran no earlier attempt of this job"
 	ReasonLastResort Reason = "ran an earlier attempt, but no other agent that matches was free"
 )

@@ -142,8 +142,8 @@ func (a *Assign) page(ctx context.Context, q store.Queue, jobs []store.WaitingJo
 			return made, false, err
 		}
 		matched := dispatch.Match(s)
-		if len(agents) >= limit && limit < allAgents {
-			matched = slices.DeleteFunc(matched, lastResort)
+		if len(agents) >= limit {
+			matched = ofSample(matched, limit)
 		}
 		n, err := a.assign(ctx, jobs, matched)
 		made += n
@@ -190,8 +190,20 @@ func (a *Assign) agents(ctx context.Context, queueID string, jobs []store.Waitin
 	return agents, nil
 }
 
-// lastResort says whether a job was given an agent to avoid. Among agents that the sample did not have may be another.
-func lastResort(m dispatch.Assignment) bool { return m.Reason == dispatch.ReasonLastResort }
+// ofSample is what a match among some of the idle agents is worth. A job that was given an agent to avoid waits until all are looked
+// at, and the only agent that matches may not be the only one.
+func ofSample(matched []dispatch.Assignment, limit int) (kept []dispatch.Assignment) {
+	for _, m := range matched {
+		switch {
+		case m.Reason == dispatch.ReasonLastResort && limit < allAgents:
+			continue
+		case m.Reason == dispatch.ReasonOnly:
+			m.Reason = dispatch.ReasonFirst
+		}
+		kept = append(kept, m)
+	}
+	return kept
+}
 
 func unmatched(jobs []store.WaitingJob, matched []dispatch.Assignment) []store.WaitingJob {
 	done := map[string]bool{}

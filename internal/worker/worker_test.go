@@ -619,3 +619,21 @@ func TestAnotherAgentIsFoundAmongMany(t *testing.T) {
 		t.Errorf("the other agent holds %q, want %s", got.ID, next.ID)
 	}
 }
+
+// TestTheOnlyAgentOfASampleIsNotCalledTheOnlyOne: of many idle agents a pass looks at some.
+func TestTheOnlyAgentOfASampleIsNotCalledTheOnlyOne(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for range 40 {
+		w.agent("os=mac")
+	}
+	w.agent("os=linux")
+	first, _, err := w.RegisterAgent(w.ctx(), engine.RegisterAgent{Token: w.token, Name: "a-%random", Tags: []string{"os=linux"}, Priority: "1"})
+	w.must(err)
+	w.must(w.ConnectAgent(w.ctx(), first.ID))
+	w.build("p", "steps:\n- {command: x, agents: {os: linux}}\n")
+	w.assign()
+	if got := w.held(first).AgentReason; got != "was the first free agent found that matches" {
+		t.Errorf("the agent %q, and there is another that matches", got)
+	}
+}
