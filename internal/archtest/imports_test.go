@@ -24,7 +24,7 @@ var allowed = map[string]string{
 	// Resources: each wraps one outside thing.
 	"store":        "ci pipeline", // a step row keeps its part of the plan
 	"blob":         "",
-	"joblog":       "ci blob store live", // live: a log has grown
+	"joblog":       "ci blob store live loop", // live: a log has grown
 	"secret":       "ci condition store",
 	"gitrepo":      "ci",
 	"forge":        "ci condition trust", // facts and decisions are pure; each forge's package is not
@@ -33,7 +33,7 @@ var allowed = map[string]string{
 
 	// The one place that changes state.
 	"engine":   "ci condition pipeline trust dispatch fleet forge cron store secret live procid", // live: hints after the commit
-	"artifact": "ci store blob/... engine httperr",                                               // rows of files are the engine's, their bytes its own
+	"artifact": "ci store blob/... engine httperr loop",                                          // rows of files are the engine's, their bytes its own
 	"worker":   "ci pipeline dispatch fleet store blob joblog/... gitrepo forge/... cloud/... engine live loop telemetry procid",
 
 	// Doors. They show verdicts; only engine decides them.

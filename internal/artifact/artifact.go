@@ -25,6 +25,7 @@ import (
 	"github.com/slipway-ci/slipway/internal/blob"
 	"github.com/slipway-ci/slipway/internal/blob/s3"
 	"github.com/slipway-ci/slipway/internal/engine"
+	"github.com/slipway-ci/slipway/internal/loop"
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
@@ -55,6 +56,9 @@ type Store struct {
 	flights map[string]*flight // by artifact
 	flying  sync.WaitGroup
 	slots   chan struct{}
+
+	opened, old loop.Rows[store.Artifact] // of the passes GiveUp and Expire
+	dead        loop.Rows[store.Blob]     // of Release
 }
 
 // assemblies is how many files are put together, or read for their sum, at once.
@@ -66,7 +70,12 @@ func Open(c Config) *Store {
 		c.PartSize = 16 << 20
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	return &Store{Config: c, ctx: ctx, stop: stop, flights: map[string]*flight{}, slots: make(chan struct{}, assemblies)}
+	id := func(f store.Artifact) string { return f.ID }
+	return &Store{
+		Config: c, ctx: ctx, stop: stop, flights: map[string]*flight{}, slots: make(chan struct{}, assemblies),
+		opened: loop.Rows[store.Artifact]{Batch: batch, ID: id}, old: loop.Rows[store.Artifact]{Batch: batch, ID: id},
+		dead: loop.Rows[store.Blob]{Batch: batch, ID: func(b store.Blob) string { return b.Key }},
+	}
 }
 
 // Close ends what is under way; agents will ask for it again.

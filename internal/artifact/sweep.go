@@ -24,18 +24,14 @@ const (
 // GiveUp ends uploads that were begun and never told of, and deletes their parts.
 func (s *Store) GiveUp(ctx context.Context) (bool, error) {
 	before := s.Now().Add(-uploadTerm)
-	old, err := s.DB.OpenArtifacts(ctx, before, batch)
-	if err != nil {
-		return false, err
-	}
-	for _, f := range old {
+	more, err := s.opened.Each(func(n int) ([]store.Artifact, error) { return s.DB.OpenArtifacts(ctx, before, n) }, func(f store.Artifact) error {
 		if f.Upload != "" && s.Direct != nil {
 			s.abort(ctx, f, f.Upload)
 		}
-		err = errors.Join(err, s.Engine.GiveUpArtifact(ctx, f.ID))
-	}
-	if len(old) == batch {
-		return true, err
+		return s.Engine.GiveUpArtifact(ctx, f.ID)
+	})
+	if more && err == nil {
+		return true, nil
 	}
 	more, partsErr := s.deleteOld(ctx, partPrefix, before, func(keys []string) ([]string, error) { return keys, nil })
 	if s.Direct != nil {
@@ -46,15 +42,12 @@ func (s *Store) GiveUp(ctx context.Context) (bool, error) {
 
 // Release deletes the bytes that nobody refers to any more.
 func (s *Store) Release(ctx context.Context) (bool, error) {
-	dead, err := s.DB.DeadBlobs(ctx, batch)
-	for _, b := range dead {
-		failed := s.Blobs.Delete(ctx, b.Key)
-		if failed == nil {
-			failed = s.Engine.BlobDeleted(ctx, b.Key)
+	return s.dead.Each(func(n int) ([]store.Blob, error) { return s.DB.DeadBlobs(ctx, n) }, func(b store.Blob) error {
+		if err := s.Blobs.Delete(ctx, b.Key); err != nil {
+			return err
 		}
-		err = errors.Join(err, failed)
-	}
-	return len(dead) == batch, err
+		return s.Engine.BlobDeleted(ctx, b.Key)
+	})
 }
 
 // shards are as many as the first byte of a sum has values.
@@ -80,22 +73,27 @@ func (s *Store) Orphans() func(context.Context) (bool, error) {
 }
 
 // deleteOld deletes blobs below a prefix that are older than a time, those that which says. It goes through
-// at most batch keys at a time, and reports whether it deleted as many as it does at once.
+// at most batch keys at a time, and reports whether it deleted as many as it does at once. What cannot be deleted does not keep
+// the rest.
 func (s *Store) deleteOld(ctx context.Context, prefix string, before time.Time, which func(keys []string) ([]string, error)) (bool, error) {
 	var keys []string
+	var failed error
 	deleted := 0
 	flush := func() error {
 		chosen, err := which(keys)
 		for _, key := range chosen {
-			err = errors.Join(err, s.Blobs.Delete(ctx, key))
+			if err := s.Blobs.Delete(ctx, key); err != nil {
+				failed = err // the last of them
+				continue
+			}
+			deleted++
 		}
-		deleted += len(chosen)
 		keys = nil
 		return err
 	}
 	for info, err := range s.Blobs.List(ctx, prefix) {
 		if err != nil {
-			return false, err
+			return false, errors.Join(failed, err)
 		}
 		if old(info, before) {
 			keys = append(keys, info.Key)
@@ -103,11 +101,11 @@ func (s *Store) deleteOld(ctx context.Context, prefix string, before time.Time, 
 		if len(keys) < batch {
 			continue
 		}
-		if err := flush(); err != nil || deleted >= batch {
-			return err == nil, err
+		if err := flush(); err != nil || deleted >= batch || ctx.Err() != nil {
+			return err == nil, errors.Join(failed, err)
 		}
 	}
-	return false, flush()
+	return false, errors.Join(flush(), failed)
 }
 
 func old(info blob.Info, before time.Time) bool { return info.Modified.Before(before) }
@@ -125,23 +123,21 @@ func (s *Store) Expire(ctx context.Context) (more bool, failed error) {
 	return more, failed
 }
 
-// expireOf goes through an organization's pipelines until it found a full batch.
-func (s *Store) expireOf(ctx context.Context, org store.Organization) (bool, error) {
+// expireOf goes through an organization's pipelines. One failure does not keep the rest waiting.
+func (s *Store) expireOf(ctx context.Context, org store.Organization) (more bool, failed error) {
 	after := ""
 	for {
 		pipelines, err := s.DB.Pipelines(ctx, org.ID, after, batch)
 		if err != nil {
-			return false, err
+			return false, errors.Join(failed, err)
 		}
 		for _, pl := range pipelines {
-			more, err := s.expirePipeline(ctx, org, pl)
-			if more || err != nil {
-				return more, err
-			}
+			again, err := s.expirePipeline(ctx, org, pl)
+			more, failed = more || again, errors.Join(failed, err)
 			after = pl.Slug
 		}
 		if len(pipelines) < batch {
-			return false, nil
+			return more, failed
 		}
 	}
 }
@@ -151,7 +147,10 @@ func (s *Store) expirePipeline(ctx context.Context, org store.Organization, pl s
 	if err != nil || days <= 0 {
 		return false, err
 	}
-	old, err := s.DB.OldArtifacts(ctx, pl.ID, s.Now().AddDate(0, 0, -days), batch)
+	list := func(n int) ([]store.Artifact, error) {
+		return s.DB.OldArtifacts(ctx, pl.ID, s.Now().AddDate(0, 0, -days), n)
+	}
+	old, err := list(batch)
 	if err != nil || len(old) == 0 {
 		return false, err
 	}
@@ -159,5 +158,9 @@ func (s *Store) expirePipeline(ctx context.Context, org store.Organization, pl s
 	for i, f := range old {
 		ids[i] = f.ID
 	}
-	return len(old) == batch, s.Engine.ExpireArtifacts(ctx, ids)
+	if err := s.Engine.ExpireArtifacts(ctx, ids); err == nil {
+		return len(old) == batch, nil
+	}
+	// Each by itself, so that one which cannot be marked keeps no other.
+	return s.old.Each(list, func(f store.Artifact) error { return s.Engine.ExpireArtifacts(ctx, []string{f.ID}) })
 }

@@ -74,6 +74,27 @@ func database(t testing.TB, template func(*server) (string, error)) string {
 	return s.dsn(name)
 }
 
+// Poison lets no row of a table of a database be changed or deleted whose key is among some, as if something of each were broken.
+func Poison(t testing.TB, dsn, table, key string, keys []string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	if _, err := conn.Exec(t.Context(), `CREATE TABLE poisoned AS SELECT unnest($1::text[]) AS key`, keys); err != nil {
+		t.Fatal(err)
+	}
+	statements := `CREATE FUNCTION poison() RETURNS trigger AS $$ BEGIN
+			IF EXISTS (SELECT 1 FROM poisoned WHERE key = OLD.` + quote(key) + `) THEN RAISE EXCEPTION 'poisoned'; END IF;
+			IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
+			RETURN NEW; END $$ LANGUAGE plpgsql;
+		CREATE TRIGGER poison BEFORE UPDATE OR DELETE ON ` + quote(table) + ` FOR EACH ROW EXECUTE FUNCTION poison()`
+	if _, err := conn.Exec(t.Context(), statements); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // server is a running PostgreSQL, its own or one named by the environment.
 type server struct {
 	admin  url.URL // of the database in which CREATE DATABASE is run

@@ -20,17 +20,15 @@ func (s *Store) Compact(ctx context.Context) (more bool, err error) {
 	if s.shared == nil {
 		return false, nil
 	}
-	logs, err := s.shared.db.LogsToKeep(ctx, s.shared.tail, compactBatch)
-	if err != nil {
-		return false, err
-	}
-	var errs []error
-	for _, l := range logs {
+	list := func(n int) ([]store.Log, error) { return s.shared.db.LogsToKeep(ctx, s.shared.tail, n) }
+	_, err = s.shared.toKeep.Each(list, func(l store.Log) error {
 		moved, err := s.shared.keep(ctx, l)
-		more, errs = more || moved, append(errs, err)
-	}
-	again, err := s.shared.sweep(ctx)
-	return more || again, errors.Join(append(errs, err)...)
+		more = more || moved
+		return err
+	})
+	again, failed := s.shared.trash.Each(func(n int) ([]string, error) { return s.shared.db.LogTrash(ctx, n) },
+		func(generation string) error { return s.shared.empty(ctx, generation) })
+	return more || again, errors.Join(err, failed)
 }
 
 // keep moves the next part of a log.
@@ -78,19 +76,7 @@ func (k *shared) dropPart(ctx context.Context, generation string, p store.LogPar
 	return k.blobs.Delete(ctx, partKey(generation, p))
 }
 
-// sweep removes what deleted logs have left.
-func (k *shared) sweep(ctx context.Context) (more bool, err error) {
-	trash, err := k.db.LogTrash(ctx, compactBatch)
-	if err != nil {
-		return false, err
-	}
-	var errs []error
-	for _, generation := range trash {
-		errs = append(errs, k.empty(ctx, generation))
-	}
-	return len(trash) == compactBatch, errors.Join(errs...)
-}
-
+// empty removes what a deleted log has left.
 func (k *shared) empty(ctx context.Context, generation string) error {
 	var keys []blob.Info
 	for info, err := range k.blobs.List(ctx, logPrefix(generation)) {

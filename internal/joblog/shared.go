@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/blob"
+	"github.com/slipway-ci/slipway/internal/loop"
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
@@ -32,7 +33,11 @@ func OpenShared(db *store.Store, blobs blob.Store, options Options, log *slog.Lo
 	if err != nil {
 		return nil, err
 	}
-	k := &shared{db: db, blobs: blobs, tail: defaultTail, part: defaultPart}
+	k := &shared{
+		db: db, blobs: blobs, tail: defaultTail, part: defaultPart,
+		toKeep: loop.Rows[store.Log]{Batch: compactBatch, ID: func(l store.Log) string { return l.Generation }},
+		trash:  loop.Rows[string]{Batch: compactBatch, ID: func(generation string) string { return generation }},
+	}
 	s := start(k, options, log)
 	s.shared = k
 	return s, nil
@@ -57,6 +62,9 @@ type shared struct {
 	tail  int64 // of a growing log that may be in rows
 	part  int64 // of a blob
 	cache blockCache
+
+	toKeep loop.Rows[store.Log] // of the pass Compact
+	trash  loop.Rows[string]
 }
 
 func (k *shared) open(id string, create bool) (medium, error) {

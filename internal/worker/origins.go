@@ -3,10 +3,9 @@ package worker
 import (
 	"context"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/gitrepo"
+	"github.com/slipway-ci/slipway/internal/loop"
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
@@ -15,21 +14,18 @@ import (
 type Origins struct {
 	Engine *engine.Engine
 	Repos  *gitrepo.Mirrors
+
+	rows *loop.Rows[store.Build]
 }
 
 // Pass asks about the builds that are due. One whose repository cannot be read does not keep the others
 // waiting.
 func (o *Origins) Pass(ctx context.Context) (bool, error) {
-	builds, err := o.Engine.Store.AskingBuilds(ctx, o.Engine.Now(), batch)
-	if err != nil {
-		return false, err
+	if o.rows == nil {
+		o.rows = builds()
 	}
-	var g errgroup.Group
-	g.SetLimit(fetches)
-	for _, b := range builds {
-		g.Go(func() error { return o.ask(ctx, b) })
-	}
-	return len(builds) == batch, g.Wait()
+	return o.rows.Each(func(n int) ([]store.Build, error) { return o.Engine.Store.AskingBuilds(ctx, o.Engine.Now(), n) },
+		func(b store.Build) error { return o.ask(ctx, b) })
 }
 
 func (o *Origins) ask(ctx context.Context, b store.Build) error {

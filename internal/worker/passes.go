@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/slipway-ci/slipway/internal/engine"
+	"github.com/slipway-ci/slipway/internal/loop"
 	"github.com/slipway-ci/slipway/internal/procid"
 	"github.com/slipway-ci/slipway/internal/store"
 )
@@ -12,27 +13,29 @@ import (
 // batch is how many rows a pass takes at once. A pass that found as many runs again at once.
 const batch = 200
 
-// each lets fn happen to everything a query found. One failure does not keep the rest waiting.
-func each[T any](items []T, err error, fn func(T) error) (bool, error) {
-	for _, v := range items {
-		err = errors.Join(err, fn(v))
-	}
-	return len(items) == batch, err
+func jobs() *loop.Rows[store.Job] {
+	return &loop.Rows[store.Job]{Batch: batch, ID: func(j store.Job) string { return j.ID }}
+}
+
+func agents() *loop.Rows[store.Agent] {
+	return &loop.Rows[store.Agent]{Batch: batch, ID: func(a store.Agent) string { return a.ID }}
 }
 
 // ExpireOffers returns jobs to the queue that nobody accepted in time.
 func ExpireOffers(e *engine.Engine) func(context.Context) (bool, error) {
+	rows := jobs()
 	return func(ctx context.Context) (bool, error) {
-		jobs, err := e.ExpiredOffers(ctx, batch)
-		return each(jobs, err, func(j store.Job) error { return e.ExpireOffer(ctx, j.ID) })
+		return rows.Each(func(n int) ([]store.Job, error) { return e.ExpiredOffers(ctx, n) },
+			func(j store.Job) error { return e.ExpireOffer(ctx, j.ID) })
 	}
 }
 
 // TimeOut asks agents to stop jobs that have run too long.
 func TimeOut(e *engine.Engine) func(context.Context) (bool, error) {
+	rows := jobs()
 	return func(ctx context.Context) (bool, error) {
-		jobs, err := e.Store.TimedOutJobs(ctx, e.Now(), batch)
-		return each(jobs, err, func(j store.Job) error { return e.TimeOutJob(ctx, j.ID) })
+		return rows.Each(func(n int) ([]store.Job, error) { return e.Store.TimedOutJobs(ctx, e.Now(), n) },
+			func(j store.Job) error { return e.TimeOutJob(ctx, j.ID) })
 	}
 }
 
@@ -60,14 +63,16 @@ func lose(ctx context.Context, e *engine.Engine, id, reason string) error {
 
 // ResumeAgents ends the pauses whose time has come.
 func ResumeAgents(e *engine.Engine) func(context.Context) (bool, error) {
+	rows := agents()
 	return func(ctx context.Context) (bool, error) {
-		agents, err := e.Store.RestedAgents(ctx, e.Now(), batch)
-		return each(agents, err, func(a store.Agent) error { return e.ResumeAgent(ctx, a.ID) })
+		return rows.Each(func(n int) ([]store.Agent, error) { return e.Store.RestedAgents(ctx, e.Now(), n) },
+			func(a store.Agent) error { return e.ResumeAgent(ctx, a.ID) })
 	}
 }
 
 // ExpireJobs ends jobs that no agent took for longer than their organization lets them wait.
 func ExpireJobs(e *engine.Engine) func(context.Context) (bool, error) {
+	rows := jobs()
 	return func(ctx context.Context) (bool, error) {
 		return ofEach(ctx, e, func(o store.Organization) (bool, error) {
 			decided, err := engine.SettingsOf(o)
@@ -75,8 +80,8 @@ func ExpireJobs(e *engine.Engine) func(context.Context) (bool, error) {
 				return false, err
 			}
 			before := e.Now().Add(-decided.JobTerm())
-			jobs, err := e.Store.OldJobs(ctx, o.ID, before, batch)
-			return each(jobs, err, func(j store.Job) error { return e.ExpireJob(ctx, j.ID, before) })
+			return rows.Each(func(n int) ([]store.Job, error) { return e.Store.OldJobs(ctx, o.ID, before, n) },
+				func(j store.Job) error { return e.ExpireJob(ctx, j.ID, before) })
 		})
 	}
 }
@@ -96,29 +101,32 @@ func ofEach(ctx context.Context, e *engine.Engine, pass func(store.Organization)
 
 // Triggers makes the builds of trigger jobs, cancels those of canceled jobs, and ends the jobs whose build has ended.
 func Triggers(e *engine.Engine) func(context.Context) (bool, error) {
+	ready, canceled, ended := jobs(), jobs(), jobs()
 	return func(ctx context.Context) (bool, error) {
-		ready, err := e.Store.ReadyTriggers(ctx, batch)
-		more, err := each(ready, err, func(j store.Job) error { return e.TriggerBuild(ctx, j.ID) })
-		canceled, listErr := e.Store.CanceledTriggers(ctx, batch)
-		rest, cancelErr := each(canceled, listErr, func(j store.Job) error { return e.CancelTriggered(ctx, j) })
-		ended, listErr := e.Store.EndedTriggers(ctx, batch)
-		again, endErr := each(ended, listErr, func(j store.Job) error { return e.SettleTrigger(ctx, j.ID) })
+		more, err := ready.Each(func(n int) ([]store.Job, error) { return e.Store.ReadyTriggers(ctx, n) },
+			func(j store.Job) error { return e.TriggerBuild(ctx, j.ID) })
+		rest, cancelErr := canceled.Each(func(n int) ([]store.Job, error) { return e.Store.CanceledTriggers(ctx, n) },
+			func(j store.Job) error { return e.CancelTriggered(ctx, j) })
+		again, endErr := ended.Each(func(n int) ([]store.Job, error) { return e.Store.EndedTriggers(ctx, n) },
+			func(j store.Job) error { return e.SettleTrigger(ctx, j.ID) })
 		return more || rest || again, errors.Join(err, cancelErr, endErr)
 	}
 }
 
 // Supersede ends the older builds of a branch that newer ones make unnecessary.
 func Supersede(e *engine.Engine) func(context.Context) (bool, error) {
+	rows := &loop.Rows[store.Superseder]{Batch: batch, ID: func(s store.Superseder) string { return s.BuildID }}
 	return func(ctx context.Context) (bool, error) {
-		due, err := e.Store.Superseders(ctx, batch)
-		return each(due, err, func(s store.Superseder) error { return e.SupersedeOlder(ctx, s) })
+		return rows.Each(func(n int) ([]store.Superseder, error) { return e.Store.Superseders(ctx, n) },
+			func(s store.Superseder) error { return e.SupersedeOlder(ctx, s) })
 	}
 }
 
 // Admit lets jobs go that their concurrency group has room for, in the groups in which something changed.
 func Admit(e *engine.Engine) func(context.Context) (bool, error) {
+	rows := &loop.Rows[store.GroupDue]{Batch: batch, ID: func(g store.GroupDue) string { return g.ID }}
 	return func(ctx context.Context) (bool, error) {
-		due, err := e.Store.DueGroups(ctx, batch)
-		return each(due, err, func(g store.GroupDue) error { return e.AdmitGroup(ctx, g) })
+		return rows.Each(func(n int) ([]store.GroupDue, error) { return e.Store.DueGroups(ctx, n) },
+			func(g store.GroupDue) error { return e.AdmitGroup(ctx, g) })
 	}
 }

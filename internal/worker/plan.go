@@ -5,10 +5,9 @@ import (
 	"context"
 	"errors"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/gitrepo"
+	"github.com/slipway-ci/slipway/internal/loop"
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
@@ -17,24 +16,25 @@ import (
 type Plan struct {
 	Engine *engine.Engine
 	Repos  *gitrepo.Mirrors
+
+	rows *loop.Rows[store.Build]
 }
 
 // fetches is how many repositories are read at once.
 const fetches = 4
 
+func builds() *loop.Rows[store.Build] {
+	return &loop.Rows[store.Build]{Batch: batch, Parallel: fetches, ID: func(b store.Build) string { return b.ID }}
+}
+
 // Pass plans the builds that wait, oldest first. One that cannot be planned does not keep the
 // others waiting.
 func (p *Plan) Pass(ctx context.Context) (bool, error) {
-	builds, err := p.Engine.Store.CreatingBuilds(ctx, batch)
-	if err != nil {
-		return false, err
+	if p.rows == nil {
+		p.rows = builds()
 	}
-	var g errgroup.Group
-	g.SetLimit(fetches)
-	for _, b := range builds {
-		g.Go(func() error { return p.plan(ctx, b) })
-	}
-	return len(builds) == batch, g.Wait()
+	return p.rows.Each(func(n int) ([]store.Build, error) { return p.Engine.Store.CreatingBuilds(ctx, n) },
+		func(b store.Build) error { return p.plan(ctx, b) })
 }
 
 func (p *Plan) plan(ctx context.Context, b store.Build) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,6 +38,7 @@ const (
 	laneLimit     = 4                // deliverers of one lane
 	totalLimit    = 256              // deliverers of all lanes
 	maxLanes      = 1000             // looked at by one pass
+	maxStuck      = 1000             // effects that a deliverer goes round
 )
 
 // errUnknownKind says that this version of the program does not know what to do.
@@ -51,22 +53,27 @@ func (p permanent) Unwrap() error { return p.error }
 // end with ctx or when nothing is due in their lane.
 func (r *Relay) Pass(ctx context.Context) (bool, error) {
 	lanes, err := r.Engine.Store.DueLanes(ctx, r.Engine.Now(), maxLanes)
-	_, err = each(lanes, err, func(lane string) error {
-		due, err := r.Engine.Store.DueEffects(ctx, lane, r.Engine.Now(), laneLimit)
-		for range due {
-			if !r.enter(lane) {
-				break
-			}
-			r.work.Go(func() {
-				defer r.leave(lane)
-				if err := r.drain(ctx, lane); err != nil && ctx.Err() == nil {
-					r.Log.ErrorContext(ctx, "relay", "lane", lane, "err", err)
-				}
-			})
-		}
-		return err
-	})
+	for _, lane := range lanes {
+		err = errors.Join(err, r.attend(ctx, lane))
+	}
 	return false, err
+}
+
+// attend sets as many deliverers to work on a lane as there are effects due, as far as there is room.
+func (r *Relay) attend(ctx context.Context, lane string) error {
+	due, err := r.Engine.Store.DueEffects(ctx, lane, r.Engine.Now(), laneLimit)
+	for range due {
+		if !r.enter(lane) {
+			break
+		}
+		r.work.Go(func() {
+			defer r.leave(lane)
+			if err := r.drain(ctx, lane); err != nil && ctx.Err() == nil {
+				r.Log.ErrorContext(ctx, "relay", "lane", lane, "err", err)
+			}
+		})
+	}
+	return err
 }
 
 // Wait returns when no deliverer is at work.
@@ -95,23 +102,23 @@ func (r *Relay) leave(lane string) {
 	}
 }
 
-// drain delivers what is due in a lane, one after the other, until nothing is.
-func (r *Relay) drain(ctx context.Context, lane string) error {
+// drain delivers what is due in a lane, one after the other, until nothing is. What cannot be claimed, or taken off the list, does not
+// keep what is behind it waiting.
+func (r *Relay) drain(ctx context.Context, lane string) (failed error) {
+	stuck := map[string]bool{}
 	for {
-		due, err := r.Engine.Store.DueEffects(ctx, lane, r.Engine.Now(), laneLimit)
-		if err != nil || len(due) == 0 {
-			return err
+		due, err := r.Engine.Store.DueEffects(ctx, lane, r.Engine.Now(), laneLimit+len(stuck))
+		due = slices.DeleteFunc(due, func(e store.Effect) bool { return stuck[e.ID] })
+		if err != nil || len(due) == 0 || len(stuck) > maxStuck || ctx.Err() != nil {
+			return errors.Join(failed, err)
 		}
 		for _, e := range due {
 			claimed, err := r.Engine.ClaimEffect(ctx, e, r.Engine.Now().Add(claimTerm))
+			if claimed { // else another deliverer of the lane has it
+				err = errors.Join(err, r.effect(ctx, e))
+			}
 			if err != nil {
-				return err
-			}
-			if !claimed {
-				continue // another deliverer of the lane has it
-			}
-			if err := r.effect(ctx, e); err != nil {
-				return err
+				stuck[e.ID], failed = true, errors.Join(failed, err)
 			}
 		}
 	}

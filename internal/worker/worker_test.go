@@ -32,8 +32,14 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldOn(t, store.Options{Path: filepath.Join(t.TempDir(), "slipway.db")})
+}
+
+func newWorldOn(t *testing.T, o store.Options) *world {
+	t.Helper()
 	w := &world{t: t}
-	s, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "slipway.db"), Trace: w.trace})
+	o.Trace = w.trace
+	s, err := store.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
