@@ -34,8 +34,6 @@ type CreateBuild struct {
 	TriggeredFrom *store.BuildRef
 	// Answers are those to the fields of the step that the build begins with; nil: it is not answered.
 	Answers map[string][]string
-	// Configuration takes the place of the pipeline's own document, "" for none.
-	Configuration string
 	// IgnoreBranchFilter lets a branch through that the pipeline's filter does not; steps have theirs.
 	IgnoreBranchFilter bool
 	// Origin says where a webhook's code comes from; nil where there is no webhook.
@@ -74,10 +72,9 @@ func (e *Engine) createBuild(ctx context.Context, tx *store.Tx, hint func(...str
 		return b, err
 	}
 	p := e.progress(ctx, tx, hint, b)
-	source := firstNonEmpty(op.Configuration, pl.Configuration)
-	planned := b.Verdict.Decision == string(trust.Allow) && source != ""
+	planned := b.Verdict.Decision == string(trust.Allow) && pl.Configuration != ""
 	if planned {
-		if err := p.planConfiguration(pl, source); err != nil {
+		if err := p.planConfiguration(pl); err != nil {
 			return b, err
 		}
 	}
@@ -88,7 +85,7 @@ func (e *Engine) createBuild(ctx context.Context, tx *store.Tx, hint func(...str
 		return b, err
 	}
 	if planned {
-		if err := p.answerLeading(op); err != nil {
+		if err := p.answerLeading(); err != nil {
 			return b, err
 		}
 		err = p.finish()
@@ -171,6 +168,7 @@ func (e *Engine) buildOf(pl store.Pipeline, op CreateBuild) store.Build {
 		Detail: store.BuildDetail{
 			Author: op.Author, Env: op.Env, PullRequest: op.PullRequest, CleanCheckout: op.CleanCheckout,
 			RebuiltFrom: op.RebuiltFrom, TriggeredFrom: op.TriggeredFrom, MergeQueue: op.MergeQueue, Event: op.Event,
+			Answers: op.Answers,
 		},
 	}
 }
@@ -192,13 +190,13 @@ func firstNonEmpty(values ...string) string {
 	return ""
 }
 
-// planConfiguration plans a build from a document that the server holds. It writes nothing.
-func (p *progress) planConfiguration(pl store.Pipeline, source string) error {
+// planConfiguration plans a build from its pipeline's configuration. It writes nothing.
+func (p *progress) planConfiguration(pl store.Pipeline) error {
 	org, err := p.tx.OrganizationByID(p.ctx, pl.OrganizationID)
 	if err != nil {
 		return err
 	}
-	plan, err := p.e.plan(planInput{org: org, pipeline: pl, build: p.build, source: []byte(source), file: "configuration", lenient: true})
+	plan, err := p.e.plan(planInput{org: org, pipeline: pl, build: p.build, source: []byte(pl.Configuration), file: "configuration", lenient: true})
 	if err != nil {
 		return planRefusal(err)
 	}

@@ -28,16 +28,18 @@ func (e *Engine) LeadingFields(ctx context.Context, pl store.Pipeline) ([]pipeli
 	return plan.Steps[0].Manual.Fields, nil
 }
 
-// answerLeading unblocks the step that a new build begins with by the answers that were given with
-// it. Answers to another kind of step count for nothing.
-func (p *progress) answerLeading(op CreateBuild) error {
-	if op.Answers == nil || len(p.order) == 0 {
+// answerLeading unblocks the step that a build begins with, now that it is planned, by the answers that
+// were given when it was made. Answers to another kind of step count for nothing.
+func (p *progress) answerLeading() error {
+	given := p.build.Detail.Answers
+	p.build.Detail.Answers = nil
+	if given == nil || len(p.order) == 0 {
 		return nil
 	}
 	f := p.fresh[p.order[0]]
 	if f.step.Spec.Manual == nil || len(f.step.Spec.Manual.Fields) == 0 || f.jobs[0].State != ci.JobBlocked {
 		return nil
 	}
-	_, err := p.unblock(f.jobs[0], UnblockJob{By: op.Author, Actor: op.CreatorID, Fields: op.Answers})
+	_, err := p.unblock(f.jobs[0], UnblockJob{By: p.build.Detail.Author, Actor: p.build.CreatorID, Fields: given})
 	return err
 }

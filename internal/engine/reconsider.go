@@ -126,5 +126,16 @@ func (p *progress) judgeAgain(pl store.Pipeline) error {
 		p.hint(live.Plan)
 		return nil
 	}
-	return p.orFailPlan(p.build.Detail, p.planConfiguration(pl, pl.Configuration))
+	return p.planAllowed(pl)
+}
+
+// planAllowed plans a build that may run now. What would have been refused when it was made, had it been allowed then, ends it.
+func (p *progress) planAllowed(pl store.Pipeline) error {
+	detail := p.build.Detail
+	err := p.planConfiguration(pl)
+	if err == nil {
+		err = p.answerLeading()
+	}
+	detail.Answers = nil
+	return p.orFailPlan(detail, err)
 }

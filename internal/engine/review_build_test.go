@@ -245,3 +245,47 @@ func TestAForksCommitIsBuiltItself(t *testing.T) {
 		})
 	}
 }
+
+const asked = "{block: Go, key: gate, fields: [{select: Where, key: where, required: true, options: [{label: A, value: a}, {label: B, value: b}]}]}"
+
+// answered makes a build of a stranger's commit as a member does who answers its first step.
+func (w *world) answered(t testing.TB, pl store.Pipeline, where string) store.Build {
+	t.Helper()
+	b := must(w.CreateBuild(t.Context(), engine.CreateBuild{
+		PipelineID: pl.ID, Source: trust.SourceUI, Commit: evil, CreatorID: w.ann(t).ID, Author: w.ann(t), Answers: map[string][]string{"where": {where}},
+	}))(t)
+	if b.Verdict.Decision != "hold" {
+		t.Fatalf("%+v", b.Verdict)
+	}
+	return b
+}
+
+func TestABuildThatWaitedForAnApprovalKeepsItsAnswers(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		pl := w.forks(t, steps(asked, "{command: x, key: a}"), "")
+		w.heldBuild(t, pl, evil)
+		b, found := w.answered(t, pl, "b"), w.answered(t, pl, "a")
+		w.approve(t, b)
+		w.wantStates(t, b, "gate=finished a=scheduled")
+		if got := must(w.Store.MetaData(t.Context(), b.ID, "where"))(t); got != "b" {
+			t.Errorf("the answer is %q, want b", got)
+		}
+		if d := w.now(t, b).Detail; d.Unblocker == nil || d.Unblocker.Name != "Ann" || d.Answers != nil {
+			t.Errorf("answered by %+v, %v left", d.Unblocker, d.Answers)
+		}
+		must(0, w.Reconsider(t.Context(), engine.Reconsider{BuildID: found.ID, Commit: evil, Branch: "main"}))(t)
+		w.wantStates(t, found, "gate=finished a=scheduled")
+	})
+}
+
+// An answer that would have been refused at once, had the build been allowed, is as good as none.
+func TestABuildWithAWrongAnswerEndsWhenItIsApproved(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		pl := w.forks(t, steps(asked, "{command: x, key: a}"), "")
+		w.heldBuild(t, pl, evil)
+		b := w.approve(t, w.answered(t, pl, "c"))
+		if b.State != ci.BuildFailed || !strings.Contains(b.PlanError, "where must be one of its options") || len(must(w.Store.Jobs(t.Context(), b.ID))(t)) != 0 {
+			t.Errorf("%s: %s", b.State, b.PlanError)
+		}
+	})
+}

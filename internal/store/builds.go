@@ -68,6 +68,9 @@ type BuildDetail struct {
 	Creator        Person            `json:"creator,omitzero"`        // zero: nobody, or somebody who is gone
 	CreatorTeams   []string          `json:"creator_teams,omitempty"` // slugs, when it was made
 	UnblockerTeams []string          `json:"unblocker_teams,omitempty"`
+
+	// Answers are those to the fields of the step that it begins with, by key, until it is planned; nil: it is not answered.
+	Answers map[string][]string `json:"answers,omitzero"`
 }
 
 // Unserved is a step for which no agent was there when it was planned.
