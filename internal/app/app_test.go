@@ -173,6 +173,49 @@ func TestAStartThatBreaksOffLosesNoToken(t *testing.T) {
 	}
 }
 
+// wantGoodTokens checks that the tokens that a server's file has, if any, are good.
+func wantGoodTokens(t *testing.T, a *app.App) (api, agent bool) {
+	t.Helper()
+	if token := a.Bootstrap.APIToken; token != "" {
+		if _, err := a.Store.APIToken(t.Context(), secret.HashToken(token)); err != nil {
+			t.Errorf("API token: %v", err)
+		}
+	}
+	if token := a.Bootstrap.AgentToken; token != "" {
+		if _, err := a.Store.AgentToken(t.Context(), secret.HashToken(token)); err != nil {
+			t.Errorf("agent token: %v", err)
+		}
+	}
+	return a.Bootstrap.APIToken != "", a.Bootstrap.AgentToken != ""
+}
+
+// TestTheFileHoldsNoTokenThatIsNotGood: a server that was not the first to start on its database was killed when it
+// had written what it would have begun with.
+func TestTheFileHoldsNoTokenThatIsNotGood(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	start := func() (api, agent bool) {
+		t.Helper()
+		a, err := app.Start(t.Context(), config(t, dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Close()
+		return wantGoodTokens(t, a)
+	}
+	if api, agent := start(); !api || !agent {
+		t.Fatal("the first start made no tokens")
+	}
+	path := filepath.Join(dir, "bootstrap.json")
+	if err := os.WriteFile(path, []byte(`{"api_token":"never stored","agent_token":"nor this"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	start()
+	if b, err := os.ReadFile(path); err != nil || strings.Contains(string(b), "never stored") || strings.Contains(string(b), "nor this") {
+		t.Errorf("the file says %s, %v", b, err)
+	}
+}
+
 func TestADatabaseIsNotServedWithAnotherSealingKey(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

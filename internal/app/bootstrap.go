@@ -12,11 +12,13 @@ import (
 
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/procid"
+	"github.com/slipway-ci/slipway/internal/secret"
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
 // BootstrapFile is DIR/bootstrap.json: how to reach a server that was just started. The tokens are
-// those of its first start; the sign-in link is new at every start and works once.
+// those of the database's first start, "" where another server made it; the sign-in link is new at every start and works
+// once.
 type BootstrapFile struct {
 	URL        string `json:"url"`
 	APIToken   string `json:"api_token"`
@@ -56,7 +58,7 @@ func (a *App) bootstrap(ctx context.Context) error {
 	case err == nil:
 		err = a.readBootstrap(path)
 	}
-	if err != nil {
+	if err = errors.Join(err, a.keepGoodTokens(ctx)); err != nil {
 		return err
 	}
 	a.Bootstrap.URL, a.Bootstrap.Process, a.Bootstrap.Organization = a.URL, procid.Self(), a.Organization
@@ -78,8 +80,29 @@ func (a *App) firstStart(ctx context.Context, path string) error {
 	}
 	_, err := a.Engine.Bootstrap(ctx, op)
 	if errors.Is(err, engine.ErrBootstrapped) || errors.Is(err, store.ErrConflict) {
-		// Another server of the database was first, and its file has the tokens.
-		a.Bootstrap.APIToken, a.Bootstrap.AgentToken = a.Config.APIToken, a.Config.AgentToken
+		return nil // another server of the database was first
+	}
+	return err
+}
+
+// keepGoodTokens takes the tokens out that the database does not know: those of a start that was not the first on it.
+func (a *App) keepGoodTokens(ctx context.Context) error {
+	api, err := a.Store.APIToken(ctx, secret.HashToken(a.Bootstrap.APIToken))
+	if err = noToken(err); err != nil {
+		return err
+	}
+	if api.ID == "" {
+		a.Bootstrap.APIToken = ""
+	}
+	agents, err := a.Store.AgentToken(ctx, secret.HashToken(a.Bootstrap.AgentToken))
+	if agents.ID == "" {
+		a.Bootstrap.AgentToken = ""
+	}
+	return noToken(err)
+}
+
+func noToken(err error) error {
+	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
 	return err

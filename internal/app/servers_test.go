@@ -30,11 +30,17 @@ import (
 // startBoth starts two servers on one database at the same time. Each has a directory of its own, but that of artifacts.
 func startBoth(t *testing.T) (a, b *app.App) {
 	t.Helper()
+	return startTwo(t, [2]string{"", ""})
+}
+
+// startTwo starts two servers whose first tokens end in something of their own.
+func startTwo(t *testing.T, of [2]string) (a, b *app.App) {
+	t.Helper()
 	database, key, files := dbtest.Postgres(t), secret.NewKey(), t.TempDir()
 	var g errgroup.Group
-	for _, to := range []**app.App{&a, &b} {
+	for i, to := range []**app.App{&a, &b} {
 		c := config(t, t.TempDir())
-		c.Database, c.SealingKeys, c.APIToken, c.AgentToken = database, key, "api", "agent"
+		c.Database, c.SealingKeys, c.APIToken, c.AgentToken = database, key, "api"+of[i], "agent"+of[i]
 		if err := os.Symlink(files, filepath.Join(c.Data, "artifacts")); err != nil {
 			t.Fatal(err)
 		}
@@ -57,6 +63,21 @@ func startBoth(t *testing.T) (a, b *app.App) {
 		t.Fatal(err)
 	}
 	return a, b
+}
+
+// TestTheFirstTokensAreThoseOfOneServer starts two servers that were told of different tokens.
+func TestTheFirstTokensAreThoseOfOneServer(t *testing.T) {
+	t.Parallel()
+	with := 0
+	a, b := startTwo(t, [2]string{"-of-a", "-of-b"})
+	for _, server := range []*app.App{a, b} {
+		if api, agent := wantGoodTokens(t, server); api && agent {
+			with++
+		}
+	}
+	if with != 1 {
+		t.Errorf("%d servers have the tokens in their files, want the one that was first", with)
+	}
 }
 
 // aBuild makes a build of one job at a server.

@@ -62,7 +62,11 @@ func (s serverCommand) Run(c *console) error {
 	}
 	fmt.Fprintf(c.out, "Slipway %s listens on %s\n", Version(), a.URL)
 	fmt.Fprintf(c.out, "Sign in (works once):  %s\n", a.Bootstrap.SignInURL)
-	fmt.Fprintf(c.out, "Tokens:                %s\n", filepath.Join(dir, "bootstrap.json"))
+	tokens := filepath.Join(dir, "bootstrap.json")
+	if a.Bootstrap.APIToken == "" || a.Bootstrap.AgentToken == "" {
+		tokens = "in the bootstrap.json of the server that started first; sign in to make others"
+	}
+	fmt.Fprintf(c.out, "Tokens:                %s\n", tokens)
 	<-c.ctx.Done()
 	return a.Close()
 }
