@@ -165,43 +165,65 @@ var jobKinds = map[ci.StepKind]ci.JobKind{
 	ci.StepInput: ci.JobManual, ci.StepTrigger: ci.JobTrigger,
 }
 
+// jobs makes the jobs of a step, and counts them into it, its group and the build.
 func (m *jobMaker) jobs(s *store.Step, ps pipeline.Step) error {
+	like, err := m.like(s, ps)
+	if err != nil {
+		return err
+	}
+	f := m.p.fresh[s.ID]
+	f.jobs = make([]store.Job, 0, len(ps.Jobs))
+	var tally ci.Tally
 	for n, pj := range ps.Jobs {
-		spec, err := json.Marshal(pj)
-		if err != nil {
+		j := like
+		j.ID, j.Number = m.p.e.NewID(), n
+		if j.SpecJSON, err = json.Marshal(pj); err != nil {
 			return fmt.Errorf("storing job %d of step %q: %w", n, s.Label, err)
 		}
-		j := store.Job{
-			Job: ci.Job{
-				ID: m.p.e.NewID(), Kind: jobKinds[s.Kind], State: ci.JobPending,
-				CreatedAt: m.p.now, ScheduledAt: m.at.scheduledAt,
-			},
-			BuildID: s.BuildID, StepID: s.ID, PipelineID: m.p.build.PipelineID, Number: n, Position: s.Position,
-			RetryRule: -1, SpecJSON: spec,
-		}
-		if ps.Command != nil {
-			if err := m.command(&j, ps, pj); err != nil {
+		if ps.Command != nil && pj.Agents != nil {
+			if err := m.route(&j, ps, pj.Agents); err != nil {
 				return err
 			}
 		}
-		if err := m.add(s, j, ps, pj); err != nil {
+		if j.Job, err = m.begun(j.Job, ps, pj); err != nil {
 			return err
 		}
+		tally[j.Class()]++
+		f.jobs = append(f.jobs, j)
 	}
-	return nil
+	return m.p.add(s.ID, tally)
 }
 
-func (m *jobMaker) command(j *store.Job, ps pipeline.Step, pj pipeline.Job) error {
+// like is what the jobs of a step have in common.
+func (m *jobMaker) like(s *store.Step, ps pipeline.Step) (store.Job, error) {
+	j := store.Job{
+		Job: ci.Job{
+			Kind: jobKinds[s.Kind], State: ci.JobPending, CreatedAt: m.p.now, ScheduledAt: m.at.scheduledAt,
+		},
+		BuildID: s.BuildID, StepID: s.ID, PipelineID: m.p.build.PipelineID, Position: s.Position,
+		RetryRule: -1, Rules: []string{},
+	}
 	c := ps.Command
+	if c == nil {
+		return j, nil
+	}
 	decided, err := m.p.settings()
 	if err != nil {
-		return err
+		return j, err
 	}
 	j.Priority, j.TimeoutMinutes = c.Priority, effectiveTimeout(c.TimeoutMinutes, m.at.pipeline, decided)
 	j.Concurrency, j.ConcurrencyGroup, j.ConcurrencyMethod = c.Concurrency, c.ConcurrencyGroup, c.ConcurrencyMethod
 	j.GroupID = store.GroupID(m.p.build.OrganizationID, c.ConcurrencyGroup)
-	rules := firstOf(pj.Agents, c.Agents, m.p.build.Detail.Agents)
+	if slices.ContainsFunc(ps.Jobs, func(pj pipeline.Job) bool { return pj.Agents == nil }) { // or each has its own
+		err = m.route(&j, ps, firstOf(c.Agents, m.p.build.Detail.Agents))
+	}
+	return j, err
+}
+
+// route says which agents may run a job.
+func (m *jobMaker) route(j *store.Job, ps pipeline.Step, rules []string) (err error) {
 	key := ""
+	j.Rules = make([]string, 0, len(rules))
 	for _, r := range rules {
 		k, v, _ := strings.Cut(r, "=")
 		if k == "queue" {
@@ -209,9 +231,6 @@ func (m *jobMaker) command(j *store.Job, ps pipeline.Step, pj pipeline.Job) erro
 			continue
 		}
 		j.Rules = append(j.Rules, r)
-	}
-	if j.Rules == nil {
-		j.Rules = []string{}
 	}
 	j.QueueID, err = m.queue(key, ps)
 	return err
@@ -276,32 +295,17 @@ func firstLine(s string) string {
 	return line
 }
 
-// add counts a job into its fresh step, its group and the build.
-func (m *jobMaker) add(s *store.Step, j store.Job, ps pipeline.Step, pj pipeline.Job) error {
-	var err error
+// begun is a new job, ended already if its step or itself is not to run.
+func (m *jobMaker) begun(j ci.Job, ps pipeline.Step, pj pipeline.Job) (ci.Job, error) {
 	switch {
 	case ps.Broken != "":
-		j.Job, err = j.Apply(ci.JobBreak{Reason: ps.Broken}, m.p.now)
+		return j.Apply(ci.JobBreak{Reason: ps.Broken}, m.p.now)
 	case ps.Skip != "":
-		j.Job, err = j.Apply(ci.JobSkip{Reason: ps.Skip}, m.p.now)
+		return j.Apply(ci.JobSkip{Reason: ps.Skip}, m.p.now)
 	case pj.Skip != "":
-		j.Job, err = j.Apply(ci.JobSkip{Reason: pj.Skip}, m.p.now)
+		return j.Apply(ci.JobSkip{Reason: pj.Skip}, m.p.now)
 	}
-	if err != nil {
-		return err
-	}
-	if j.Rules == nil {
-		j.Rules = []string{}
-	}
-	f := m.p.fresh[s.ID]
-	f.jobs = append(f.jobs, j)
-	return m.p.add(s.ID, one(j.Class()))
-}
-
-func one(c ci.Class) ci.Tally {
-	var t ci.Tally
-	t[c] = 1
-	return t
+	return j, nil
 }
 
 // linkSteps makes the plan's dependencies and counts them. Plain edges come first: what a gate

@@ -80,7 +80,9 @@ func (p *progress) addParallel(s *store.Step, like store.Job, spec pipeline.Job)
 	if err := p.tx.InsertJob(p.ctx, j); err != nil {
 		return err
 	}
-	if err := p.add(s.ID, one(j.Class())); err != nil {
+	var more ci.Tally
+	more[j.Class()]++
+	if err := p.add(s.ID, more); err != nil {
 		return err
 	}
 	for _, ev := range released(s.Deps.Readiness(), j) {

@@ -296,12 +296,13 @@ func (p *progress) release(s *store.Step) error {
 	return nil
 }
 
+// jobsOf returns a step's jobs, of a fresh one those that save changes.
 func (p *progress) jobsOf(s *store.Step) ([]store.Job, error) {
 	if s.Kind == ci.StepGroup {
 		return nil, nil
 	}
 	if f := p.fresh[s.ID]; f != nil {
-		return append([]store.Job(nil), f.jobs...), nil
+		return f.jobs, nil
 	}
 	return p.tx.JobsOfStep(p.ctx, s.ID)
 }

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/ci"
@@ -380,16 +381,20 @@ func (tx *Tx) InsertJob(ctx context.Context, j Job) error {
 // written in half the columns, and several of them in one statement.
 func (tx *Tx) InsertJobs(ctx context.Context, jobs []Job) error {
 	rows := make([][]any, 0, len(jobs))
-	for _, j := range jobs {
+	var rules, lane string
+	for i, j := range jobs {
+		if i == 0 || j.PipelineID != jobs[i-1].PipelineID || !slices.Equal(j.Rules, jobs[i-1].Rules) {
+			rules = text(j.Rules)
+			lane = laneOf(j.PipelineID, rules)
+		}
 		if !j.onlyPlanned() {
 			if err := tx.InsertJob(ctx, j); err != nil {
 				return err
 			}
 			continue
 		}
-		rules := text(j.Rules)
 		rows = append(rows, []any{
-			j.ID, j.BuildID, j.StepID, j.PipelineID, j.Kind, j.State, j.Number, j.Position, j.QueueID, rules, laneOf(j.PipelineID, rules),
+			j.ID, j.BuildID, j.StepID, j.PipelineID, j.Kind, j.State, j.Number, j.Position, j.QueueID, rules, lane,
 			j.Priority, j.ConcurrencyGroup, j.Concurrency, j.ConcurrencyMethod, j.GroupID, j.Queued, j.TimeoutMinutes, j.Reason,
 			string(j.SpecJSON), micros(j.CreatedAt), micros(j.ScheduledAt), micros(j.LimitedAt), micros(j.RunnableAt), micros(j.FinishedAt),
 		})
