@@ -1,10 +1,10 @@
 package agentapi
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"sync"
@@ -68,11 +68,12 @@ func readChunk(w http.ResponseWriter, r *http.Request) (joblog.Chunk, error) {
 	if r.Header.Get("Content-Encoding") != "gzip" {
 		return k, httperr.New(http.StatusUnsupportedMediaType, "Chunks are sent with Content-Encoding: gzip.")
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxChunkBody))
-	if err != nil {
+	var body bytes.Buffer
+	body.Grow(int(min(max(r.ContentLength, 0), joblog.ChunkBytes)) + bytes.MinRead)
+	if _, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, maxChunkBody)); err != nil {
 		return k, fmt.Errorf("reading a log chunk: %w", err)
 	}
-	k.Gzip = body
+	k.Gzip = body.Bytes()
 	return k, nil
 }
 

@@ -12,14 +12,11 @@ import (
 	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/httperr"
+	"github.com/slipway-ci/slipway/internal/joblog"
 )
 
-// What agents are told of log chunks. The agent gives a job up without a word if the size is
-// missing (agent/log_streamer.go of v3.138.1).
-const (
-	chunkMaxBytes = 102_400
-	chunkInterval = 1 // seconds
-)
+// chunkInterval is how long, in seconds, agents let text wait for more of it.
+const chunkInterval = 1
 
 // job is what an agent runs (api/jobs.go of v3.138.1).
 type job struct {
@@ -29,7 +26,7 @@ type job struct {
 	Env               map[string]string `json:"env"`
 	Step              json.RawMessage   `json:"step,omitempty"`
 	MatrixPermutation map[string]string `json:"matrix_permutation,omitempty"`
-	ChunksMaxSize     int               `json:"chunks_max_size_bytes"`
+	ChunksMaxSize     int               `json:"chunks_max_size_bytes"` // without it an agent gives the job up without a word (agent/log_streamer.go of v3.138.1)
 	ChunksInterval    int               `json:"chunks_interval_seconds"`
 	LogMaxSize        int64             `json:"log_max_size_bytes"`
 	RunnableAt        string            `json:"runnable_at,omitempty"`
@@ -104,7 +101,7 @@ func (a *Server) answerJob(w http.ResponseWriter, acc engine.Accepted) error {
 	}
 	out := job{
 		ID: acc.Job.ID, Token: acc.Token, State: acc.Job.State, Env: env, Step: step, MatrixPermutation: spec.Matrix,
-		ChunksMaxSize: chunkMaxBytes, ChunksInterval: chunkInterval, LogMaxSize: decided.MaxLogBytes(),
+		ChunksMaxSize: joblog.ChunkBytes, ChunksInterval: chunkInterval, LogMaxSize: decided.MaxLogBytes(),
 		Priority: acc.Job.Priority,
 	}
 	if t := acc.Job.RunnableAt; !t.IsZero() {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/slipway-ci/slipway/internal/agent/wire"
 	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/joblog"
 )
 
 func TestAJobThroughTheWholeProtocol(t *testing.T) {
@@ -39,8 +40,8 @@ func TestAJobThroughTheWholeProtocol(t *testing.T) {
 			t.Errorf("env %s = %q, want %q", name, accepted.Env[name], want)
 		}
 	}
-	if accepted.ChunksMaxSizeBytes != 102400 || accepted.ChunksIntervalSeconds != 1 {
-		t.Errorf("chunks of %d bytes each %d s, want 102400 and 1", accepted.ChunksMaxSizeBytes, accepted.ChunksIntervalSeconds)
+	if accepted.ChunksMaxSizeBytes != joblog.ChunkBytes || accepted.ChunksIntervalSeconds != 1 {
+		t.Errorf("chunks of %d bytes each %d s, want %d and 1", accepted.ChunksMaxSizeBytes, accepted.ChunksIntervalSeconds, joblog.ChunkBytes)
 	}
 	w.runToEnd(t, w.client(accepted.Token), j.ID)
 	done := must(w.Store.Job(ctx, j.ID))(t)

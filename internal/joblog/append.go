@@ -13,6 +13,9 @@ import (
 // name, and RFC 1951 stored blocks.
 const gzipOverhead = 4 << 10
 
+// maxTaken is how many chunks of any logs are inflated at a time; others wait for their turn as they came.
+const maxTaken = 64
+
 // Append adds a chunk. A chunk that is there already, with the same sequence, offset and size, is a duplicate and no error, also after
 // Finish. Refusals are *ChunkError (malformed), *ConflictError, *LimitError and ErrFinished; the agent gives a chunk
 // up at any 4xx, so these must answer one, and everything else a 5xx.
@@ -23,6 +26,16 @@ func (s *Store) Append(ctx context.Context, jobID string, c Chunk) (Progress, er
 	if duplicate, p, err := s.inspect(ctx, jobID, c); duplicate || err != nil {
 		return p, err
 	}
+	select {
+	case s.taking <- struct{}{}:
+		defer func() { <-s.taking }()
+	case <-ctx.Done():
+		return Progress{}, ctx.Err()
+	}
+	return s.take(ctx, jobID, c)
+}
+
+func (s *Store) take(ctx context.Context, jobID string, c Chunk) (Progress, error) {
 	text := s.buffers.get(int(c.Size))
 	defer s.buffers.put(text)
 	z := s.inflaters.get()

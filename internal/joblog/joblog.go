@@ -89,6 +89,11 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
+// ChunkBytes is how much text agents are asked to send at a time where a job prints much; where it prints little, they send what there is
+// each second. A request costs as much as taking some 30 KB of text. A reader inflates a chunk from its start, an agent holds six of them,
+// and the logs of jobs that print at once have three of them under way each.
+const ChunkBytes = 512 << 10
+
 // Chunk is a piece of a log as an agent sends it.
 type Chunk struct {
 	Sequence int64  // counted from 1

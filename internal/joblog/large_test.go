@@ -23,7 +23,11 @@ import (
 	"github.com/slipway-ci/slipway/internal/joblog/lines"
 )
 
-const chunkSize = 102_400 // what accepted jobs are told
+const (
+	chunkSize     = joblog.ChunkBytes
+	chunksOf10MB  = 10 << 20 / chunkSize
+	chunksOf100MB = 100 << 20 / chunkSize
+)
 
 // tile is chunkSize bytes of log that can follow themselves. Varied, its lines are as test runners print them; otherwise they repeat and
 // are long, which makes a gigabyte of them quick.
@@ -128,14 +132,14 @@ func BenchmarkIngest(b *testing.B) {
 	text := tile(true)
 	s := open(b, b.TempDir(), joblog.Options{MaxBytes: 1 << 40})
 	defer closeStore(b, s)
-	ingest(b, text, func(job string) { repeat(b, s, job, text, 100) })
+	ingest(b, text, func(job string) { repeat(b, s, job, text, chunksOf10MB) })
 }
 
 // BenchmarkIngestShared is BenchmarkIngest where several servers keep logs; the processor time of PostgreSQL is not counted.
 func BenchmarkIngestShared(b *testing.B) {
 	text := tile(true)
 	s := openServers(b, joblog.Options{MaxBytes: 1 << 40})
-	ingest(b, text, func(job string) { repeat(b, s.a, job, text, 100) })
+	ingest(b, text, func(job string) { repeat(b, s.a, job, text, chunksOf10MB) })
 }
 
 func ingest(b *testing.B, text string, take func(job string)) {
@@ -145,7 +149,7 @@ func ingest(b *testing.B, text string, take func(job string)) {
 		b.Fatal(err)
 	}
 	defer f.Close()
-	b.SetBytes(chunkSize * 100)
+	b.SetBytes(chunkSize * chunksOf10MB)
 	b.ReportAllocs()
 	var ours, plain float64
 	jobs := 0
@@ -154,14 +158,14 @@ func ingest(b *testing.B, text string, take func(job string)) {
 		before := cpu(b)
 		take(fmt.Sprint(jobs))
 		between := cpu(b)
-		for range 100 {
+		for range chunksOf10MB {
 			if _, err := f.WriteAt(gunzip(b, gz), 0); err != nil {
 				b.Fatal(err)
 			}
 		}
 		ours, plain = ours+between-before, plain+cpu(b)-between
 	}
-	b.ReportMetric(ours/(float64(jobs)*chunkSize*100/1e6), "cpu-ms/MB")
+	b.ReportMetric(ours/(float64(jobs)*chunkSize*chunksOf10MB/1e6), "cpu-ms/MB")
 	b.ReportMetric(ours/plain, "x-plain")
 }
 
@@ -212,7 +216,7 @@ func BenchmarkSearch(b *testing.B) {
 	s := open(b, b.TempDir(), joblog.Options{})
 	defer closeStore(b, s)
 	text := tile(true)
-	repeat(b, s, "j", text, 1000)
+	repeat(b, s, "j", text, chunksOf100MB)
 	gz := joblogtest.Compress(text)
 	for _, asked := range []string{"not there", "Not There", "/not [a-z]here/"} {
 		b.Run(asked, func(b *testing.B) {
@@ -220,7 +224,7 @@ func BenchmarkSearch(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			b.SetBytes(chunkSize * 1000)
+			b.SetBytes(chunkSize * chunksOf100MB)
 			var ours, plain float64
 			for b.Loop() {
 				before := cpu(b)
@@ -229,14 +233,14 @@ func BenchmarkSearch(b *testing.B) {
 					b.Fatal(found, err)
 				}
 				between := cpu(b)
-				for range 1000 {
+				for range chunksOf100MB {
 					if bytes.Contains(gunzip(b, gz), []byte("not there")) {
 						b.Fatal("it is there")
 					}
 				}
 				ours, plain = ours+between-before, plain+cpu(b)-between
 			}
-			b.ReportMetric(ours/float64(b.N)/(chunkSize*1000/1e6), "cpu-ms/MB")
+			b.ReportMetric(ours/float64(b.N)/(chunkSize*chunksOf100MB/1e6), "cpu-ms/MB")
 			b.ReportMetric(ours/plain, "x-plain")
 		})
 	}

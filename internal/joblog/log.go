@@ -18,7 +18,7 @@ import (
 
 // Bounds of what a log keeps in memory of chunks that came early, and of how much text must be indexed again after a crash.
 const (
-	maxEarlyText  = 512 << 10
+	maxEarlyText  = 2 * ChunkBytes
 	snapshotEvery = 64 << 20
 	// keptIndex is how long, in bytes of text, a finished log is at most whose index is kept in memory alone. Reading so much again
 	// takes about a millisecond; a file more for each job that prints little takes longer.

@@ -26,6 +26,7 @@ type Store struct {
 	buffers   buffers
 	hub       *live.Hub
 	searching chan struct{} // holds as many as search at a time
+	taking    chan struct{} // holds as many chunks as have their text in memory
 
 	mu     sync.Mutex
 	logs   map[string]*jobLog
@@ -60,6 +61,7 @@ func start(k keeper, options Options, log *slog.Logger) *Store {
 	s := &Store{
 		keeper: k, hub: options.Hub, options: options, log: log, logs: map[string]*jobLog{},
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), searching: make(chan struct{}, max(2, runtime.GOMAXPROCS(0)/2)),
+		taking: make(chan struct{}, maxTaken),
 	}
 	s.syncing.Go(s.syncLoop)
 	return s

@@ -27,6 +27,7 @@ type fleet struct {
 	took   chan time.Duration // from runnable to accepted, one per job
 
 	chunks []wire.Chunk // what each job prints
+	told   atomic.Int64 // how large a chunk may be, as the last job said
 
 	known sync.Map      // ids of agents that have had a stream
 	came  atomic.Int64  // their number
@@ -207,6 +208,7 @@ func (s *server) work(ctx context.Context, session *wire.Client, id string, f *f
 		return err
 	}
 	f.took <- time.Since(runnable)
+	f.told.Store(int64(job.ChunksMaxSizeBytes))
 	client := session.WithToken(job.Token)
 	if err := client.Start(ctx, id, time.Now().UTC()); err != nil {
 		return err
