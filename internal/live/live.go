@@ -25,7 +25,8 @@ type Hub struct {
 // Subscription is one listener. C receives at most one hint that was not taken yet.
 type Subscription struct {
 	C      <-chan struct{}
-	c      chan struct{}
+	c      chan struct{} // nil: hinted is called
+	hinted func()
 	hub    *Hub
 	topics []string
 }
@@ -61,13 +62,22 @@ func Organization(id string) string { return "organization:" + id }
 // Subscribe listens to topics until Close.
 func (h *Hub) Subscribe(topics ...string) *Subscription {
 	c := make(chan struct{}, 1)
-	s := &Subscription{C: c, c: c, hub: h, topics: topics}
+	return h.listen(&Subscription{C: c, c: c, hub: h, topics: topics})
+}
+
+// Call calls hinted at each hint at a topic until Close, for listeners too many to have a goroutine each. It must
+// not wait for anything, and not use the hub.
+func (h *Hub) Call(hinted func(), topics ...string) *Subscription {
+	return h.listen(&Subscription{hinted: hinted, hub: h, topics: topics})
+}
+
+func (h *Hub) listen(s *Subscription) *Subscription {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.subs == nil {
 		h.subs = map[string]map[*Subscription]struct{}{}
 	}
-	for _, t := range topics {
+	for _, t := range s.topics {
 		if h.subs[t] == nil {
 			h.subs[t] = map[*Subscription]struct{}{}
 		}
@@ -111,10 +121,18 @@ func (h *Hub) Publish(topics ...string) {
 func (h *Hub) wake(topics []string) {
 	for _, t := range topics {
 		for s := range h.subs[t] {
-			select {
-			case s.c <- struct{}{}:
-			default:
-			}
+			s.hint()
 		}
+	}
+}
+
+func (s *Subscription) hint() {
+	if s.c == nil {
+		s.hinted()
+		return
+	}
+	select {
+	case s.c <- struct{}{}:
+	default:
 	}
 }
