@@ -80,14 +80,14 @@ func remoteIP(r *http.Request) string {
 }
 
 func (a *Server) connect(w http.ResponseWriter, r *http.Request, c caller) error {
-	if err := a.Engine.ConnectAgent(r.Context(), c.agent.ID); err != nil {
+	if err := a.Engine.ConnectAgent(r.Context(), c.agent.AgentID); err != nil {
 		return err
 	}
 	return ok(w)
 }
 
 func (a *Server) disconnect(w http.ResponseWriter, r *http.Request, c caller) error {
-	if err := a.Engine.DisconnectAgent(r.Context(), c.agent.ID); err != nil {
+	if err := a.Engine.DisconnectAgent(r.Context(), c.agent.AgentID); err != nil {
 		return err
 	}
 	return ok(w)

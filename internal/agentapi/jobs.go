@@ -34,9 +34,9 @@ type job struct {
 }
 
 func (a *Server) accept(w http.ResponseWriter, r *http.Request, c caller) error {
-	accepted, err := a.Engine.AcceptJob(r.Context(), r.PathValue("id"), c.agent.ID)
+	accepted, err := a.Engine.AcceptJob(r.Context(), r.PathValue("id"), c.agent.AgentID)
 	if err != nil {
-		return a.dropped(r, r.PathValue("id"), c.agent.ID, err)
+		return a.dropped(r, r.PathValue("id"), c.agent.AgentID, err)
 	}
 	return a.answerJob(w, accepted)
 }
@@ -66,7 +66,7 @@ func (a *Server) dropped(r *http.Request, jobID, agentID string, refusal error) 
 const retryAcquire = "2"
 
 func (a *Server) acquire(w http.ResponseWriter, r *http.Request, c caller) error {
-	accepted, err := a.Engine.AcquireJob(r.Context(), r.PathValue("id"), c.agent.ID)
+	accepted, err := a.Engine.AcquireJob(r.Context(), r.PathValue("id"), c.agent.AgentID)
 	if errors.Is(err, engine.ErrNotYet) {
 		w.Header().Set("Retry-After", retryAcquire)
 		return httperr.New(http.StatusLocked, "The job still waits for its dependencies.")

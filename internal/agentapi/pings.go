@@ -73,11 +73,7 @@ type pingJob struct {
 // ping tells a polling agent what to do. Agents do not ping while they run a job, so one whose job
 // is accepted and not started has lost the answer to its acceptance: it is sent the job again.
 func (a *Server) ping(w http.ResponseWriter, r *http.Request, c caller) error {
-	errand, err := a.Store.Errand(r.Context(), c.agent.ID)
-	if err != nil {
-		return err
-	}
-	o := orderFor(errand)
+	o := orderFor(c.agent)
 	if err := a.lookForStray(r.Context(), c.agent, o.action == busy); err != nil {
 		return err
 	}

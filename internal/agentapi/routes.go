@@ -128,7 +128,7 @@ var routes = []route{
 // caller is who asks. Which fields are set depends on the route's permission.
 type caller struct {
 	token    store.AgentToken
-	agent    store.TokenAgent
+	agent    store.Errand
 	job      store.TokenJob
 	artifact store.Artifact
 	cache    store.CacheEntry
@@ -136,8 +136,8 @@ type caller struct {
 
 // agentID is the agent that asks, itself or through the job that it runs.
 func (c caller) agentID() string {
-	if c.agent.ID != "" {
-		return c.agent.ID
+	if c.agent.AgentID != "" {
+		return c.agent.AgentID
 	}
 	return c.job.AgentID
 }
@@ -170,10 +170,10 @@ func (a *Server) authorise(p permission, r *http.Request) (c caller, err error) 
 }
 
 // session is the agent whose session token the request bears. It was heard of.
-func (a *Server) session(ctx context.Context, r *http.Request) (store.TokenAgent, error) {
+func (a *Server) session(ctx context.Context, r *http.Request) (store.Errand, error) {
 	agent, err := a.Auth.Agent(ctx, r)
 	if err == nil {
-		a.seen.note(agent.ID, a.Now())
+		a.seen.note(agent.AgentID, a.Now())
 	}
 	return agent, err
 }

@@ -53,14 +53,14 @@ func (s *strays) forget(agentID string) {
 }
 
 // lookForStray ends the job of a polling agent that has given it up.
-func (a *Server) lookForStray(ctx context.Context, agent store.TokenAgent, busy bool) error {
+func (a *Server) lookForStray(ctx context.Context, agent store.Errand, busy bool) error {
 	if !busy {
-		a.strays.forget(agent.ID)
+		a.strays.forget(agent.AgentID)
 		return nil
 	}
-	if !a.strays.asks(agent.ID, agent.JobID, a.Now()) {
+	if !a.strays.asks(agent.AgentID, agent.JobID, a.Now()) {
 		return nil
 	}
-	a.strays.forget(agent.ID)
-	return a.Engine.LoseJob(ctx, agent.JobID, agent.ID, "The agent asks for other work: it has given the job up, and its report did not arrive.")
+	a.strays.forget(agent.AgentID)
+	return a.Engine.LoseJob(ctx, agent.JobID, agent.AgentID, "The agent asks for other work: it has given the job up, and its report did not arrive.")
 }

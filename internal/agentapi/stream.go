@@ -49,10 +49,10 @@ func (p pingStreams) StreamPings(ctx context.Context, req *connect.Request[edge.
 	if err != nil {
 		return a.unavailable(ctx, err)
 	}
-	if req.Msg.GetAgentId() != agent.ID {
+	if req.Msg.GetAgentId() != agent.AgentID {
 		return connect.NewError(connect.CodePermissionDenied, errors.New("the access token belongs to another agent"))
 	}
-	s := &pingStream{api: a, agentID: agent.ID, keepalive: req.Msg.GetAgentVersion() != "", out: out}
+	s := &pingStream{api: a, agentID: agent.AgentID, keepalive: req.Msg.GetAgentVersion() != "", out: out}
 	return s.run(ctx)
 }
 

@@ -94,11 +94,11 @@ func (a *Auth) AgentToken(ctx context.Context, r *http.Request) (store.AgentToke
 	return t, nil
 }
 
-// Agent returns the agent that bears a session token. A session that has ended is not valid.
-func (a *Auth) Agent(ctx context.Context, r *http.Request) (store.TokenAgent, error) {
+// Agent returns what the agent that bears a session token is to do. A session that has ended is not valid.
+func (a *Auth) Agent(ctx context.Context, r *http.Request) (store.Errand, error) {
 	token, ok := credential(r, "token")
 	if !ok {
-		return store.TokenAgent{}, ErrUnauthorized
+		return store.Errand{}, ErrUnauthorized
 	}
 	agent, err := a.Store.AgentByToken(ctx, secret.HashToken(token))
 	if err != nil {

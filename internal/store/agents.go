@@ -47,8 +47,10 @@ const (
 		machine_id, process, ip, user_agent, tags, features, priority, ignore_in_dispatches, state, paused, pause_note,
 		pause_until, force_stop, job_id, last_pipeline_id, last_repository, last_success_at, last_job_at, created_at,
 		connected_at, last_seen_at, ended_at, changed_at, job_seen_at`
-	liveAgents = `(state = 'never_connected' OR state = 'connected' OR state = 'stopping')`
-	idleAgents = `state = 'connected' AND NOT paused AND NOT ignore_in_dispatches AND job_id = ''`
+	liveAgents    = `(state = 'never_connected' OR state = 'connected' OR state = 'stopping')`
+	idleAgents    = `state = 'connected' AND NOT paused AND NOT ignore_in_dispatches AND job_id = ''`
+	errandColumns = `a.id, a.state, a.paused, a.pause_note, a.job_id, COALESCE(j.state, ''), COALESCE(j.lease_deadline, 0), COALESCE(j.started_at, 0)
+		FROM agents a LEFT JOIN jobs j ON j.id = a.job_id`
 
 	sqlInsertAgent = `INSERT INTO agents (` + agentColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
 		$12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36)`
@@ -61,7 +63,7 @@ const (
 		job_seen_at = CASE WHEN job_id = $3 AND job_seen_at < $4 THEN $4 ELSE job_seen_at END
 		WHERE id = $1 AND (last_seen_at < $2 OR job_seen_at < $4) AND ` + liveAgents
 	sqlAgent        = `SELECT ` + agentColumns + ` FROM agents WHERE id = $1`
-	sqlAgentByToken = `SELECT id, state, job_id FROM agents WHERE token_hash = $1`
+	sqlAgentByToken = `SELECT ` + errandColumns + ` WHERE a.token_hash = $1`
 	sqlLiveAgents   = `SELECT ` + agentColumns + ` FROM agents WHERE cluster_id = $1 AND ` + liveAgents + `
 		AND (name, id) > ($2, $3) ORDER BY name, id LIMIT $4`
 	sqlTagsInQueue = `SELECT tags FROM agents WHERE queue_id = $1 AND ` + liveAgents + ` AND NOT ignore_in_dispatches LIMIT $2`
@@ -73,9 +75,9 @@ const (
 		ORDER BY last_success_at DESC LIMIT $3`
 	sqlChangedAgents = `SELECT ` + idleColumns + ` FROM agents WHERE queue_id = $1 AND changed_at >= $2 AND ` + idleAgents + `
 		ORDER BY changed_at LIMIT $3`
-	sqlCountIdle = `SELECT COUNT(*) FROM (SELECT 1 FROM agents WHERE queue_id = $1 AND ` + idleAgents + ` LIMIT $2) idle`
-	sqlErrand    = `SELECT a.state, a.paused, a.pause_note, a.job_id, COALESCE(j.state, ''), COALESCE(j.lease_deadline, 0), COALESCE(j.started_at, 0)
-		FROM agents a LEFT JOIN jobs j ON j.id = a.job_id WHERE a.id = $1`
+	sqlCountIdle  = `SELECT COUNT(*) FROM (SELECT 1 FROM agents WHERE queue_id = $1 AND ` + idleAgents + ` LIMIT $2) idle`
+	sqlErrand     = `SELECT ` + errandColumns + ` WHERE a.id = $1`
+	sqlErrands    = `SELECT ` + errandColumns + ` WHERE a.id IN ($1)`
 	sqlIdleQueues = `SELECT id FROM queues WHERE EXISTS (SELECT 1 FROM agents WHERE queue_id = queues.id AND ` + idleAgents + `)
 		AND EXISTS (SELECT 1 FROM jobs WHERE queue_id = queues.id AND state = 'scheduled' AND kind = 'script')`
 	sqlQuietAgents = `SELECT ` + agentColumns + ` FROM agents WHERE ` + liveAgents + ` AND last_seen_at < $1
@@ -84,7 +86,7 @@ const (
 		AND last_seen_at >= $1 AND job_id <> '' AND job_seen_at < $2 ORDER BY last_seen_at LIMIT 20000`
 	sqlRestedAgents = `SELECT ` + agentColumns + ` FROM agents WHERE paused AND pause_until > 0 AND pause_until <= $1
 		AND ` + liveAgents + ` LIMIT $2`
-	sqlAgentProcesses  = `SELECT id, process FROM agents WHERE process <> '' AND ` + liveAgents + ` LIMIT 20000`
+	sqlAgentProcesses  = `SELECT id, process FROM agents WHERE process > '' AND process <> '' AND ` + liveAgents + ` LIMIT 20000`
 	sqlCountLiveAgents = `SELECT COUNT(*) FROM agents WHERE ` + liveAgents + ` AND state <> 'never_connected'`
 	sqlCountBusyAgents = `SELECT COUNT(*) FROM agents WHERE ` + liveAgents + ` AND job_id <> ''`
 	sqlServingAgents   = `SELECT ` + agentColumns + ` FROM agents WHERE queue_id = $1 AND ` + liveAgents + ` ORDER BY name, id LIMIT $2`
@@ -118,6 +120,7 @@ func (r Reader) Agent(ctx context.Context, id string) (Agent, error) {
 
 // Errand is what decides what an agent is told to do.
 type Errand struct {
+	AgentID  string
 	ci.Agent             // State, Paused and PauseNote
 	JobID    string      // "": none
 	JobState ci.JobState // of that job
@@ -125,25 +128,28 @@ type Errand struct {
 	Started  time.Time
 }
 
+func scanErrand(s scanner) (e Errand, err error) {
+	return e, s.Scan(&e.AgentID, &e.State, &e.Paused, &e.PauseNote, &e.JobID, &e.JobState, instant{&e.Deadline}, instant{&e.Started})
+}
+
 // Errand returns an agent's.
 func (r Reader) Errand(ctx context.Context, agentID string) (Errand, error) {
-	return one(ctx, r.q, func(s scanner) (e Errand, err error) {
-		return e, s.Scan(&e.State, &e.Paused, &e.PauseNote, &e.JobID, &e.JobState, instant{&e.Deadline}, instant{&e.Started})
-	}, sqlErrand, agentID)
+	return one(ctx, r.q, scanErrand, sqlErrand, agentID)
 }
 
-// TokenAgent is what each request reads that bears an agent's session token.
-type TokenAgent struct {
-	ci.Agent // State
-	ID       string
-	JobID    string // the job it holds; "": none
+// Errands returns those of agents, by agent, as far as the agents are known.
+func (r Reader) Errands(ctx context.Context, agentIDs []string) (map[string]Errand, error) {
+	errands, err := many(ctx, r.q, scanErrand, sqlErrands, agentIDs)
+	out := make(map[string]Errand, len(errands))
+	for _, e := range errands {
+		out[e.AgentID] = e
+	}
+	return out, err
 }
 
-// AgentByToken returns the agent whose session token has a hash.
-func (r Reader) AgentByToken(ctx context.Context, tokenHash string) (TokenAgent, error) {
-	return one(ctx, r.q, func(s scanner) (a TokenAgent, err error) {
-		return a, s.Scan(&a.ID, &a.State, &a.JobID)
-	}, sqlAgentByToken, tokenHash)
+// AgentByToken returns the errand of the agent whose session token has a hash: what each request reads that bears one.
+func (r Reader) AgentByToken(ctx context.Context, tokenHash string) (Errand, error) {
+	return one(ctx, r.q, scanErrand, sqlAgentByToken, tokenHash)
 }
 
 // LiveAgents returns up to limit agents of a cluster whose session has not ended, by name, after

@@ -75,7 +75,9 @@ type pool struct {
 }
 
 func (p *pool) cache() *stmtCache {
-	p.once.Do(func() { p.stmts.prepare = p.db.PrepareContext })
+	p.once.Do(func() {
+		p.stmts.prepare = func(ctx context.Context, q string) (*sql.Stmt, error) { return p.db.PrepareContext(ctx, nameless(q)) }
+	})
 	return &p.stmts
 }
 
