@@ -29,7 +29,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/artifact"
@@ -76,8 +75,7 @@ type Server struct {
 	strays  strays
 	rates   rates
 	limits  logLimits
-	closing chan struct{}
-	close   sync.Once
+	streams *streams
 }
 
 // New returns a server.
@@ -85,7 +83,8 @@ func New(d Deps) *Server {
 	if d.Reread == 0 {
 		d.Reread = 5 * time.Second
 	}
-	a := &Server{Deps: d, mux: http.NewServeMux(), closing: make(chan struct{})}
+	a := &Server{Deps: d, mux: http.NewServeMux()}
+	a.streams = newStreams(a)
 	for _, rt := range routes {
 		a.mux.Handle(rt.pattern, a.handler(rt))
 	}
@@ -140,7 +139,7 @@ func tidied(p string) string {
 
 // EndStreams ends the streaming pings, also those that come later, so that agents reconnect to the
 // server's successor instead of counting a broken stream. Call it before shutting the server down.
-func (a *Server) EndStreams() { a.close.Do(func() { close(a.closing) }) }
+func (a *Server) EndStreams() { a.streams.end() }
 
 // handler serves one route: who asks is found out first.
 func (a *Server) handler(rt route) http.Handler {

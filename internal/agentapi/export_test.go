@@ -33,3 +33,10 @@ func EveryRoute() []int { return everyRoute }
 
 // Matches says whether a glob means a path. One that would take long is refused before.
 func Matches(glob, path string) bool { return !costly(glob) && matches(glob, path) }
+
+// OpenStreams is how many streams the server knows of.
+func (a *Server) OpenStreams() int {
+	a.streams.mu.Lock()
+	defer a.streams.mu.Unlock()
+	return len(a.streams.open)
+}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
@@ -11,6 +13,7 @@ import (
 	"github.com/slipway-ci/slipway/internal/auth"
 	"github.com/slipway-ci/slipway/internal/edge"
 	"github.com/slipway-ci/slipway/internal/live"
+	"github.com/slipway-ci/slipway/internal/store"
 )
 
 const (
@@ -27,33 +30,30 @@ const (
 )
 
 // streaming is the handler of streaming pings and its path. It serves gRPC and Connect over HTTP/1.1
-// and HTTP/2.
+// and HTTP/2. A handler of connect is made for each stream, which may ask for its connection.
 func (a *Server) streaming() (string, http.Handler) {
-	path, h := edge.NewAgentEdgeServiceHandler(pingStreams{a}, connect.WithCompressMinBytes(compressAbove))
-	return path, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h.ServeHTTP(newTimedWriter(w), r)
+	return "/" + edge.AgentEdgeServiceName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		out := newTimedWriter(w)
+		if takeable(r) {
+			out.takeable = true
+			w.Header().Set("Connection", "close")
+		}
+		_, h := edge.NewAgentEdgeServiceHandler(pingStreams{a, out}, connect.WithCompressMinBytes(compressAbove))
+		h.ServeHTTP(out, r)
 	})
 }
 
-// pingStreams implements edge.AgentEdgeServiceHandler.
-type pingStreams struct{ api *Server }
+// pingStreams implements edge.AgentEdgeServiceHandler, for one request.
+type pingStreams struct {
+	api    *Server
+	answer *timedWriter
+}
 
 // StreamPings sends an agent its orders, at first and whenever they change, until the agent goes,
-// its session ends or the server does.
+// its session ends or the server does. Where the connection can be taken over it returns after the first.
 func (p pingStreams) StreamPings(ctx context.Context, req *connect.Request[edge.StreamPingsRequest], out *connect.ServerStream[edge.StreamPingsResponse]) error {
-	a := p.api
-	agent, err := a.session(ctx, &http.Request{Header: req.Header()})
-	if errors.Is(err, auth.ErrUnauthorized) {
-		return connect.NewError(connect.CodeUnauthenticated, errors.New("the access token is not valid for this"))
-	}
-	if err != nil {
-		return a.unavailable(ctx, err)
-	}
-	if req.Msg.GetAgentId() != agent.AgentID {
-		return connect.NewError(connect.CodePermissionDenied, errors.New("the access token belongs to another agent"))
-	}
-	s := &pingStream{api: a, agentID: agent.AgentID, keepalive: req.Msg.GetAgentVersion() != "", out: out}
-	return s.run(ctx)
+	s := &pingStream{api: p.api, agentID: req.Msg.GetAgentId(), keepalive: req.Msg.GetAgentVersion() != ""}
+	return s.run(ctx, req.Header(), out, p.answer)
 }
 
 func (a *Server) unavailable(ctx context.Context, err error) error {
@@ -61,40 +61,113 @@ func (a *Server) unavailable(ctx context.Context, err error) error {
 	return connect.NewError(connect.CodeUnavailable, errors.New("something went wrong on the server; its log has the cause"))
 }
 
-// errReconnect ends a stream that the agent should open again.
-var errReconnect = connect.NewError(connect.CodeDeadlineExceeded, errors.New("the server ends this stream; reconnect"))
+// Why streams end.
+var (
+	errReconnect = connect.NewError(connect.CodeDeadlineExceeded, errors.New("the server ends this stream; reconnect"))
+	errSession   = connect.NewError(connect.CodeUnauthenticated, errors.New("the agent's session has ended"))
+	errGone      = errors.New("the agent is gone")
+)
 
-// pingStream is one open stream. It reads the database when a hint for its agent comes and every
-// Reread, and holds no buffer between messages.
+// line is a stream's way to its agent.
+type line interface {
+	Send(m *edge.StreamPingsResponse) error
+	// End is called once, after the last Send. It waits for no more than the agent to take it, for lastWords.
+	End(err error)
+}
+
+// served is the line of a stream whose handler waits for its end.
+type served struct {
+	*connect.ServerStream[edge.StreamPingsResponse]
+	ended chan error
+}
+
+func (s served) End(err error) { s.ended <- err }
+
+// pingStream is one open stream. Between messages no goroutine runs for it but the one that notices that its agent
+// goes: a hint for the agent, and the rounds of the server's streams, wake one that looks and ends.
 type pingStream struct {
 	api       *Server
 	agentID   string
 	keepalive bool
-	out       *connect.ServerStream[edge.StreamPingsResponse]
+	hints     *live.Subscription
+	wanted    atomic.Int32 // looks asked for since the one under way began, that one included; 0: none is under way
+	reread    time.Time    // when the rounds are to read for it next; theirs alone
 
+	mu    sync.Mutex // held while sending
+	line  line
+	over  bool
 	last  order     // sent or, for busy, seen
 	since time.Time // of last
 	sent  time.Time // the newest message
 }
 
-func (s *pingStream) run(ctx context.Context) error {
-	// Subscribing first leaves no gap between the first look and the first hint.
-	sub := s.api.Hub.Subscribe(live.Agent(s.agentID))
-	defer sub.Close()
-	timer := time.NewTimer(s.api.Reread)
-	defer timer.Stop()
+// run opens a stream. It returns when the stream has ended or stands without the request.
+func (s *pingStream) run(ctx context.Context, request http.Header, out *connect.ServerStream[edge.StreamPingsResponse], answer *timedWriter) error {
+	handler := served{out, make(chan error, 1)}
+	s.line = handler
+	s.wanted.Store(1)
+	// Listening first leaves no gap between the first look and the first hint.
+	s.hints = s.api.Hub.Call(s.wake, live.Agent(s.agentID))
+	if err := s.begin(ctx, request); err != nil {
+		s.hints.Close()
+		return err
+	}
+	taken := takeOver(ctx, answer)
+	if taken != nil {
+		s.line = taken
+	}
+	if !s.api.streams.add(s) {
+		s.end(errReconnect)
+	}
+	if !s.wanted.CompareAndSwap(1, 0) {
+		s.api.streams.start(s.looks)
+	}
+	if taken != nil {
+		s.api.streams.start(func() { s.end(taken.wait()) })
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		s.end(errReconnect)
+		return errReconnect
+	case err := <-handler.ended:
+		return err
+	}
+}
+
+// begin sends the first message, to the agent whose token the request bears.
+func (s *pingStream) begin(ctx context.Context, request http.Header) error {
+	errand, err := s.api.session(ctx, &http.Request{Header: request})
+	switch {
+	case errors.Is(err, auth.ErrUnauthorized):
+		return connect.NewError(connect.CodeUnauthenticated, errors.New("the access token is not valid for this"))
+	case err != nil:
+		return s.fault(ctx, err)
+	case errand.AgentID != s.agentID:
+		return connect.NewError(connect.CodePermissionDenied, errors.New("the access token belongs to another agent"))
+	}
+	return s.tell(orderFor(errand), s.api.Now())
+}
+
+// wake asks for a look.
+func (s *pingStream) wake() {
+	if s.wanted.Add(1) == 1 {
+		s.api.streams.start(s.looks)
+	}
+}
+
+// looks looks until nobody has asked for more.
+func (s *pingStream) looks() {
+	ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
+	defer cancel()
 	for {
+		asked := s.wanted.Load()
 		if err := s.look(ctx); err != nil {
-			return err
+			s.end(err) // wanted stays: it does not look again
+			return
 		}
-		timer.Reset(s.api.Reread)
-		select {
-		case <-ctx.Done():
-			return errReconnect
-		case <-s.api.closing:
-			return errReconnect
-		case <-sub.C:
-		case <-timer.C:
+		if s.wanted.CompareAndSwap(asked, 0) {
+			return
 		}
 	}
 }
@@ -106,27 +179,47 @@ func (s *pingStream) look(ctx context.Context) error {
 		return s.fault(ctx, err)
 	}
 	if !errand.Live() {
-		return connect.NewError(connect.CodeUnauthenticated, errors.New("the agent's session has ended"))
+		return errSession
 	}
 	return s.tell(orderFor(errand), s.api.Now())
 }
 
 // fault ends the stream: the agent polls meanwhile and comes back.
 func (s *pingStream) fault(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	if errors.Is(ctx.Err(), context.Canceled) {
 		return errReconnect
 	}
 	return s.api.unavailable(ctx, err)
 }
 
+// stale says whether a look would have something to tell an agent whose errand was just read.
+func (s *pingStream) stale(errand store.Errand, now time.Time) bool {
+	if !s.mu.TryLock() {
+		return false // it is being told something; the next round sees whether that was all
+	}
+	defer s.mu.Unlock()
+	next := orderFor(errand)
+	return !errand.Live() || next != s.last || s.reoffers(next, now) || s.silent(now)
+}
+
+func (s *pingStream) reoffers(next order, now time.Time) bool {
+	return next.accepted && now.Sub(s.since) >= reofferAfter
+}
+
+func (s *pingStream) silent(now time.Time) bool {
+	return s.keepalive && now.Sub(s.sent) >= keepaliveEvery
+}
+
 func (s *pingStream) tell(next order, now time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	first := s.last == order{}
 	changed := next != s.last
 	if changed {
 		s.last, s.since = next, now
 	}
 	switch {
-	case next.accepted && now.Sub(s.since) >= reofferAfter:
+	case s.reoffers(next, now):
 		s.since = now
 		return s.send(message(next), now)
 	case changed && !next.accepted && next.action != busy:
@@ -135,7 +228,7 @@ func (s *pingStream) tell(next order, now time.Time) error {
 		// An agent counts a stream without a first message as failed (3.138.2 on). To one that
 		// runs a job, resume changes nothing.
 		return s.send(message(order{action: idle}), now)
-	case s.keepalive && now.Sub(s.sent) >= keepaliveEvery:
+	case s.silent(now):
 		return s.send(&edge.StreamPingsResponse{Action: &edge.StreamPingsResponse_Keepalive{Keepalive: &edge.KeepaliveAction{}}}, now)
 	}
 	return nil
@@ -144,11 +237,27 @@ func (s *pingStream) tell(next order, now time.Time) error {
 // send sends a message. The first carries the request headers, beside its action: an agent that does
 // not know them sees the action alone.
 func (s *pingStream) send(m *edge.StreamPingsResponse, now time.Time) error {
+	if s.over {
+		return errGone
+	}
 	if s.sent.IsZero() && len(s.api.RequestHeaders) > 0 {
 		m.RequestHeaders = &edge.RequestHeaders{Values: s.api.RequestHeaders}
 	}
 	s.sent = now
-	return s.out.Send(m)
+	return s.line.Send(m)
+}
+
+// end ends the stream, once, when the message that is being sent is out.
+func (s *pingStream) end(err error) {
+	s.hints.Close()
+	s.api.streams.remove(s)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return
+	}
+	s.over = true
+	s.line.End(err)
 }
 
 // message is an order as agents are told it.
@@ -170,11 +279,13 @@ func message(o order) *edge.StreamPingsResponse {
 // timedWriter bounds each write instead of the whole answer.
 type timedWriter struct {
 	http.ResponseWriter
-	conn *http.ResponseController
+	conn     *http.ResponseController
+	takeable bool // what connect writes, taken can go on with
+	taken    bool // with the connection: what is written goes nowhere
 }
 
 func newTimedWriter(w http.ResponseWriter) *timedWriter {
-	t := &timedWriter{w, http.NewResponseController(w)}
+	t := &timedWriter{ResponseWriter: w, conn: http.NewResponseController(w)}
 	// A deadline that cannot be set (http.ErrNotSupported, in a server of another kind) leaves
 	// writes bounded by the connection's keep-alive.
 	_ = t.conn.SetReadDeadline(time.Time{})
@@ -183,12 +294,18 @@ func newTimedWriter(w http.ResponseWriter) *timedWriter {
 }
 
 func (t *timedWriter) Write(b []byte) (n int, err error) {
+	if t.taken {
+		return len(b), nil
+	}
 	t.timed(func() { n, err = t.ResponseWriter.Write(b) })
 	return n, err
 }
 
 // Flush implements http.Flusher, which connect asks for.
 func (t *timedWriter) Flush() {
+	if t.taken {
+		return
+	}
 	t.timed(func() {
 		// A failure shows in the next write, and the request's context ends.
 		_ = t.conn.Flush()

@@ -18,16 +18,12 @@ import (
 func BenchmarkIdleStreams(b *testing.B) {
 	const agents = 500
 	w := newWorld(b)
-	tokens, ids := make([]string, agents), make([]string, agents)
-	for i := range agents {
-		a := w.agent()
-		tokens[i], ids[i] = a.AccessToken, a.ID
-	}
+	fleet := w.fleet(agents)
 	for b.Loop() {
 		before := memory()
 		var conns []net.Conn
-		for i := range agents {
-			conns = append(conns, openBare(b, w, tokens[i], ids[i]))
+		for _, a := range fleet {
+			conns = append(conns, openBare(b, w, a.AccessToken, a.ID))
 		}
 		b.ReportMetric(float64(memory()-before)/agents, "B/stream")
 		for _, c := range conns {

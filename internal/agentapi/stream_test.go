@@ -3,6 +3,8 @@ package agentapi_test
 import (
 	"context"
 	"net/http"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,7 +28,11 @@ func (w *world) open(t *testing.T, token, agentID, version string) stream {
 
 func (w *world) openWith(t *testing.T, client *http.Client, token, agentID, version string) stream {
 	t.Helper()
-	c := edge.NewAgentEdgeServiceClient(client, w.url, connect.WithGRPC())
+	return w.openAs(t, edge.NewAgentEdgeServiceClient(client, w.url, connect.WithGRPC()), token, agentID, version)
+}
+
+func (w *world) openAs(t *testing.T, c edge.AgentEdgeServiceClient, token, agentID, version string) stream {
+	t.Helper()
 	req := connect.NewRequest(&edge.StreamPingsRequest{AgentId: agentID, AgentVersion: version})
 	req.Header().Set("Authorization", "Token "+token)
 	in := must(c.StreamPings(t.Context(), req))(t)
@@ -205,4 +211,73 @@ func TestAJobWhoseAcceptanceWasNotHeardIsOfferedAgain(t *testing.T) {
 	later.want("resume")
 	w.advance(time.Minute)
 	later.want("job " + j.ID)
+}
+
+// TestStreamsOfEveryProtocol: agents speak gRPC over HTTP/1.1, whose streams the server holds apart from requests. The others
+// that connect serves carry the same.
+func TestStreamsOfEveryProtocol(t *testing.T) {
+	t.Parallel()
+	var http2 http.Protocols
+	http2.SetUnencryptedHTTP2(true)
+	overHTTP2 := &http.Client{Transport: &http.Transport{Protocols: &http2}}
+	t.Cleanup(overHTTP2.CloseIdleConnections)
+	for name, tt := range map[string]struct {
+		client  *http.Client
+		options []connect.ClientOption
+	}{
+		"gRPC":                     {&http.Client{}, []connect.ClientOption{connect.WithGRPC()}},
+		"gRPC over HTTP/2":         {overHTTP2, []connect.ClientOption{connect.WithGRPC()}},
+		"gRPC of JSON":             {&http.Client{}, []connect.ClientOption{connect.WithGRPC(), connect.WithProtoJSON()}},
+		"gRPC-Web":                 {&http.Client{}, []connect.ClientOption{connect.WithGRPCWeb()}},
+		"Connect":                  {&http.Client{}, nil},
+		"gRPC, compressed request": {&http.Client{}, []connect.ClientOption{connect.WithGRPC(), connect.WithSendGzip()}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			a := w.agent()
+			c := edge.NewAgentEdgeServiceClient(tt.client, w.url, tt.options...)
+			s := w.openAs(t, c, a.AccessToken, a.ID, "3.140.0")
+			s.want("resume")
+			if err := a.Pause(t.Context(), strings.Repeat("long ", 1000), 1); err != nil {
+				t.Fatal(err)
+			}
+			s.want("pause: " + strings.Repeat("long ", 1000))
+			w.api.EndStreams()
+			s.want("end: deadline_exceeded")
+			late := w.openAs(t, c, a.AccessToken, a.ID, "3.140.0")
+			late.want("pause: "+strings.Repeat("long ", 1000), "end: deadline_exceeded")
+		})
+	}
+}
+
+// TestAStreamWhoseAgentIsGoneIsForgotten: of a fleet that opens its streams anew each minute nothing may pile up.
+func TestAStreamWhoseAgentIsGoneIsForgotten(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.agent()
+	c := openBare(t, w, a.AccessToken, a.ID)
+	if n := w.api.OpenStreams(); n != 1 {
+		t.Fatalf("%d streams are open, want 1", n)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "the stream is forgotten", func() {
+		for w.api.OpenStreams() > 0 {
+			runtime.Gosched()
+		}
+	})
+}
+
+// TestAStreamEndsWhenItsAgentSaid: an agent whose machine is gone does not say that it no longer waits.
+func TestAStreamEndsWhenItsAgentSaid(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.agent()
+	s := w.openRawFor(t, a.AccessToken, a.ID, "50m") // milliseconds, of gRPC
+	s.want(2)
+	if field := s.field(); field != 0 || s.resp.Trailer.Get("Grpc-Status") != "4" {
+		t.Errorf("field %d, trailers %v; want the end with status 4", field, s.resp.Trailer)
+	}
 }

@@ -32,6 +32,12 @@ const userAgentV4 = "connect-go/1.19.1 (go1.26.8) buildkite-agent/4.0.0-beta.15.
 // openRaw opens a stream as agents up to v3.138.1 and v4 do: the request names the agent and no version.
 func (w *world) openRaw(t *testing.T, token, agentID string) rawStream {
 	t.Helper()
+	return w.openRawFor(t, token, agentID, "")
+}
+
+// openRawFor opens one that says how long it will wait, in gRPC's words; "": for ever.
+func (w *world) openRawFor(t *testing.T, token, agentID, term string) rawStream {
+	t.Helper()
 	message := append([]byte{1<<3 | 2, byte(len(agentID))}, agentID...)
 	body := append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message))), message...)
 	req := must(http.NewRequestWithContext(t.Context(), "POST", w.url+"/agentedge.v1.AgentEdgeService/StreamPings", bytes.NewReader(body)))(t)
@@ -39,6 +45,9 @@ func (w *world) openRaw(t *testing.T, token, agentID string) rawStream {
 		"Authorization": "Token " + token, "Content-Type": "application/grpc", "Te": "trailers", "Grpc-Accept-Encoding": "gzip", "User-Agent": userAgentV4,
 	} {
 		req.Header.Set(name, value)
+	}
+	if term != "" {
+		req.Header.Set("Grpc-Timeout", term)
 	}
 	resp := must(http.DefaultClient.Do(req))(t)
 	t.Cleanup(func() { resp.Body.Close() })

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -120,11 +121,39 @@ func newWorldOn(t testing.TB, o store.Options, change ...func(*agentapi.Deps)) *
 	server.Config.Protocols = &http.Protocols{}
 	server.Config.Protocols.SetHTTP1(true)
 	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	conns := &droppable{Listener: server.Listener}
+	server.Listener = conns
 	server.Start()
 	t.Cleanup(server.Close)
 	t.Cleanup(w.api.EndStreams)
-	w.url, w.drop = server.URL, server.CloseClientConnections
+	w.url, w.drop = server.URL, conns.drop
 	return w
+}
+
+// droppable can break all connections that it has accepted, also those that the server has handed on.
+type droppable struct {
+	net.Listener
+	mu       sync.Mutex
+	accepted []net.Conn
+}
+
+func (d *droppable) Accept() (net.Conn, error) {
+	c, err := d.Listener.Accept()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err == nil {
+		d.accepted = append(d.accepted, c)
+	}
+	return c, err
+}
+
+func (d *droppable) drop() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, c := range d.accepted {
+		_ = c.Close() // most have ended before
+	}
+	d.accepted = nil
 }
 
 // provoked is what routes answered in this run of the tests, for TestMain: which test provokes an answer does not
