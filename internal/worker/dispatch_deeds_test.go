@@ -312,6 +312,7 @@ func (m *model) disturbedPass(rt *rapid.T) {
 	s, d := m.on(rt), m.deed(rt)
 	var err error
 	m.midst = func() { err = d() }
+	m.hoped++
 	m.until.Store(int64(rapid.IntRange(1, 12).Draw(rt, "reads")))
 	_, failed := m.assignOn(s, m.ctx)
 	m.until.Store(0)

@@ -54,7 +54,8 @@ type stage struct {
 	kill   context.CancelFunc
 	until  atomic.Int64 // reads of a pass until something happens in its midst; 0: never
 	midst  func()
-	midsts int // how often it did
+	midsts int // how often it did, of
+	hoped  int
 }
 
 // trace is called before each statement.
@@ -121,8 +122,8 @@ func play(t *testing.T, o store.Options) {
 		rt.Repeat(m.actions())
 		m.settle(rt)
 	})
-	if s.midsts == 0 && !t.Failed() {
-		t.Error("nothing ever happened in the midst of a pass")
+	if s.midsts == 0 && s.hoped > 20 {
+		t.Errorf("nothing happened in the midst of any of %d passes", s.hoped)
 	}
 }
 
