@@ -180,6 +180,7 @@ func TestSettingsThatCannotDecideAreRefused(t *testing.T) {
 
 func TestSameRepository(t *testing.T) {
 	t.Parallel()
+	places := map[string]bool{}
 	same := []string{
 		"https://github.com/acme/app.git", "https://github.com/acme/app", "https://x@GitHub.com/Acme/App/", "git@github.com:acme/app.git",
 		"ssh://git@github.com:22/acme/app.git", "git://github.com/acme/app.git", "github.com:acme/app",
@@ -194,7 +195,46 @@ func TestSameRepository(t *testing.T) {
 			t.Errorf("%q is taken for %s", other, same[0])
 		}
 	}
+	for _, apart := range [][]string{
+		{"https://host.test:8443/acme/app", "http://host.test:8443/acme/app.git"},
+		{"ssh://git@host.test:8443/acme/app.git"},
+		{"https://host.test:9443/acme/app"},
+		{"ssh://git@host.test:2222/acme/app", "ssh://HOST.test:2222/acme/app.git/"},
+		{"git://host.test:2222/acme/app"},
+		{"https://host.test:443/acme/app", "http://host.test/acme/app", "git@host.test:acme/app.git", "ssh://git@host.test/acme/app", "git://host.test:9418/acme/app"},
+	} {
+		for _, a := range apart {
+			if !SameRepository(a, apart[0]) || NameOf(a) != "acme/app" || Site(a) != "host.test/acme/app" {
+				t.Errorf("%s is %s at %s, not %s", a, Place(a), Site(a), Place(apart[0]))
+			}
+			places[Place(a)] = true
+		}
+	}
+	if len(places) != 6 {
+		t.Errorf("six forges have the places %v", places)
+	}
 	if !SameRepository("/srv/git/app.git", "/srv/git/app") || SameRepository("/srv/git/App", "/srv/git/app") || NameOf("/srv/git/app") != "" {
 		t.Error("paths on this machine")
+	}
+}
+
+func TestATokenServesTheRepositoriesOfItsForgeAlone(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		api, repository string
+		serves          bool
+	}{
+		{"https://api.github.com", "git@github.com:acme/app.git", true},
+		{"https://ghe.test/api/v3", "https://ghe.test/acme/app", true},
+		{"https://ghe.test/api/v3", "https://ghe.test:8443/acme/app", false},
+		{"https://ghe.test:8443/api/v3", "https://ghe.test/acme/app", false},
+		{"https://ghe.test:8443/api/v3", "https://ghe.test:8443/acme/app", true},
+		{"https://ghe.test:8443/api/v3", "ssh://git@ghe.test:2222/acme/app", true},
+		{"https://ghe.test/api/v3", "https://other.test/acme/app", false},
+		{"https://ghe.test/api/v3", "/srv/git/app.git", false},
+	} {
+		if got := ServesAPI(c.api, c.repository); got != c.serves {
+			t.Errorf("%s serves %s: %v", c.api, c.repository, got)
+		}
 	}
 }

@@ -18,10 +18,11 @@ func pullMoved(ev Event, s Settings) Decision {
 	return pullBuild(p, s, ev.pusher(), fmt.Sprintf("Pull request %s: %s.", p.Number, strings.ReplaceAll(string(ev.Change), "_", " ")))
 }
 
-// pusher is who put a pull request's commits there, as far as an event about it tells. Of other changes
-// the sender need not have had a hand in the commits.
+// pusher is who put a pull request's commits there, as far as an event about it tells: who pushed them, or offered them by opening it.
+// Of other changes the sender need not have had a hand in the commits. Somebody else may have pushed to the branch of a pull request
+// while it was closed, of which no event tells but that of its being reopened.
 func (ev Event) pusher() trust.Account {
-	if ev.Kind == PullMoved && (ev.Change == Opened || ev.Change == Synchronized || ev.Change == Reopened) {
+	if ev.Kind == PullMoved && (ev.Change == Opened || ev.Change == Synchronized) {
 		return ev.Sender
 	}
 	return trust.Account{}

@@ -7,33 +7,68 @@ import (
 )
 
 var (
-	withScheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://(?:[^/@]*@)?([^/:]+)(?::[0-9]+)?/(.*)$`)
+	withScheme = regexp.MustCompile(`^([A-Za-z][A-Za-z0-9+.-]*)://(?:[^/@]*@)?([^/:]+)(?::([0-9]+))?/(.*)$`)
 	scpLike    = regexp.MustCompile(`^(?:[^/@:]+@)?([^/:]+):(.*)$`)
 )
 
+// usualPorts are those that schemes have where an address names none. Of the web's two it makes no difference which is meant.
+var usualPorts = map[string]string{"http": "80", "https": "443", "ssh": "22", "git+ssh": "22", "ssh+git": "22", "git": "9418"}
+
 // SameRepository says whether two addresses name one repository: with and without a user, over HTTPS or
 // SSH, with .git at the end or not. Hosts and paths are compared without regard to case, as the forges do.
+// Another port than the usual one may be another forge's: such an address is the same only as one with that port, spoken to in the
+// same way.
 func SameRepository(a, b string) bool { return a != "" && b != "" && Place(a) == Place(b) }
 
-// Place is host and path of an address, or the path of a local one.
+// Place is host and path of an address, with the port if it is not the usual one, or the path of a local one.
 func Place(address string) string {
+	at := find(address)
+	return at.join(at.port)
+}
+
+// Site is Place without the port: addresses of one repository have the same, and perhaps those of others on the host do.
+func Site(address string) string { return find(address).join("") }
+
+// location is where an address leads to.
+type location struct {
+	host string // "": to this machine
+	port string // with its kind, "" for the usual one
+	path string
+	web  bool
+}
+
+func find(address string) location {
 	address = strings.TrimSpace(address)
-	host, path := "", address
+	at := location{path: address}
 	if m := withScheme.FindStringSubmatch(address); m != nil {
-		host, path = m[1], m[2]
+		scheme := strings.ToLower(m[1])
+		at = location{host: m[2], path: m[4], web: scheme == "http" || scheme == "https"}
+		if m[3] != "" && m[3] != usualPorts[scheme] {
+			at.port = kinds[scheme] + m[3]
+		}
 	} else if m := scpLike.FindStringSubmatch(address); m != nil && !strings.Contains(address, "://") {
-		host, path = m[1], m[2]
+		at = location{host: m[1], path: m[2]}
 	}
-	path = strings.TrimSuffix(strings.TrimRight(path, "/"), ".git")
-	if host == "" {
-		return path
+	at.path = strings.TrimSuffix(strings.TrimRight(at.path, "/"), ".git")
+	return at
+}
+
+// kinds keep the ports of SSH and git apart from those of the web.
+var kinds = map[string]string{"ssh": "ssh-", "git+ssh": "ssh-", "ssh+git": "ssh-", "git": "git-"}
+
+func (at location) join(port string) string {
+	if at.host == "" {
+		return at.path
 	}
-	return strings.ToLower(host + "/" + strings.TrimLeft(path, "/"))
+	if port != "" {
+		port = ":" + port
+	}
+	return strings.ToLower(at.host + port + "/" + strings.TrimLeft(at.path, "/"))
 }
 
 // NameOf is the path of a repository on its host, as in "acme/app"; "" for one that is on no host.
 func NameOf(address string) string {
-	_, name, onHost := strings.Cut(Place(address), "/")
+	_, name, onHost := strings.Cut(Site(address), "/")
 	if !onHost || strings.HasPrefix(address, "/") {
 		return ""
 	}
@@ -47,12 +82,16 @@ func ValidAPI(address string) bool {
 }
 
 // ServesAPI says whether a repository lives at the forge whose API has an address. A token must not be
-// sent anywhere else, and no other forge knows the repository.
+// sent anywhere else, and no other forge knows the repository. On the web it has the API's port; over SSH
+// nothing says whether the host has another forge.
 func ServesAPI(api, repository string) bool {
 	u, err := url.Parse(api)
 	if err != nil || NameOf(repository) == "" {
 		return false
 	}
-	host, _, _ := strings.Cut(Place(repository), "/")
-	return strings.EqualFold(strings.TrimPrefix(u.Hostname(), "api."), host) || strings.EqualFold(u.Hostname(), host)
+	at, of := find(repository), find(u.Scheme+"://"+u.Host+"/")
+	if at.web && at.port != of.port {
+		return false
+	}
+	return strings.EqualFold(strings.TrimPrefix(u.Hostname(), "api."), at.host) || strings.EqualFold(u.Hostname(), at.host)
 }
