@@ -26,10 +26,10 @@ const maxHeard = 100
 // whence finds out where a new build's commit comes from, as far as forges told and the request says. It
 // gives the build the full hash where a fork's pull request is named without one.
 func (e *Engine) whence(ctx context.Context, r store.Reader, pl store.Pipeline, b *store.Build, from *Origin) (store.Origin, error) {
-	if trust.Source(b.Source) == trust.SourceWebhook {
-		return told(*b, from), nil
-	}
 	heard := hearsay{ctx: ctx, r: r, pl: pl}
+	if trust.Source(b.Source) == trust.SourceWebhook {
+		return heard.withPusher(told(*b, from), *b)
+	}
 	if o, err := heard.ofCommit(&b.Commit); err != nil || o != nil {
 		return deref(o), err
 	}
@@ -132,12 +132,12 @@ func (h hearsay) ofCommit(commit *string) (*store.Origin, error) {
 	} else if !errors.Is(err, store.ErrNotFound) {
 		return nil, err
 	}
-	rows, err := h.r.PullCommits(h.ctx, h.pl.OrganizationID, forge.Place(h.pl.Repository), hash, maxHeard)
+	rows, err := h.r.PullCommits(h.ctx, h.pl, forge.Site(h.pl.Repository), hash, maxHeard)
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
 	for _, row := range rows {
-		if row.Own && row.Commit == hash {
+		if row.Own && row.Commit == hash && h.toldUs(row) {
 			o := ofRow(row)
 			return &o, nil
 		}
@@ -147,11 +147,41 @@ func (h hearsay) ofCommit(commit *string) (*store.Origin, error) {
 			if strings.EqualFold(*commit, hash) {
 				*commit = row.Commit
 			}
-			o := ofRow(row)
+			o := h.ofFork(row)
 			return &o, nil
 		}
 	}
 	return nil, nil // the beginning of an own one's hash: a name like any other
+}
+
+// withPusher adds who pushed a fork's commit, where an earlier event about its pull request told of that.
+func (h hearsay) withPusher(o store.Origin, b store.Build) (store.Origin, error) {
+	if o.Code != store.OriginFork || o.Pusher != (store.OriginAccount{}) || !isFullHash(b.Commit) {
+		return o, nil
+	}
+	rows, err := h.r.PullCommits(h.ctx, h.pl, forge.Site(h.pl.Repository), b.Commit, maxHeard)
+	for _, row := range rows {
+		if h.toldUs(row) && row.Number == o.PullRequest && row.Facts.Owner.ID == o.Owner.ID {
+			o.Pusher = row.Facts.Pusher
+		}
+	}
+	return o, err
+}
+
+// toldUs says whether the pipeline's own webhook told of a commit of its repository. Whoever knows the key of another pipeline's
+// can make it say of this repository what they like.
+func (h hearsay) toldUs(row store.PullCommit) bool {
+	return row.PipelineID == h.pl.ID && row.Facts.Place == forge.Place(h.pl.Repository)
+}
+
+// ofFork is what was told of a fork's commit. Of what the webhook of another pipeline told nothing counts by which it could be trusted.
+func (h hearsay) ofFork(row store.PullCommit) store.Origin {
+	o := ofRow(row)
+	if !h.toldUs(row) {
+		o.Owner, o.Pusher = store.OriginAccount{Name: o.Owner.Name}, store.OriginAccount{}
+		o.Known = fmt.Sprintf("The webhook of another pipeline said that it belongs to pull request %s, which comes from a fork.", row.Number)
+	}
+	return o
 }
 
 func ofRow(row store.PullCommit) store.Origin {
@@ -208,7 +238,7 @@ func (h hearsay) ofPull(n pullRef, b *store.Build) (store.Origin, error) {
 	if n.number == "" {
 		return doubt("", "%s is neither a branch nor a tag of the pipeline's repository", cmp.Or(n.ref, "what the build names")), nil
 	}
-	rows, err := h.r.CommitsOfPull(h.ctx, h.pl.OrganizationID, forge.Place(h.pl.Repository), n.number, maxHeard)
+	rows, err := h.r.CommitsOfPull(h.ctx, h.pl, forge.Site(h.pl.Repository), n.number, maxHeard)
 	if err != nil {
 		return store.Origin{}, err
 	}
@@ -216,16 +246,16 @@ func (h hearsay) ofPull(n pullRef, b *store.Build) (store.Origin, error) {
 		if row.Own {
 			continue
 		}
-		o := ofRow(row)
+		o := h.ofFork(row)
 		switch {
-		case hashOf(b.Commit) == "": // the pull request's own code, as it was last heard of
+		case hashOf(b.Commit) == "" && h.toldUs(row): // the pull request's own code, as it was last heard of
 			b.Commit = row.Commit
 		case b.Commit != row.Commit:
 			o.Pusher = store.OriginAccount{} // of another commit
 		}
 		return o, nil
 	}
-	if len(rows) > 0 {
+	if len(rows) > 0 && h.toldUs(rows[0]) {
 		return ofRow(rows[0]), nil
 	}
 	return h.asked(n, *b), nil
@@ -272,9 +302,9 @@ func (e *Engine) rememberCommit(ctx context.Context, tx *store.Tx, pl store.Pipe
 	}
 	owner, pusher := ev.Hands()
 	return tx.PutPullCommit(ctx, store.PullCommit{
-		OrganizationID: pl.OrganizationID, Repository: forge.Place(pl.Repository), Number: p.Number, Commit: p.Commit,
-		Own: p.Origin == forge.Own, HeardAt: e.Now(),
-		Facts: store.PullCommitFacts{Repository: p.Repository, Owner: toAccount(owner), Pusher: toAccount(pusher)},
+		OrganizationID: pl.OrganizationID, Repository: forge.Site(pl.Repository), Number: p.Number, Commit: p.Commit,
+		PipelineID: pl.ID, Own: p.Origin == forge.Own, HeardAt: e.Now(),
+		Facts: store.PullCommitFacts{Place: forge.Place(pl.Repository), Repository: p.Repository, Owner: toAccount(owner), Pusher: toAccount(pusher)},
 	})
 }
 

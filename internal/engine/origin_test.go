@@ -19,9 +19,14 @@ const (
 // pull tells a pipeline that a pull request has a commit, of eve's fork or of its own repository.
 func (w *world) pull(t testing.TB, pl store.Pipeline, number, commit string, whose forge.Whose) store.Delivery {
 	t.Helper()
-	owner := forge.Owner{ID: "66", Name: "eve", Person: true, Association: "NONE"}
+	return w.moved(t, pl, number, commit, whose, forge.Synchronized, forge.Owner{ID: "66", Name: "eve", Person: true, Association: "NONE"})
+}
+
+// moved tells a pipeline of a change of a pull request, by the owner of the repository that it comes from.
+func (w *world) moved(t testing.TB, pl store.Pipeline, number, commit string, whose forge.Whose, change forge.Change, owner forge.Owner) store.Delivery {
+	t.Helper()
 	ev := forge.Event{
-		Kind: forge.PullMoved, Name: "pull_request", Action: "synchronize", Change: forge.Synchronized, Repositories: []string{pl.Repository},
+		Kind: forge.PullMoved, Name: "pull_request", Action: string(change), Change: change, Repositories: []string{pl.Repository},
 		Sender: trust.Account{ID: owner.ID, Name: owner.Name, Kind: trust.AccountUser},
 		Pull: &forge.Pull{
 			Number: number, Title: "Better", Branch: "topic", Commit: commit, BaseBranch: "main", Repository: pl.Repository, Origin: whose,
@@ -101,7 +106,7 @@ func TestAForksCodeIsAForksCodeWhoeverStartsIt(t *testing.T) {
 		same := must(w.CreatePipeline(t.Context(), engine.CreatePipeline{
 			OrganizationID: w.org.ID, Name: "same", Repository: "git@example.test:p.git", Configuration: steps("{command: x}"),
 		}))(t)
-		w.want(t, same, "hold", "untrusted-fork", asks{"in another pipeline of the repository": {Commit: evil}})
+		w.want(t, same, "hold", "lookup-failed", asks{"in another pipeline of the repository": {Commit: evil}})
 	})
 }
 

@@ -45,6 +45,7 @@ type PullCommit struct {
 	Repository     string // host and path
 	Number         string
 	Commit         string // full hash
+	PipelineID     string // whose webhook told of it
 	Own            bool   // from a branch of the repository itself
 	Facts          PullCommitFacts
 	HeardAt        time.Time
@@ -52,6 +53,7 @@ type PullCommit struct {
 
 // PullCommitFacts are where a pull request's commit came from.
 type PullCommitFacts struct {
+	Place      string        `json:"place"` // of the repository that it was to be merged into, with its port
 	Repository string        `json:"repository,omitempty"`
 	Owner      OriginAccount `json:"owner,omitzero"`
 	Pusher     OriginAccount `json:"pusher,omitzero"` // zero: the event did not say
@@ -70,16 +72,16 @@ type Review struct {
 }
 
 const (
-	pullCommitColumns = `organization_id, repository, number, commit_sha, own, facts, heard_at`
-	sqlPutPullCommit  = `INSERT INTO pull_commits (` + pullCommitColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7)
-		ON CONFLICT (organization_id, repository, number, commit_sha) DO UPDATE SET own = excluded.own, facts = excluded.facts,
+	pullCommitColumns = `organization_id, repository, number, commit_sha, pipeline_id, own, facts, heard_at`
+	sqlPutPullCommit  = `INSERT INTO pull_commits (` + pullCommitColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		ON CONFLICT (organization_id, repository, number, commit_sha, pipeline_id) DO UPDATE SET own = excluded.own, facts = excluded.facts,
 		heard_at = excluded.heard_at`
-	sqlAddPullCommit = `INSERT INTO pull_commits (` + pullCommitColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7)
-		ON CONFLICT (organization_id, repository, number, commit_sha) DO NOTHING`
+	sqlAddPullCommit = `INSERT INTO pull_commits (` + pullCommitColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		ON CONFLICT (organization_id, repository, number, commit_sha, pipeline_id) DO NOTHING`
 	sqlPullCommits = `SELECT ` + pullCommitColumns + ` FROM pull_commits WHERE organization_id = $1 AND repository = $2
-		AND commit_sha >= $3 AND commit_sha < $4 ORDER BY heard_at DESC, number LIMIT $5`
+		AND commit_sha >= $3 AND commit_sha < $4 ORDER BY CASE WHEN pipeline_id = $5 THEN 0 ELSE 1 END, heard_at DESC, number LIMIT $6`
 	sqlCommitsOfPull = `SELECT ` + pullCommitColumns + ` FROM pull_commits WHERE organization_id = $1 AND repository = $2
-		AND number = $3 ORDER BY heard_at DESC, commit_sha LIMIT $4`
+		AND number = $3 ORDER BY CASE WHEN pipeline_id = $4 THEN 0 ELSE 1 END, heard_at DESC, commit_sha LIMIT $5`
 
 	reviewColumns   = `id, pipeline_id, build_id, commit_sha, refused, user_id, user_name, note, created_at`
 	sqlInsertReview = `INSERT INTO reviews (` + reviewColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`
@@ -93,7 +95,7 @@ const (
 )
 
 func scanPullCommit(s scanner) (c PullCommit, err error) {
-	return c, s.Scan(&c.OrganizationID, &c.Repository, &c.Number, &c.Commit, &c.Own, document{&c.Facts}, instant{&c.HeardAt})
+	return c, s.Scan(&c.OrganizationID, &c.Repository, &c.Number, &c.Commit, &c.PipelineID, &c.Own, document{&c.Facts}, instant{&c.HeardAt})
 }
 
 func scanReview(s scanner) (v Review, err error) {
@@ -107,19 +109,19 @@ func (tx *Tx) PutPullCommit(ctx context.Context, c PullCommit) error {
 	if c.Facts.Pusher == (OriginAccount{}) {
 		statement = sqlAddPullCommit
 	}
-	_, err := count(ctx, tx.q, statement, c.OrganizationID, c.Repository, c.Number, c.Commit, c.Own, text(c.Facts), micros(c.HeardAt))
+	_, err := count(ctx, tx.q, statement, c.OrganizationID, c.Repository, c.Number, c.Commit, c.PipelineID, c.Own, text(c.Facts), micros(c.HeardAt))
 	return err
 }
 
-// PullCommits returns up to limit commits of pull requests whose hash begins as given, in lower case, the
-// latest heard of first.
-func (r Reader) PullCommits(ctx context.Context, organizationID, repository, hash string, limit int) ([]PullCommit, error) {
-	return list(ctx, r.q, scanPullCommit, sqlPullCommits, organizationID, repository, hash, hash+"g", limit) // g follows the digits
+// PullCommits returns up to limit commits of pull requests whose hash begins as given, in lower case: those that a pipeline's own webhook
+// told of first, and of these the latest heard of.
+func (r Reader) PullCommits(ctx context.Context, pl Pipeline, repository, hash string, limit int) ([]PullCommit, error) {
+	return list(ctx, r.q, scanPullCommit, sqlPullCommits, pl.OrganizationID, repository, hash, hash+"g", pl.ID, limit) // g follows the digits
 }
 
-// CommitsOfPull returns up to limit commits of a pull request, the latest heard of first.
-func (r Reader) CommitsOfPull(ctx context.Context, organizationID, repository, number string, limit int) ([]PullCommit, error) {
-	return list(ctx, r.q, scanPullCommit, sqlCommitsOfPull, organizationID, repository, number, limit)
+// CommitsOfPull returns up to limit commits of a pull request, in the order of PullCommits.
+func (r Reader) CommitsOfPull(ctx context.Context, pl Pipeline, repository, number string, limit int) ([]PullCommit, error) {
+	return list(ctx, r.q, scanPullCommit, sqlCommitsOfPull, pl.OrganizationID, repository, number, pl.ID, limit)
 }
 
 // InsertReview adds what a member said of a commit.

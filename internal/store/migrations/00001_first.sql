@@ -440,10 +440,11 @@ CREATE TABLE pull_commits (
     repository      TEXT NOT NULL, -- host and path of the one that it was to be merged into
     number          TEXT NOT NULL, -- of the pull request
     commit_sha      TEXT NOT NULL,
+    pipeline_id     TEXT NOT NULL REFERENCES pipelines (id), -- whose webhook told of it
     own             BOOLEAN NOT NULL, -- from a branch of that repository itself
     facts           TEXT NOT NULL, -- JSON: where it came from and who put it there
     heard_at        BIGINT NOT NULL,
-    PRIMARY KEY (organization_id, repository, number, commit_sha)
+    PRIMARY KEY (organization_id, repository, number, commit_sha, pipeline_id)
 );
 CREATE INDEX pull_commits_commit ON pull_commits (organization_id, repository, commit_sha);
 
