@@ -25,7 +25,7 @@
 // to the server. A download is moved into place only when complete and, where
 // the server knows its checksum, verified.
 //
-// Uploads to and downloads from custom destinations (s3://, gs://, rt://,
-// Azure), signing of pipelines, and the cache and tool commands are not
-// implemented, and are refused rather than ignored.
+// Uploads to and downloads from gs://, rt:// and Azure, stores of caches other than
+// the server, and signing with keys of AWS and GCP are not implemented, and are
+// refused rather than ignored.
 package jobcli

@@ -56,7 +56,7 @@ func commands() []command {
 	return slices.Concat(
 		pipelineCommands(), artifactCommands(), metaDataCommands(), annotationCommands(),
 		envCommands(), stepCommands(), buildCommands(), secretCommands(),
-		lockCommands(), agentCommands(), toolCommands(),
+		lockCommands(), cacheCommands(), agentCommands(), toolCommands(),
 	)
 }
 

@@ -44,6 +44,7 @@ const (
 	CallOIDCToken
 	CallRepositoryToken
 	CallAgentControl // stop, pause, resume
+	CallCache        // all but the bytes, which go as those of artifacts do
 )
 
 // Policy says how often a call is tried and how long to wait in between.
@@ -103,6 +104,7 @@ var policies = map[Call]Policy{
 	CallSecret:           {Tries: 3, Wait: time.Second, Growth: 2, Jitter: 5 * time.Second, Again: Retryable},
 	CallOIDCToken:        {Tries: 5, Wait: time.Second, Growth: 2, Again: Retryable},
 	CallRepositoryToken:  {Tries: 3, Wait: 5 * time.Second, Growth: 1, RetryAfter: true, Again: Retryable},
+	CallCache:            {Tries: 5, Wait: 500 * time.Millisecond, Growth: subsecond500ms, Jitter: time.Second, Again: Retryable},
 	CallAgentControl:     {Tries: 5, Wait: time.Second, Growth: 1, Jitter: time.Second, Again: Retryable},
 }
 
