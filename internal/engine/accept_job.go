@@ -67,20 +67,13 @@ func (e *Engine) AcceptJob(ctx context.Context, jobID, agentID string) (Accepted
 // surround adds what lies around a job that was accepted. It does not depend on the job's state, so it is not read in the transaction,
 // where others wait; should it fail, the agent accepts again.
 func (e *Engine) surround(ctx context.Context, a *Accepted) (err error) {
-	if a.Pipeline, err = e.Store.PipelineByID(ctx, a.Build.PipelineID); err != nil {
+	s, err := e.Store.Surroundings(ctx, a.Build, a.Agent.QueueID, CommitKey)
+	if err != nil {
 		return err
 	}
-	if a.Organization, err = e.Store.OrganizationByID(ctx, a.Build.OrganizationID); err != nil {
-		return err
-	}
-	if a.Cluster, err = e.Store.Cluster(ctx, a.Pipeline.ClusterID); err != nil {
-		return err
-	}
-	if a.Around, err = e.Around(ctx, a.Build); err != nil {
-		return err
-	}
-	a.Queue, err = e.Store.QueueByID(ctx, a.Agent.QueueID)
-	return err
+	a.Pipeline, a.Organization, a.Cluster, a.Queue = s.Pipeline, s.Organization, s.Cluster, s.Queue
+	a.Around = Around{Teams: s.Teams, CommitResolved: s.Said}
+	return nil
 }
 
 func (p *progress) accept(j store.Job, agentID string) (Accepted, error) {

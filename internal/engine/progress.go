@@ -70,16 +70,14 @@ func (p *progress) run(fn func(p *progress) error) error {
 // onJob runs fn with a job as it is now and its build locked.
 func (e *Engine) onJob(ctx context.Context, jobID string, fn func(p *progress, j store.Job) error) error {
 	return e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
-		b, err := tx.LockBuildOfJob(ctx, jobID)
+		v, err := tx.LockJob(ctx, jobID)
 		if err != nil {
 			return missing(err, "No job found")
 		}
-		return e.progress(ctx, tx, hint, b).run(func(p *progress) error {
-			j, err := p.job(jobID)
-			if err != nil {
-				return err
-			}
-			return fn(p, j)
+		return e.progress(ctx, tx, hint, v.Build).run(func(p *progress) error {
+			p.jobs[jobID] = v.Job
+			p.steps[v.Step.ID], p.stored[v.Step.ID] = &v.Step, v.Step
+			return fn(p, v.Job)
 		})
 	})
 }

@@ -287,7 +287,7 @@ func (tx *Tx) InsertAgent(ctx context.Context, a Agent) error {
 
 // UpdateAgent saves what changes in an agent's life.
 func (tx *Tx) UpdateAgent(ctx context.Context, a Agent) error {
-	return exec(ctx, tx.q, sqlUpdateAgent, a.ID, a.State, a.Paused, a.PauseNote, micros(a.PauseUntil), a.ForceStop,
+	return later(ctx, tx.q, sqlUpdateAgent, a.ID, a.State, a.Paused, a.PauseNote, micros(a.PauseUntil), a.ForceStop,
 		a.JobID, a.LastPipelineID, a.LastRepository, micros(a.LastSuccessAt), micros(a.LastJobAt), a.IgnoreInDispatches,
 		micros(a.ConnectedAt), micros(a.LastSeen), micros(a.EndedAt), micros(a.ChangedAt), micros(a.JobSeen))
 }

@@ -203,9 +203,18 @@ func (tx *Tx) LockBuild(ctx context.Context, id string) (Build, error) {
 	return one(ctx, tx.q, scanBuild, sqlBuild+tx.forUpdate, id)
 }
 
-// LockBuildOfJob is LockBuild for the build of a job.
-func (tx *Tx) LockBuildOfJob(ctx context.Context, jobID string) (Build, error) {
-	return one(ctx, tx.q, scanBuild, sqlBuildOfItsJob+tx.forUpdate, jobID)
+// JobInBuild is a job with what an operation on it begins with.
+type JobInBuild struct {
+	Build Build
+	Job   Job
+	Step  Step
+}
+
+// LockJob is LockBuild for the build of a job, and reads the job and its step as they are then.
+func (tx *Tx) LockJob(ctx context.Context, jobID string) (v JobInBuild, err error) {
+	return v, tx.q.together(ctx, []question{
+		ask(&v.Build, scanBuild, sqlBuildOfItsJob+tx.forUpdate, jobID), ask(&v.Job, scanJob, sqlJob, jobID), ask(&v.Step, scanStep, sqlStepOfItsJob, jobID),
+	})
 }
 
 // InsertBuild adds a build.
@@ -219,7 +228,7 @@ func (tx *Tx) InsertBuild(ctx context.Context, b Build) error {
 
 // UpdateBuild saves a build and counts its version up.
 func (tx *Tx) UpdateBuild(ctx context.Context, b Build) error {
-	return exec(ctx, tx.q, sqlUpdateBuild, b.ID, b.State, b.BlockedState, text(b.Jobs), b.Commit, b.Branch, b.Message,
+	return later(ctx, tx.q, sqlUpdateBuild, b.ID, b.State, b.BlockedState, text(b.Jobs), b.Commit, b.Branch, b.Message,
 		text(b.Detail), b.Verdict.Decision, b.Verdict.Rule, b.Verdict.Reason, b.Verdict.Commit, b.PlanError, b.CanceledBy,
 		b.NextPosition, micros(b.ScheduledAt), micros(b.StartedAt), micros(b.FailingAt), micros(b.FinishedAt),
 		b.Verdict.Profile, micros(b.AskAt))
@@ -228,7 +237,7 @@ func (tx *Tx) UpdateBuild(ctx context.Context, b Build) error {
 // AdvanceBuild saves what jobs change in a build, its state and its tally, and counts its version up. It is UpdateBuild for what
 // happens most.
 func (tx *Tx) AdvanceBuild(ctx context.Context, b Build) error {
-	return exec(ctx, tx.q, sqlAdvanceBuild, b.ID, b.State, b.BlockedState, text(b.Jobs), micros(b.ScheduledAt),
+	return later(ctx, tx.q, sqlAdvanceBuild, b.ID, b.State, b.BlockedState, text(b.Jobs), micros(b.ScheduledAt),
 		micros(b.StartedAt), micros(b.FailingAt), micros(b.FinishedAt))
 }
 

@@ -49,7 +49,7 @@ func (r Reader) OldLogs(ctx context.Context, organizationID string, before time.
 
 // InsertJobLog adds what becomes of the log of a job that ends.
 func (tx *Tx) InsertJobLog(ctx context.Context, l JobLog) error {
-	return exec(ctx, tx.q, sqlInsertJobLog, l.JobID, l.PipelineID, l.State, l.Note, micros(l.ChangedAt))
+	return later(ctx, tx.q, sqlInsertJobLog, l.JobID, l.PipelineID, l.State, l.Note, micros(l.ChangedAt))
 }
 
 // UpdateJobLog changes it, if it still is in the state from; otherwise that is ErrNotFound.

@@ -418,7 +418,7 @@ func (tx *Tx) SetJobSpec(ctx context.Context, id string, spec json.RawMessage) e
 
 // UpdateJob saves what changes in a job's life. An agent that holds another job is ErrConflict.
 func (tx *Tx) UpdateJob(ctx context.Context, j Job) error {
-	return exec(ctx, tx.q, sqlUpdateJob, j.ID, j.State, j.Priority, j.Lease.State, j.AgentID, micros(j.Lease.Deadline),
+	return later(ctx, tx.q, sqlUpdateJob, j.ID, j.State, j.Priority, j.Lease.State, j.AgentID, micros(j.Lease.Deadline),
 		nullable(j.TokenHash), j.TimeoutMinutes, micros(j.TimeoutAt), j.SoftFailed, j.Lost, j.ExitStatus, j.Signal,
 		j.SignalReason, j.Promised, j.PromisedHard, j.Reason, j.CanceledBy, j.RetriedIn, j.RetriedBy, j.TriggeredBuild,
 		j.UnblockedBy, j.ChunksFailed, j.LogSize, micros(j.ScheduledAt), micros(j.RunnableAt), micros(j.StartedAt),

@@ -91,7 +91,7 @@ func (tx *Tx) AppendLog(ctx context.Context, l Log, record []byte, end bool) err
 	after := l.Length + int64(len(record))
 	var err error
 	if l.Length == 0 {
-		err = exec(ctx, tx.q, sqlInsertLog, l.JobID, l.Generation, after, end)
+		err = later(ctx, tx.q, sqlInsertLog, l.JobID, l.Generation, after, end)
 	} else {
 		err = exec(ctx, tx.q, sqlGrowLog, l.JobID, l.Generation, l.Length, after, end)
 	}
@@ -101,7 +101,7 @@ func (tx *Tx) AppendLog(ctx context.Context, l Log, record []byte, end bool) err
 	if err != nil {
 		return err
 	}
-	return exec(ctx, tx.q, sqlInsertLogRecord, l.Generation, l.Length, len(record), record)
+	return later(ctx, tx.q, sqlInsertLogRecord, l.Generation, l.Length, len(record), record)
 }
 
 // KeepLog records that the records from l.Kept on are in a blob of a length. It returns ErrConflict if somebody was there first, or

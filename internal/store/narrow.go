@@ -48,7 +48,7 @@ func (tx *Tx) ChangeJob(ctx context.Context, was, j Job) error {
 	if !reflect.DeepEqual(with, j) {
 		return tx.UpdateJob(ctx, j)
 	}
-	return exec(ctx, tx.q, query, append([]any{j.ID, j.State, j.Lease.State, micros(j.Lease.Deadline)}, more...)...)
+	return later(ctx, tx.q, query, append([]any{j.ID, j.State, j.Lease.State, micros(j.Lease.Deadline)}, more...)...)
 }
 
 // ChangeAgent is UpdateAgent for an agent that is known as it is in the database.
@@ -58,7 +58,7 @@ func (tx *Tx) ChangeAgent(ctx context.Context, was, a Agent) error {
 	if !reflect.DeepEqual(was, a) {
 		return tx.UpdateAgent(ctx, a)
 	}
-	return exec(ctx, tx.q, sqlMoveAgent, a.ID, a.JobID, a.LastPipelineID, a.LastRepository, micros(a.LastSuccessAt),
+	return later(ctx, tx.q, sqlMoveAgent, a.ID, a.JobID, a.LastPipelineID, a.LastRepository, micros(a.LastSuccessAt),
 		micros(a.LastJobAt), micros(a.ChangedAt), micros(a.JobSeen))
 }
 
@@ -67,17 +67,17 @@ func (tx *Tx) ChangeStep(ctx context.Context, was, s Step) error {
 	if was.Key != s.Key || was.Label != s.Label || was.Gone != s.Gone {
 		return tx.UpdateStep(ctx, s)
 	}
-	return exec(ctx, tx.q, sqlCountStep, s.ID, text(s.Jobs), s.Deps.Open, s.Deps.Failed, s.Deps.Tainted, s.State(), s.Outcome())
+	return later(ctx, tx.q, sqlCountStep, s.ID, text(s.Jobs), s.Deps.Open, s.Deps.Failed, s.Deps.Tainted, s.State(), s.Outcome())
 }
 
 // ChangeBuild is UpdateBuild for a build that is known as it is in the database. Like that it counts the version up.
 func (tx *Tx) ChangeBuild(ctx context.Context, was, b Build) error {
 	if reflect.DeepEqual(was, b) {
-		return tx.TouchBuild(ctx, b.ID)
+		return later(ctx, tx.q, sqlTouchBuild, b.ID)
 	}
 	was.Jobs = b.Jobs
 	if reflect.DeepEqual(was, b) {
-		return exec(ctx, tx.q, sqlCountBuild, b.ID, text(b.Jobs))
+		return later(ctx, tx.q, sqlCountBuild, b.ID, text(b.Jobs))
 	}
 	was.Build, was.BlockedState = b.Build, b.BlockedState
 	if reflect.DeepEqual(was, b) {

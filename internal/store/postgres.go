@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"net/url"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	_ "github.com/jackc/pgx/v5/stdlib" // registers the driver "pgx"
 	"github.com/pressly/goose/v3"
 )
 
@@ -79,16 +79,14 @@ func (p *pgUpdater) once(ctx context.Context, fn func(*Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	ctx = context.WithoutCancel(ctx)
-	tx, err := p.db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback() // after a commit it does nothing
-	if err := fn(&Tx{Reader: Reader{p.o.traced(uncancelled{direct{tx}})}, forUpdate: " FOR UPDATE"}); err != nil {
-		return err
-	}
-	return tx.Commit()
+	return onConn(ctx, p.db, func(c *pgx.Conn) error {
+		t := &pgTx{conn: c, waiting: []statement{{query: "BEGIN"}}}
+		defer t.rollback(context.WithoutCancel(ctx)) // after a commit it does nothing
+		if err := fn(&Tx{Reader: Reader{p.o.traced(t)}, forUpdate: " FOR UPDATE"}); err != nil {
+			return err
+		}
+		return t.commit(ctx)
+	})
 }
 
 func (p *pgUpdater) close() error { return nil }
@@ -100,33 +98,19 @@ func aborted(err error) bool {
 	return ok && (e.Code == "40001" || e.Code == "40P01")
 }
 
-// direct passes statements on: pgx keeps the prepared ones itself.
-type direct struct {
-	db interface {
-		ExecContext(context.Context, string, ...any) (sql.Result, error)
-		QueryContext(context.Context, string, ...any) (*sql.Rows, error)
-	}
+// direct passes questions on: pgx keeps the prepared ones itself.
+type direct struct{ db *sql.DB }
+
+func (d direct) execContext(context.Context, string, ...any) (int64, error) {
+	return 0, errNoTransaction
 }
 
-func (d direct) execContext(ctx context.Context, q string, args ...any) (sql.Result, error) {
-	res, err := d.db.ExecContext(ctx, q, args...)
-	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == "23505" {
-		return nil, fmt.Errorf("%w: %w", ErrConflict, err)
-	}
-	return res, err
-}
+func (d direct) later(context.Context, string, ...any) error { return errNoTransaction }
 
-func (d direct) queryContext(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
+func (d direct) queryContext(ctx context.Context, q string, args ...any) (rows, error) {
 	return d.db.QueryContext(ctx, q, args...)
 }
 
-// uncancelled keeps the end of a caller's context from stopping a transaction that has begun.
-type uncancelled struct{ direct }
-
-func (u uncancelled) execContext(ctx context.Context, q string, args ...any) (sql.Result, error) {
-	return u.direct.execContext(context.WithoutCancel(ctx), q, args...)
-}
-
-func (u uncancelled) queryContext(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
-	return u.direct.queryContext(context.WithoutCancel(ctx), q, args...)
+func (d direct) together(ctx context.Context, questions []question) error {
+	return onConn(ctx, d.db, func(c *pgx.Conn) error { return (&pgTx{conn: c}).together(ctx, questions) })
 }

@@ -18,8 +18,66 @@ import (
 type Reader struct{ q querier }
 
 type querier interface {
-	execContext(ctx context.Context, q string, args ...any) (sql.Result, error)
-	queryContext(ctx context.Context, q string, args ...any) (*sql.Rows, error)
+	// execContext returns how many rows a statement changed.
+	execContext(ctx context.Context, q string, args ...any) (int64, error)
+	queryContext(ctx context.Context, q string, args ...any) (rows, error)
+	// later runs a write that cannot but change a row: a new one, or one that the transaction has read and locked. Its failure is told
+	// by this call or by any later one of the transaction, at the latest by its commit.
+	later(ctx context.Context, query string, args ...any) error
+	// together asks several questions, on PostgreSQL in one round trip. Each sees what was committed before it was asked, and so what
+	// an earlier one waited for. It ends with the first that fails.
+	together(ctx context.Context, questions []question) error
+}
+
+// rows are what a query gives, read one after the other.
+type rows interface {
+	Next() bool
+	Scan(dest ...any) error
+	Err() error
+	Close() error
+}
+
+// question is a query and what reads its rows.
+type question struct {
+	query string
+	args  []any
+	read  func(rows) error
+}
+
+// ask is the question for the first row of a query. No row is ErrNotFound.
+func ask[T any](to *T, scan func(scanner) (T, error), query string, args ...any) question {
+	return question{query, storable(args), func(r rows) error {
+		got, err := readAll(r, scan, query)
+		if err == nil && len(got) == 0 {
+			return ErrNotFound
+		}
+		if err == nil {
+			*to = got[0]
+		}
+		return err
+	}}
+}
+
+// askAll is the question for all rows of a query.
+func askAll[T any](to *[]T, scan func(scanner) (T, error), query string, args ...any) question {
+	return question{query, storable(args), func(r rows) (err error) {
+		*to, err = readAll(r, scan, query)
+		return err
+	}}
+}
+
+// oneByOne asks questions where a round trip costs nothing.
+func oneByOne(ctx context.Context, q querier, questions []question) error {
+	for _, v := range questions {
+		r, err := q.queryContext(ctx, v.query, v.args...)
+		if err != nil {
+			return fmt.Errorf("%s: %w", firstWords(v.query), err)
+		}
+		if err := errors.Join(v.read(r), r.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // traced tells of each statement.
@@ -28,14 +86,26 @@ type traced struct {
 	trace func(string)
 }
 
-func (t traced) execContext(ctx context.Context, q string, args ...any) (sql.Result, error) {
+func (t traced) execContext(ctx context.Context, q string, args ...any) (int64, error) {
 	t.trace(q)
 	return t.querier.execContext(ctx, q, args...)
 }
 
-func (t traced) queryContext(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
+func (t traced) queryContext(ctx context.Context, q string, args ...any) (rows, error) {
 	t.trace(q)
 	return t.querier.queryContext(ctx, q, args...)
+}
+
+func (t traced) later(ctx context.Context, q string, args ...any) error {
+	t.trace(q)
+	return t.querier.later(ctx, q, args...)
+}
+
+func (t traced) together(ctx context.Context, questions []question) error {
+	for _, v := range questions {
+		t.trace(v.query)
+	}
+	return t.querier.together(ctx, questions)
 }
 
 // stmtCache keeps prepared statements: SQLite compiles a text anew each time it sees one.
@@ -81,13 +151,21 @@ func (p *pool) cache() *stmtCache {
 	return &p.stmts
 }
 
-func (p *pool) execContext(context.Context, string, ...any) (sql.Result, error) {
-	return nil, errors.New("writing outside a transaction")
+var errNoTransaction = errors.New("writing outside a transaction")
+
+func (p *pool) execContext(context.Context, string, ...any) (int64, error) {
+	return 0, errNoTransaction
+}
+
+func (p *pool) later(context.Context, string, ...any) error { return errNoTransaction }
+
+func (p *pool) together(ctx context.Context, questions []question) error {
+	return oneByOne(ctx, p, questions)
 }
 
 // queryContext runs a query to its end, whatever becomes of ctx once it has begun: every query is bounded, and to watch a context
 // costs two goroutines for each, more than most queries take.
-func (p *pool) queryContext(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
+func (p *pool) queryContext(ctx context.Context, q string, args ...any) (rows, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -103,20 +181,24 @@ type scanner interface{ Scan(dest ...any) error }
 
 // list runs a query and scans every row.
 func list[T any](ctx context.Context, q querier, scan func(scanner) (T, error), query string, args ...any) ([]T, error) {
-	rows, err := q.queryContext(ctx, query, storable(args)...)
+	r, err := q.queryContext(ctx, query, storable(args)...)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", firstWords(query), err)
 	}
-	defer rows.Close()
+	defer r.Close()
+	return readAll(r, scan, query)
+}
+
+func readAll[T any](r rows, scan func(scanner) (T, error), query string) ([]T, error) {
 	var out []T
-	for rows.Next() {
-		v, err := scan(rows)
+	for r.Next() {
+		v, err := scan(r)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", firstWords(query), err)
 		}
 		out = append(out, v)
 	}
-	return out, rows.Err()
+	return out, r.Err()
 }
 
 // one runs a query and scans its first row. No row is ErrNotFound.
@@ -143,11 +225,17 @@ func exec(ctx context.Context, q querier, query string, args ...any) error {
 
 // count runs a statement and returns how many rows it changed.
 func count(ctx context.Context, q querier, query string, args ...any) (int64, error) {
-	res, err := q.execContext(ctx, query, storable(args)...)
+	n, err := q.execContext(ctx, query, storable(args)...)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", firstWords(query), err)
 	}
-	return res.RowsAffected()
+	return n, nil
+}
+
+// later is exec for what cannot but change a row: a new one, or one that the transaction has read and locked. What it writes is there
+// for what the transaction reads next. Only with the commit itself it may turn out that there was no such row, too late to undo the rest.
+func later(ctx context.Context, q querier, query string, args ...any) error {
+	return q.later(ctx, query, storable(args)...)
 }
 
 // insertRows runs an INSERT of one row for many, several at a time: always as many as leave few texts to

@@ -243,16 +243,27 @@ func (w *writer) exec(ctx context.Context, q string) error {
 	return err
 }
 
-func (w *writer) execContext(ctx context.Context, q string, args ...any) (sql.Result, error) {
+func (w *writer) execContext(ctx context.Context, q string, args ...any) (int64, error) {
 	st, err := w.stmts.get(ctx, q)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	res, err := st.ExecContext(context.WithoutCancel(ctx), args...)
-	return res, sqliteError(err)
+	if err != nil {
+		return 0, sqliteError(err)
+	}
+	return res.RowsAffected()
 }
 
-func (w *writer) queryContext(ctx context.Context, q string, args ...any) (*sql.Rows, error) {
+func (w *writer) later(ctx context.Context, q string, args ...any) error {
+	return exec(ctx, w, q, args...)
+}
+
+func (w *writer) together(ctx context.Context, questions []question) error {
+	return oneByOne(ctx, w, questions)
+}
+
+func (w *writer) queryContext(ctx context.Context, q string, args ...any) (rows, error) {
 	st, err := w.stmts.get(ctx, q)
 	if err != nil {
 		return nil, err

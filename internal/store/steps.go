@@ -38,10 +38,11 @@ const (
 	sqlInsertStepUpdate = `INSERT INTO step_updates (step_id, uuid) VALUES ($1, $2) ON CONFLICT (step_id, uuid) DO NOTHING`
 	stepColumns         = `id, build_id, position, kind, key, label, group_id, uploader_id, implicit, continues, gone, jobs,
 		deps_open, deps_failed, deps_tainted, definition, spec`
-	sqlStep       = `SELECT ` + stepColumns + ` FROM steps WHERE id = $1`
-	sqlStepByKey  = `SELECT ` + stepColumns + ` FROM steps WHERE build_id = $1 AND key = $2`
-	sqlSteps      = `SELECT ` + stepColumns + ` FROM steps WHERE build_id = $1 AND NOT gone ORDER BY position`
-	sqlInsertStep = `INSERT INTO steps (` + stepColumns + `, state, outcome) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
+	sqlStep         = `SELECT ` + stepColumns + ` FROM steps WHERE id = $1`
+	sqlStepOfItsJob = `SELECT ` + stepColumns + ` FROM steps WHERE id = (SELECT step_id FROM jobs WHERE jobs.id = $1)`
+	sqlStepByKey    = `SELECT ` + stepColumns + ` FROM steps WHERE build_id = $1 AND key = $2`
+	sqlSteps        = `SELECT ` + stepColumns + ` FROM steps WHERE build_id = $1 AND NOT gone ORDER BY position`
+	sqlInsertStep   = `INSERT INTO steps (` + stepColumns + `, state, outcome) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
 		$10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`
 	sqlUpdateStep = `UPDATE steps SET key = $2, label = $3, gone = $4, jobs = $5, deps_open = $6, deps_failed = $7,
 		deps_tainted = $8, state = $9, outcome = $10 WHERE id = $1`
@@ -130,7 +131,7 @@ func (tx *Tx) InsertStepUpdate(ctx context.Context, stepID, uuid string) (bool, 
 
 // UpdateStep saves what changes in a step's life; its state and outcome follow from its tallies.
 func (tx *Tx) UpdateStep(ctx context.Context, s Step) error {
-	return exec(ctx, tx.q, sqlUpdateStep, s.ID, nullable(s.Key), s.Label, s.Gone, text(s.Jobs), s.Deps.Open,
+	return later(ctx, tx.q, sqlUpdateStep, s.ID, nullable(s.Key), s.Label, s.Gone, text(s.Jobs), s.Deps.Open,
 		s.Deps.Failed, s.Deps.Tainted, s.State(), s.Outcome())
 }
 
