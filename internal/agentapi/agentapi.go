@@ -183,8 +183,8 @@ func busyNow(w http.ResponseWriter) error {
 // renderError answers with {"message"}.
 func renderError(w http.ResponseWriter, _ *http.Request, e *httperr.Error) {
 	status := e.Status
-	if status == 499 {
-		// The server's own end cancels requests too; as a 4xx that would end the agent.
+	if status == 499 || status == http.StatusRequestTimeout {
+		// The server's own end cancels requests too; as a 4xx that would end the agent, and a slow network lose it a chunk of a log.
 		status = http.StatusServiceUnavailable
 	}
 	message := e.Message

@@ -1,10 +1,8 @@
 package agentapi
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"strconv"
 	"sync"
@@ -68,13 +66,9 @@ func readChunk(w http.ResponseWriter, r *http.Request) (joblog.Chunk, error) {
 	if r.Header.Get("Content-Encoding") != "gzip" {
 		return k, httperr.New(http.StatusUnsupportedMediaType, "Chunks are sent with Content-Encoding: gzip.")
 	}
-	var body bytes.Buffer
-	body.Grow(int(min(max(r.ContentLength, 0), joblog.ChunkBytes)) + bytes.MinRead)
-	if _, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, maxChunkBody)); err != nil {
-		return k, fmt.Errorf("reading a log chunk: %w", err)
-	}
-	k.Gzip = body.Bytes()
-	return k, nil
+	var err error
+	k.Gzip, err = httperr.Body(w, r, maxChunkBody)
+	return k, err
 }
 
 // chunkError tells refusals from faults.

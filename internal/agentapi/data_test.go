@@ -1,8 +1,11 @@
 package agentapi_test
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -292,6 +295,23 @@ func TestChunksThatCanNeverBeStoredAreRefusedForGood(t *testing.T) {
 		if strconv.Itoa(wire.Status(err)) != name[:3] {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A network that is slow or breaks off is no reason to lose a chunk.
+func TestAChunkThatDoesNotArriveWholeIsSentAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.running()
+	c := must(net.Dial("tcp", strings.TrimPrefix(w.url, "http://")))(t)
+	defer c.Close()
+	must(fmt.Fprintf(c, "POST /v3/jobs/%s/chunks?sequence=1&offset=0&size=4 HTTP/1.1\r\nHost: x\r\nAuthorization: Token %s\r\n"+
+		"Content-Encoding: gzip\r\nContent-Length: 100\r\n\r\n\x1f", h.job.ID, h.Token))(t)
+	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if got := must(bufio.NewReader(c).ReadString('\n'))(t); !strings.Contains(got, " 503 ") {
+		t.Errorf("half a chunk: %q, want 503", got)
 	}
 }
 

@@ -3,7 +3,6 @@ package hookapi
 import (
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 
 	"github.com/slipway-ci/slipway/internal/engine"
@@ -32,7 +31,7 @@ func (s *server) trigger(w http.ResponseWriter, r *http.Request) error {
 	if !v.Enabled {
 		return httperr.New(http.StatusForbidden, "Pipeline trigger is disabled")
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, engine.MaxPayload))
+	body, err := httperr.Body(w, r, engine.MaxPayload)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@
 package httperr
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/store"
@@ -107,7 +109,7 @@ func (t *tracked) Unwrap() http.ResponseWriter { return t.ResponseWriter }
 // Decode reads a JSON body of at most limit bytes whatever its Content-Type says: scripts post JSON
 // as forms. An empty body leaves v as it is.
 func Decode(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	body, err := Body(w, r, limit)
 	if err != nil {
 		return err
 	}
@@ -118,6 +120,30 @@ func Decode(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
 		return New(http.StatusBadRequest, "The request is not the JSON expected here: %s", misfit(err))
 	}
 	return nil
+}
+
+// mostAtOnce is how many bytes of memory a body gets because its length is announced, before any of it is there: a chunk of a log.
+const mostAtOnce = 128 << 10
+
+// Body reads a request's body of at most limit bytes. That it does not arrive is no fault of the server: it is a 408 where it may
+// arrive another time, because the caller or the network was slow or gave up, and a 400 where it is not HTTP.
+func Body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	var body bytes.Buffer
+	body.Grow(int(min(max(r.ContentLength, 0), mostAtOnce)) + bytes.MinRead)
+	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, limit))
+	if err == nil {
+		return body.Bytes(), nil
+	}
+	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case tooLarge:
+		return nil, err
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, New(http.StatusRequestTimeout, "The request's body did not arrive whole, or not in time; send it again.")
+	case r.Context().Err() != nil:
+		return nil, r.Context().Err()
+	}
+	return nil, New(http.StatusBadRequest, "The request's body can't be read: %v", err)
 }
 
 // misfit says what is wrong with a body in the words of JSON: those of encoding/json name our types.

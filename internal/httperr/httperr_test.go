@@ -1,12 +1,17 @@
 package httperr_test
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/slipway-ci/slipway/internal/httperr"
 )
@@ -31,4 +36,55 @@ func TestOnlyFaultsAreLogged(t *testing.T) {
 			t.Errorf("%s: the log has %q", name, log.String())
 		}
 	}
+}
+
+// Neither is a fault of the server, which its log would show as one.
+func TestABodyThatDoesNotArriveIsTheCallers(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	render := func(w http.ResponseWriter, _ *http.Request, e *httperr.Error) { http.Error(w, e.Message, e.Status) }
+	s := httptest.NewServer(httperr.Handler(slog.New(slog.NewTextHandler(&log, nil)), render, func(w http.ResponseWriter, r *http.Request) error {
+		if r.URL.Path == "/slow" {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Millisecond))
+		}
+		var v map[string]any
+		return httperr.Decode(w, r, 1000, &v)
+	}))
+	t.Cleanup(s.Close)
+	for name, c := range map[string]struct{ request, want string }{
+		"nothing comes":    {"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{", "408 "},
+		"it ends too soon": {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{", "408 "},
+		"it is not HTTP":   {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n", "400 "},
+		"it is too large":  {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2000\r\n\r\n" + strings.Repeat("x", 2000), "413 "},
+	} {
+		if got := answerTo(t, s, c.request); !strings.HasPrefix(got, "HTTP/1.1 "+c.want) {
+			t.Errorf("%s: %q, want %s", name, got, c.want)
+		}
+	}
+	if log.Len() > 0 {
+		t.Errorf("the log has %s", log.String())
+	}
+}
+
+// answerTo sends a request, and no more, and returns the first line of the answer.
+func answerTo(t *testing.T, s *httptest.Server, request string) string {
+	t.Helper()
+	c, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, request); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(request, "POST /slow") {
+		if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	line, err := bufio.NewReader(c).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	return line
 }
