@@ -16,7 +16,6 @@ import (
 	terminal "github.com/buildkite/terminal-to-html/v3"
 	"github.com/microcosm-cc/bluemonday"
 	"github.com/yuin/goldmark"
-	"github.com/yuin/goldmark/extension"
 	markup "github.com/yuin/goldmark/renderer/html"
 )
 
@@ -46,12 +45,9 @@ type Renderer struct {
 // New returns a renderer.
 func New() *Renderer {
 	return &Renderer{
-		markdown: goldmark.New(
-			goldmark.WithExtensions(extension.Table, extension.Strikethrough, extension.Linkify),
-			goldmark.WithRendererOptions(markup.WithUnsafe()),
-		),
-		policy: policy(),
-		text:   bluemonday.StrictPolicy(),
+		markdown: newMarkdown(markup.WithUnsafe()),
+		policy:   policy(),
+		text:     bluemonday.StrictPolicy(),
 	}
 }
 
