@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -56,19 +57,24 @@ const (
 	cacheColumns  = `id, organization_id, job_id, store, address, spec, size, blob, created_at, committed_at, used_at`
 	sqlCacheEntry = `SELECT ` + cacheColumns + ` FROM cache_entries WHERE id = $1`
 	sqlCacheAt    = `SELECT ` + cacheColumns + ` FROM cache_entries WHERE address = $1 AND committed_at > 0`
-	sqlCacheLike  = `SELECT ` + cacheColumns + ` FROM cache_entries e JOIN cache_prefixes p ON p.entry_id = e.id
-		WHERE p.prefix = $1 AND committed_at > 0 ORDER BY committed_at DESC LIMIT 1`
-	sqlCacheTotals = `SELECT COUNT(*), COALESCE(SUM(CASE WHEN store = 'server' THEN size ELSE 0 END), 0) FROM cache_entries WHERE organization_id = $1`
-	sqlCacheUnused = `SELECT ` + cacheColumns + ` FROM cache_entries WHERE organization_id = $1 AND used_at < $2 ORDER BY used_at LIMIT $3`
-	sqlCacheOldest = `SELECT ` + cacheColumns + ` FROM cache_entries WHERE organization_id = $1 AND (store = $2 OR $2 = '') ORDER BY used_at LIMIT 1`
-	sqlCacheOpen   = `SELECT ` + cacheColumns + ` FROM cache_entries WHERE committed_at = 0 AND created_at < $1 ORDER BY created_at LIMIT $2`
-	sqlInsertCache = `INSERT INTO cache_entries (` + cacheColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
-	sqlInsertLike  = `INSERT INTO cache_prefixes (prefix, entry_id) VALUES ($1, $2)`
-	sqlCommitCache = `UPDATE cache_entries SET committed_at = $2 WHERE id = $1`
-	sqlUseCache    = `UPDATE cache_entries SET used_at = $2 WHERE id = $1`
-	sqlCacheBlob   = `UPDATE cache_entries SET blob = $2 WHERE id = $1`
-	sqlDropCache   = `DELETE FROM cache_entries WHERE id = $1`
-	sqlDropLike    = `DELETE FROM cache_prefixes WHERE entry_id = $1`
+	sqlCacheLike  = `SELECT id, organization_id, job_id, store, address, spec, size, blob, created_at, e.committed_at, used_at
+		FROM cache_prefixes p JOIN cache_entries e ON e.id = p.entry_id
+		WHERE p.prefix = $1 AND p.committed_at > 0 ORDER BY p.committed_at DESC LIMIT 1`
+	sqlCacheTotals = `SELECT entries, bytes FROM cache_usage WHERE organization_id = $1`
+	sqlCacheUsage  = `INSERT INTO cache_usage (organization_id, entries, bytes) VALUES ($1, $2, $3) ON CONFLICT (organization_id)
+		DO UPDATE SET entries = cache_usage.entries + excluded.entries, bytes = cache_usage.bytes + excluded.bytes`
+	sqlCacheUnused   = `SELECT ` + cacheColumns + ` FROM cache_entries WHERE organization_id = $1 AND used_at < $2 ORDER BY used_at LIMIT $3`
+	sqlCacheOldest   = `SELECT ` + cacheColumns + ` FROM cache_entries WHERE organization_id = $1 ORDER BY used_at LIMIT 1`
+	sqlCacheOldestOf = `SELECT ` + cacheColumns + ` FROM cache_entries WHERE organization_id = $1 AND store = $2 ORDER BY used_at LIMIT 1`
+	sqlCacheOpen     = `SELECT ` + cacheColumns + ` FROM cache_entries WHERE committed_at = 0 AND created_at < $1 ORDER BY created_at LIMIT $2`
+	sqlInsertCache   = `INSERT INTO cache_entries (` + cacheColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`
+	sqlInsertLike    = `INSERT INTO cache_prefixes (prefix, entry_id) VALUES ($1, $2)`
+	sqlCommitCache   = `UPDATE cache_entries SET committed_at = $2 WHERE id = $1`
+	sqlCommitLike    = `UPDATE cache_prefixes SET committed_at = $2 WHERE entry_id = $1`
+	sqlUseCache      = `UPDATE cache_entries SET used_at = $2 WHERE id = $1`
+	sqlCacheBlob     = `UPDATE cache_entries SET blob = $2 WHERE id = $1`
+	sqlDropCache     = `DELETE FROM cache_entries WHERE id = $1 RETURNING ` + cacheColumns
+	sqlDropLike      = `DELETE FROM cache_prefixes WHERE entry_id = $1`
 )
 
 func scanCache(s scanner) (v CacheEntry, err error) {
@@ -96,6 +102,9 @@ func (r Reader) CacheEntryLike(ctx context.Context, prefix string) (CacheEntry, 
 func (r Reader) CacheTotals(ctx context.Context, organizationID string) (entries, bytes int64, err error) {
 	type totals struct{ entries, bytes int64 }
 	t, err := one(ctx, r.q, func(s scanner) (t totals, err error) { return t, s.Scan(&t.entries, &t.bytes) }, sqlCacheTotals, organizationID)
+	if errors.Is(err, ErrNotFound) {
+		err = nil
+	}
 	return t.entries, t.bytes, err
 }
 
@@ -112,12 +121,24 @@ func (r Reader) OpenCacheEntries(ctx context.Context, before time.Time, limit in
 // OldestCacheEntry returns an organization's entry that was not used for longest, of one kind of store
 // unless that is "".
 func (r Reader) OldestCacheEntry(ctx context.Context, organizationID, kind string) (CacheEntry, error) {
-	return one(ctx, r.q, scanCache, sqlCacheOldest, organizationID, kind)
+	if kind == "" {
+		return one(ctx, r.q, scanCache, sqlCacheOldest, organizationID)
+	}
+	return one(ctx, r.q, scanCache, sqlCacheOldestOf, organizationID, kind)
 }
 
 // LockCacheEntry is CacheEntry that keeps other changes out until the transaction ends.
 func (tx *Tx) LockCacheEntry(ctx context.Context, id string) (CacheEntry, error) {
 	return one(ctx, tx.q, scanCache, sqlCacheEntry+tx.forUpdate, id)
+}
+
+// countCache counts an entry that came, or one that went.
+func (tx *Tx) countCache(ctx context.Context, v CacheEntry, n int64) error {
+	bytes := int64(0)
+	if v.Store == CacheServer {
+		bytes = n * v.Size
+	}
+	return exec(ctx, tx.q, sqlCacheUsage, v.OrganizationID, n, bytes)
 }
 
 // InsertCacheEntry adds an entry with its prefixes.
@@ -127,12 +148,19 @@ func (tx *Tx) InsertCacheEntry(ctx context.Context, v CacheEntry) error {
 	for i := 0; i < len(v.Prefixes) && err == nil; i++ {
 		err = exec(ctx, tx.q, sqlInsertLike, v.Prefixes[i], v.ID)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return tx.countCache(ctx, v, 1)
 }
 
 // CommitCacheEntry lets an entry be found; ErrConflict if there is one at its address.
 func (tx *Tx) CommitCacheEntry(ctx context.Context, id string, now time.Time) error {
-	return exec(ctx, tx.q, sqlCommitCache, id, micros(now))
+	if err := exec(ctx, tx.q, sqlCommitCache, id, micros(now)); err != nil {
+		return err
+	}
+	_, err := count(ctx, tx.q, sqlCommitLike, id, micros(now))
+	return err
 }
 
 // CacheEntryUsed notes when an entry was last found.
@@ -150,6 +178,12 @@ func (tx *Tx) DeleteCacheEntry(ctx context.Context, id string) error {
 	if _, err := count(ctx, tx.q, sqlDropLike, id); err != nil {
 		return err
 	}
-	_, err := count(ctx, tx.q, sqlDropCache, id)
-	return err
+	v, err := one(ctx, tx.q, scanCache, sqlDropCache, id)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return tx.countCache(ctx, v, -1)
 }

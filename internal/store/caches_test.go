@@ -60,6 +60,12 @@ func TestCacheEntriesAreFoundByAddressAndPrefix(t *testing.T) {
 		if v, err := s.CacheEntryLike(t.Context(), "a"); v.ID != "2" || err != nil {
 			t.Errorf("after the first was deleted: %+v, %v", v, err)
 		}
+		if entries, bytes, err := s.CacheTotals(t.Context(), "o"); entries != 2 || bytes != 10 || err != nil {
+			t.Errorf("after the first was deleted: %d entries with %d bytes, %v", entries, bytes, err)
+		}
+		if entries, bytes, err := s.CacheTotals(t.Context(), "another"); entries != 0 || bytes != 0 || err != nil {
+			t.Errorf("where nothing was saved: %d entries with %d bytes, %v", entries, bytes, err)
+		}
 	})
 }
 

@@ -561,14 +561,23 @@ CREATE TABLE cache_entries (
 );
 CREATE UNIQUE INDEX cache_entries_address ON cache_entries (address) WHERE committed_at > 0;
 CREATE INDEX cache_entries_used ON cache_entries (organization_id, used_at);
+CREATE INDEX cache_entries_kind ON cache_entries (organization_id, store, used_at);
 CREATE INDEX cache_entries_open ON cache_entries (created_at) WHERE committed_at = 0;
 CREATE INDEX cache_entries_blob ON cache_entries (blob) WHERE blob <> '';
 CREATE TABLE cache_prefixes (
-    prefix   TEXT NOT NULL,
-    entry_id TEXT NOT NULL REFERENCES cache_entries (id),
-    PRIMARY KEY (prefix, entry_id)
+    entry_id     TEXT NOT NULL REFERENCES cache_entries (id),
+    prefix       TEXT NOT NULL,
+    committed_at BIGINT NOT NULL DEFAULT 0, -- of the entry
+    PRIMARY KEY (entry_id, prefix)
 );
-CREATE INDEX cache_prefixes_entry ON cache_prefixes (entry_id);
+CREATE INDEX cache_prefixes_saved ON cache_prefixes (prefix, committed_at) WHERE committed_at > 0;
+
+-- An organization's caches, those that nobody finds yet too, and their bytes in the server's own storage.
+CREATE TABLE cache_usage (
+    organization_id TEXT PRIMARY KEY REFERENCES organizations (id),
+    entries         BIGINT NOT NULL,
+    bytes           BIGINT NOT NULL
+);
 
 -- Bytes of an organization's artifacts in the server's own storage, each counted as if it shared nothing.
 CREATE TABLE artifact_usage (
