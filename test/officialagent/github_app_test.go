@@ -1,20 +1,24 @@
 package officialagent
 
 import (
+	"bufio"
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -47,10 +51,13 @@ func newForge(t *testing.T) forge {
 		w.WriteHeader(http.StatusCreated)
 		fmt.Fprintf(w, `{"token": %q, "expires_at": %q}`, appToken, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
 	})
-	plain := httptest.NewServer(api)
-	t.Cleanup(plain.Close)
+	api.Handle("/acme/app.git/", private(t))
+	server := httptest.NewUnstartedServer(api)
+	server.Listener = either{server.Listener, certificate()}
+	server.Start()
+	t.Cleanup(server.Close)
 	return forge{
-		api: plain.URL, repository: private(t) + "/acme/app.git",
+		api: server.URL, repository: "https" + strings.TrimPrefix(server.URL, "http") + "/acme/app.git",
 		privateKey: string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})),
 	}
 }
@@ -84,8 +91,54 @@ func asserted(r *http.Request, key *rsa.PublicKey) error {
 	return nil
 }
 
-// private serves a repository over HTTPS to who has the app's token, and returns where.
-func private(t *testing.T) string {
+// either is a port that is spoken to with TLS and without it: a forge has its API, which is asked by a server that does not know the
+// certificate, where its repositories are.
+type either struct {
+	net.Listener
+	config *tls.Config
+}
+
+func (l either) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return &eitherConn{Conn: c, config: l.config}, err
+}
+
+type eitherConn struct {
+	net.Conn // as it is
+	config   *tls.Config
+	begin    sync.Once
+	spoken   net.Conn // with TLS or without
+}
+
+func (c *eitherConn) Read(b []byte) (int, error) {
+	c.begin.Do(func() {
+		r := bufio.NewReader(c.Conn)
+		first, _ := r.Peek(1) // the next read has the error
+		c.spoken = peeked{c.Conn, r}
+		if len(first) > 0 && first[0] == 22 { // a handshake (RFC 8446 §5.1)
+			c.spoken = tls.Server(c.spoken, c.config)
+		}
+	})
+	return c.spoken.Read(b)
+}
+
+func (c *eitherConn) Write(b []byte) (int, error) { return c.spoken.Write(b) }
+
+type peeked struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func (c peeked) Read(b []byte) (int, error) { return c.r.Read(b) }
+
+func certificate() *tls.Config {
+	s := httptest.NewTLSServer(nil)
+	defer s.Close()
+	return s.TLS.Clone()
+}
+
+// private serves a repository to who has the app's token.
+func private(t *testing.T) http.Handler {
 	t.Helper()
 	dir := t.TempDir()
 	const script = `cd "$1" && git init -q -b main . && echo hello >README && git add . &&
@@ -94,16 +147,14 @@ func private(t *testing.T) string {
 		t.Fatalf("%v: %s", err, output)
 	}
 	files := http.StripPrefix("/acme/app.git", http.FileServer(http.Dir(filepath.Join(dir, ".git"))))
-	git := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if user, password, _ := r.BasicAuth(); user != "token" || password != appToken {
 			w.Header().Set("WWW-Authenticate", `Basic realm="forge"`)
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
 		files.ServeHTTP(w, r)
-	}))
-	t.Cleanup(git.Close)
-	return git.URL
+	})
 }
 
 // TestAgentsCheckOutAPrivateRepositoryWithAnApp lets one job run on the official agent and one on ours, and
