@@ -74,8 +74,9 @@ func database(t testing.TB, template func(*server) (string, error)) string {
 	return s.dsn(name)
 }
 
-// Poison lets no row of a table of a database be changed or deleted whose key is among some, as if something of each were broken.
-func Poison(t testing.TB, dsn, table, key string, keys []string) {
+// Poison lets no row of a table of a database be changed or deleted whose key is among some, as if something of each were broken,
+// until the function is called that it returns.
+func Poison(t testing.TB, dsn, table, key string, keys []string) (heal func()) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), dsn)
 	if err != nil {
@@ -85,6 +86,17 @@ func Poison(t testing.TB, dsn, table, key string, keys []string) {
 	if _, err := conn.Exec(t.Context(), `CREATE TABLE poisoned AS SELECT unnest($1::text[]) AS key`, keys); err != nil {
 		t.Fatal(err)
 	}
+	heal = func() {
+		t.Helper()
+		conn, err := pgx.Connect(t.Context(), dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close(context.WithoutCancel(t.Context()))
+		if _, err := conn.Exec(t.Context(), `DELETE FROM poisoned`); err != nil {
+			t.Fatal(err)
+		}
+	}
 	statements := `CREATE FUNCTION poison() RETURNS trigger AS $$ BEGIN
 			IF EXISTS (SELECT 1 FROM poisoned WHERE key = OLD.` + quote(key) + `) THEN RAISE EXCEPTION 'poisoned'; END IF;
 			IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
@@ -93,6 +105,7 @@ func Poison(t testing.TB, dsn, table, key string, keys []string) {
 	if _, err := conn.Exec(t.Context(), statements); err != nil {
 		t.Fatal(err)
 	}
+	return heal
 }
 
 // server is a running PostgreSQL, its own or one named by the environment.

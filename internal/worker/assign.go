@@ -36,6 +36,7 @@ type Assign struct {
 
 	unserved map[string]*unserved // by queue
 	last     time.Time            // when the pass before this began
+	aside    aside
 }
 
 const (
@@ -83,14 +84,27 @@ func (a *Assign) queue(ctx context.Context, id string) (more bool, err error) {
 	if err != nil || !q.PausedAt.IsZero() {
 		return false, err
 	}
+	more, err = a.rounds(ctx, q)
+	if err == nil {
+		err = a.tryAside(ctx, q)
+	}
+	return more, errors.Join(err, a.aside.failed())
+}
+
+func (a *Assign) rounds(ctx context.Context, q store.Queue) (more bool, err error) {
 	for range maxRounds {
-		jobs, cut, err := a.jobs(ctx, id)
+		jobs, cut, err := a.jobs(ctx, q.ID)
 		if err != nil || len(jobs) == 0 {
 			return false, err
 		}
+		before := len(a.aside.jobs)
 		made, left, err := a.page(ctx, q, jobs)
-		if err != nil || made == 0 || !left || !cut {
+		if err != nil {
 			return false, err
+		}
+		done := made == 0 || !left || !cut
+		if done && len(a.aside.jobs) <= before { // else the agents of those set aside are free for others
+			return false, nil
 		}
 	}
 	return true, nil
@@ -115,15 +129,16 @@ func (a *Assign) jobs(ctx context.Context, queueID string) (jobs []store.Waiting
 	if idle < manyIdle {
 		depth = min(depth, idle)
 	}
-	if depth < 2 {
-		return heads, true, nil
-	}
 	for _, h := range heads {
-		lane, err := a.Engine.Store.Lane(ctx, queueID, h.Lane, depth)
-		if err != nil {
-			return nil, false, err
+		n := max(depth, 1) + a.aside.count(queueID, h.Lane)
+		lane := []store.WaitingJob{h}
+		if n > 1 {
+			if lane, err = a.Engine.Store.Lane(ctx, queueID, h.Lane, n); err != nil {
+				return nil, false, err
+			}
 		}
-		jobs, cut = append(jobs, lane...), cut || len(lane) == depth
+		cut = cut || len(lane) == n
+		jobs = append(jobs, slices.DeleteFunc(lane, a.aside.has)...)
 	}
 	return jobs, cut, nil
 }
@@ -221,13 +236,13 @@ func unmatched(jobs []store.WaitingJob, matched []dispatch.Assignment) []store.W
 
 // assign makes offers and returns how many the engine agreed to.
 func (a *Assign) assign(ctx context.Context, jobs []store.WaitingJob, matched []dispatch.Assignment) (int, error) {
-	builds := make(map[string]string, len(jobs)) // of jobs
+	byID := make(map[string]store.WaitingJob, len(jobs))
 	for _, j := range jobs {
-		builds[j.ID] = j.BuildID
+		byID[j.ID] = j
 	}
 	byBuild := map[string][]engine.Offer{}
 	for _, m := range matched {
-		b := builds[m.JobID]
+		b := byID[m.JobID].BuildID
 		byBuild[b] = append(byBuild[b], engine.Offer{JobID: m.JobID, AgentID: m.AgentID, Reason: string(m.Reason)})
 		a.Log.DebugContext(ctx, "matched", "job", m.JobID, "agent", m.AgentID, "reason", string(m.Reason))
 	}
@@ -240,7 +255,11 @@ func (a *Assign) assign(ctx context.Context, jobs []store.WaitingJob, matched []
 			g.Go(func() error {
 				offered, err := a.Engine.AssignJobs(ctx, build, some)
 				made.Add(int64(len(offered)))
-				return err
+				if ctx.Err() != nil {
+					return err
+				}
+				a.aside.note(byID, some, err)
+				return nil
 			})
 		}
 	}

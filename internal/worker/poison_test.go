@@ -241,3 +241,64 @@ func effectsDue(w *world) due {
 		return ids(all, err, func(e store.Effect) string { return e.ID })
 	}}
 }
+
+// TestJobsThatCannotBeOfferedTakeNoAgentFromOthers: more of them than a pass looks at come first in their lane.
+func TestJobsThatCannotBeOfferedTakeNoAgentFromOthers(t *testing.T) {
+	t.Parallel()
+	for _, agents := range []int{1, crowd} {
+		t.Run(fmt.Sprint(agents, " agents"), func(t *testing.T) {
+			t.Parallel()
+			dsn := dbtest.Postgres(t)
+			w := newWorldOn(t, store.Options{Postgres: dsn})
+			b := w.build("p", fmt.Sprintf("steps:\n- {command: x, parallelism: %d}\n", crowd))
+			for range agents {
+				w.agent()
+			}
+			rows, err := jobIDs(w.Store.Jobs(w.ctx(), b.ID))
+			w.must(err)
+			last := rows[crowd-1]
+			dbtest.Poison(t, dsn, "jobs", "id", rows[:crowd-1])
+			pass := &worker.Assign{Engine: w.Engine, Log: w.Log}
+			passes := 0
+			for ; passes < 20; passes++ {
+				if _, err := pass.Pass(w.ctx()); err == nil {
+					t.Fatal("nothing is said of what cannot be offered")
+				}
+				j, err := w.Store.Job(w.ctx(), last)
+				w.must(err)
+				if j.State == ci.JobAssigned {
+					return
+				}
+			}
+			t.Errorf("after %d passes the job that can run has no agent", passes)
+		})
+	}
+}
+
+// TestWhatCouldNotBeOfferedIsOfferedWhenItCan: nobody need ask for it.
+func TestWhatCouldNotBeOfferedIsOfferedWhenItCan(t *testing.T) {
+	t.Parallel()
+	dsn := dbtest.Postgres(t)
+	w := newWorldOn(t, store.Options{Postgres: dsn})
+	b := w.build("p", "steps:\n- {command: x, parallelism: 40}\n")
+	for range 40 {
+		w.agent()
+	}
+	rows, err := jobIDs(w.Store.Jobs(w.ctx(), b.ID))
+	w.must(err)
+	heal := dbtest.Poison(t, dsn, "jobs", "id", rows)
+	pass := &worker.Assign{Engine: w.Engine, Log: w.Log}
+	if _, err := pass.Pass(w.ctx()); err == nil {
+		t.Fatal("they could be offered")
+	}
+	heal()
+	_, err = pass.Pass(w.ctx())
+	w.must(err)
+	jobs, err := w.Store.Jobs(w.ctx(), b.ID)
+	w.must(err)
+	for _, j := range jobs {
+		if j.State != ci.JobAssigned {
+			t.Errorf("job %d is %s", j.Number, j.State)
+		}
+	}
+}
