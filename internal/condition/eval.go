@@ -64,6 +64,9 @@ func (n *variable) eval(e *evaluation) (Value, error) {
 	if _, ok := variables[n.name]; !ok {
 		return Value{}, problemAt(n.offset, "`%s` is not a variable", n.name)
 	}
+	if e.env.Read != nil {
+		e.env.Read(n.name)
+	}
 	return e.env.Vars[n.name], nil
 }
 

@@ -60,6 +60,8 @@ type Vars map[string]Value
 // Env is what an expression is evaluated against.
 type Env struct {
 	Vars Vars
+	// Read, if set, is called with the name of each variable that an expression asks for.
+	Read func(name string)
 	// Lookup answers env("NAME"), build.env("NAME") and $NAME: the pipeline's
 	// environment overlaid by the build's, overlaid by the variables the
 	// server provides. Nil means an empty environment. Names that begin with

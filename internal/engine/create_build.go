@@ -40,16 +40,21 @@ type CreateBuild struct {
 	Origin *Origin
 	// Event is what a webhook told of itself, nil where there is none.
 	Event *store.SourceEvent
+
+	draft *draft
 }
 
 // CreateBuild makes a build. A pipeline with a configuration is planned in the same transaction; any
 // other build stays in creating until PlanBuild. A build that is not trusted is made without jobs.
 func (e *Engine) CreateBuild(ctx context.Context, op CreateBuild) (store.Build, error) {
 	var out store.Build
-	err := e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
-		b, err := e.createBuild(ctx, tx, hint, op)
-		out = b
-		return err
+	err := e.drafting(ctx, func(d *draft) error {
+		op.draft = d
+		return e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
+			b, err := e.createBuild(ctx, tx, hint, op)
+			out = b
+			return err
+		})
 	})
 	return out, err
 }
@@ -72,6 +77,7 @@ func (e *Engine) createBuild(ctx context.Context, tx *store.Tx, hint func(...str
 		return b, err
 	}
 	p := e.progress(ctx, tx, hint, b)
+	p.draft = op.draft
 	planned := b.Verdict.Decision == string(trust.Allow) && pl.Configuration != ""
 	if planned {
 		if err := p.planConfiguration(pl); err != nil {
@@ -127,7 +133,7 @@ func (e *Engine) newBuild(ctx context.Context, tx *store.Tx, pl store.Pipeline, 
 		return store.Build{}, err
 	}
 	b := e.buildOf(pl, op)
-	b.ID, b.Number = e.NewID(), number
+	b.ID, b.Number = e.buildID(op.draft), number
 	if err := checkRef(b.Commit); err != nil {
 		return b, err
 	}
@@ -196,7 +202,7 @@ func (p *progress) planConfiguration(pl store.Pipeline) error {
 	if err != nil {
 		return err
 	}
-	plan, err := p.e.plan(planInput{org: org, pipeline: pl, build: p.build, source: []byte(pl.Configuration), file: "configuration", lenient: true})
+	plan, err := p.e.planned(p.draft, planInput{org: org, pipeline: pl, build: p.build, source: []byte(pl.Configuration), file: "configuration", lenient: true})
 	if err != nil {
 		return planRefusal(err)
 	}

@@ -43,6 +43,8 @@ type Deliver struct {
 	Key        string
 	Event      forge.Event
 	Payload    []byte // as it came; kept with the build
+
+	draft *draft
 }
 
 // Deliver makes the build that an event asks for, or cancels builds, and records what became of it.
@@ -55,6 +57,16 @@ func (e *Engine) Deliver(ctx context.Context, op Deliver) (store.Delivery, error
 	if err != nil {
 		return d, err
 	}
+	err = e.drafting(ctx, func(of *draft) error {
+		op.draft = of
+		d, err = e.receive(ctx, op, canceled)
+		return err
+	})
+	return d, err
+}
+
+// receive records an event and does what it asks for, unless that was done already.
+func (e *Engine) receive(ctx context.Context, op Deliver, canceled []int64) (d store.Delivery, err error) {
 	err = e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
 		pl, err := tx.LockPipeline(ctx, op.PipelineID)
 		if err != nil {
@@ -104,6 +116,7 @@ func (e *Engine) deliver(ctx context.Context, tx *store.Tx, hint func(...string)
 		return nil
 	}
 	create := deliveredBuild(pl, op, *decision.Build)
+	create.draft = op.draft
 	reason, err := e.unwanted(ctx, tx, pl, settings, *decision.Build, create)
 	if err != nil || reason != "" {
 		d.Reason = firstNonEmpty(reason, d.Reason)

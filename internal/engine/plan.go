@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -24,10 +25,18 @@ type planInput struct {
 	lenient bool
 	// changed decides if_changed; nil: a document that has it cannot be planned here.
 	changed *Changed
+	// used says whether a step of the build has a key. It is set for what a job uploads, as JSON and interpolated
+	// by its agent; nil is a pipeline's own document.
+	used func(key string) (bool, error)
+	// numbered, if set, is called where the plan turns out to depend on the build's number.
+	numbered func()
 }
 
-// plan parses, interpolates and plans a document. It does no I/O.
+// plan parses, interpolates and plans a document. It does no I/O, but for looking for keys.
 func (e *Engine) plan(in planInput) (pipeline.Plan, error) {
+	if in.used != nil {
+		return planUpload(in)
+	}
 	doc, err := pipeline.Parse(in.source, in.file)
 	if err != nil {
 		return pipeline.Plan{}, err
@@ -45,7 +54,7 @@ func (e *Engine) plan(in planInput) (pipeline.Plan, error) {
 		return pipeline.Plan{}, err
 	}
 	plan, err := doc.Plan(pipeline.Facts{
-		Condition: conditionEnv(in.org, in.pipeline, in.build),
+		Condition: in.condition(),
 		Branch:    in.build.Branch,
 	}, decided.PlanLimits())
 	plan.Warnings = append(plan.Warnings, faults...)
@@ -55,10 +64,57 @@ func (e *Engine) plan(in planInput) (pipeline.Plan, error) {
 	return plan, err
 }
 
+// planUpload plans what a job uploads.
+func planUpload(in planInput) (pipeline.Plan, error) {
+	doc, err := pipeline.ParseJSON(in.source)
+	if err != nil {
+		return pipeline.Plan{}, err
+	}
+	decided, err := SettingsOf(in.org)
+	if err != nil {
+		return pipeline.Plan{}, err
+	}
+	var failed error
+	plan, err := doc.Plan(pipeline.Facts{
+		Condition: in.condition(),
+		Branch:    in.build.Branch,
+		UsedKeys: func(key string) bool {
+			used, err := in.used(key)
+			failed = errors.Join(failed, err)
+			return used
+		},
+	}, decided.UploadLimits())
+	return plan, errors.Join(failed, err)
+}
+
+// condition is what `if` may read, and notes whether it reads the build's number.
+func (in planInput) condition() condition.Env {
+	env := conditionEnv(in.org, in.pipeline, in.build)
+	env.Read = func(name string) { in.noteNumber(name, "build.number") }
+	lookup := env.Lookup
+	env.Lookup = func(name string) (string, bool) {
+		in.noteNumber(name, numberVariable)
+		return lookup(name)
+	}
+	return env
+}
+
+const numberVariable = "BUILDKITE_BUILD_NUMBER"
+
+func (in planInput) noteNumber(asked, number string) {
+	if asked == number && in.numbered != nil {
+		in.numbered()
+	}
+}
+
 // interpolate expands the document's variables and returns those that expanded to nothing.
 func interpolate(doc *pipeline.Document, in planInput) ([]string, error) {
 	vars := serverVariables(in)
-	lookup := func(name string) (string, bool) { v, ok := vars[name]; return v, ok }
+	lookup := func(name string) (string, bool) {
+		in.noteNumber(name, numberVariable)
+		v, ok := vars[name]
+		return v, ok
+	}
 	if in.lenient {
 		return doc.InterpolateEditor(lookup)
 	}
@@ -77,7 +133,7 @@ func serverVariables(in planInput) map[string]string {
 		"BUILDKITE_PULL_REQUEST": "false", "BUILDKITE_PULL_REQUEST_BASE_BRANCH": "", "BUILDKITE_PULL_REQUEST_REPO": "",
 		"BUILDKITE_MERGE_QUEUE_BASE_BRANCH": "", "BUILDKITE_MERGE_QUEUE_BASE_COMMIT": "",
 		// Known before the build's jobs are, so that a checked-in document may use them too.
-		"BUILDKITE_BUILD_NUMBER": strconv.FormatInt(b.Number, 10), "BUILDKITE_BUILD_ID": b.ID,
+		numberVariable: strconv.FormatInt(b.Number, 10), "BUILDKITE_BUILD_ID": b.ID,
 		"BUILDKITE_PIPELINE_DEFAULT_BRANCH": pl.DefaultBranch, "BUILDKITE_SOURCE": b.Source,
 		"BUILDKITE_BUILD_AUTHOR": b.Detail.Author.Name, "BUILDKITE_BUILD_AUTHOR_EMAIL": b.Detail.Author.Email,
 		"BUILDKITE": "true", "CI": "true",

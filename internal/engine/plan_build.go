@@ -35,29 +35,36 @@ type PlanBuild struct {
 // PlanBuild gives a build its first jobs. A build that is planned already is left alone, so a pass
 // may call it again. A document that cannot be planned ends the build with the reason.
 func (e *Engine) PlanBuild(ctx context.Context, op PlanBuild) error {
-	return e.onBuild(ctx, op.BuildID, func(p *progress) error {
-		if p.build.State != ci.BuildCreating {
-			return nil
-		}
-		if err := p.describe(op); err != nil {
-			return err
-		}
-		if err := requireAllow(p.build); err != nil {
-			return err
-		}
-		pl, err := p.tx.PipelineByID(p.ctx, p.build.PipelineID)
-		if err != nil {
-			return err
-		}
-		if op.Err != "" {
-			return p.failPlan(op.Err)
-		}
-		plan, err := p.planFound(op, pl)
-		if err != nil {
-			return p.failPlanUnlessOurs(err)
-		}
-		return p.tryPlan(plan, pl)
+	return e.drafting(ctx, func(d *draft) error {
+		return e.onBuild(ctx, op.BuildID, func(p *progress) error {
+			p.draft = d
+			return p.planBuild(op)
+		})
 	})
+}
+
+func (p *progress) planBuild(op PlanBuild) error {
+	if p.build.State != ci.BuildCreating {
+		return nil
+	}
+	if err := p.describe(op); err != nil {
+		return err
+	}
+	if err := requireAllow(p.build); err != nil {
+		return err
+	}
+	pl, err := p.tx.PipelineByID(p.ctx, p.build.PipelineID)
+	if err != nil {
+		return err
+	}
+	if op.Err != "" {
+		return p.failPlan(op.Err)
+	}
+	plan, err := p.planFound(op, pl)
+	if err != nil {
+		return p.failPlanUnlessOurs(err)
+	}
+	return p.tryPlan(plan, pl)
 }
 
 // describe fills in what a build's commit says of itself.
@@ -87,7 +94,7 @@ func (p *progress) planFound(op PlanBuild, pl store.Pipeline) (pipeline.Plan, er
 	if c := op.Changed; c != nil {
 		p.build.Detail.Changes = &store.Changes{Base: c.Base, Since: c.Since, Count: len(c.Files), Files: c.Files[:min(maxKeptChanges, len(c.Files))]}
 	}
-	plan, err := p.e.plan(in)
+	plan, err := p.e.planned(p.draft, in)
 	var unknown *pipeline.UnknownVariable
 	var attribute *pipeline.AgentAttribute
 	if errors.As(err, &unknown) || errors.As(err, &attribute) {

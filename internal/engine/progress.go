@@ -39,6 +39,7 @@ type progress struct {
 	tally   ci.Tally                // the build's, as it will be
 	decided *Settings               // of the organization; nil until settings reads them
 	lines   lines                   // of concurrency groups
+	draft   *draft                  // of the document to be planned
 }
 
 // freshStep is a step that is not in the database yet: it and its jobs are inserted in the state

@@ -109,6 +109,10 @@ func scheduleOf(ctx context.Context, tx *store.Tx, pipelineID, id string) (store
 // servers try. A schedule whose times passed while no server ran makes one build. A build that cannot be
 // made is recorded with the schedule and tried again at its next time.
 func (e *Engine) FireSchedule(ctx context.Context, id string) error {
+	return e.drafting(ctx, func(d *draft) error { return e.fireSchedule(ctx, id, d) })
+}
+
+func (e *Engine) fireSchedule(ctx context.Context, id string, d *draft) error {
 	return e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
 		s, err := tx.LockSchedule(ctx, id)
 		if errors.Is(err, store.ErrNotFound) {
@@ -124,21 +128,21 @@ func (e *Engine) FireSchedule(ctx context.Context, id string) error {
 			return tx.UpdateSchedule(ctx, s)
 		}
 		s.NextAt, s.FailedAt, s.FailedMessage = times.Next(e.Now()), time.Time{}, ""
-		if err := e.scheduledBuild(ctx, tx, hint, &s, nominal); err != nil {
+		if err := e.scheduledBuild(ctx, tx, hint, &s, nominal, d); err != nil {
 			return err
 		}
 		return tx.UpdateSchedule(ctx, s)
 	})
 }
 
-func (e *Engine) scheduledBuild(ctx context.Context, tx *store.Tx, hint func(...string), s *store.Schedule, nominal time.Time) error {
+func (e *Engine) scheduledBuild(ctx context.Context, tx *store.Tx, hint func(...string), s *store.Schedule, nominal time.Time, of *draft) error {
 	author, err := personOf(ctx, tx.Reader, s.CreatedBy)
 	if err != nil {
 		return err
 	}
 	b, err := e.createBuild(ctx, tx, hint, CreateBuild{
 		PipelineID: s.PipelineID, Source: trust.SourceSchedule, Commit: s.Commit, Branch: s.Branch,
-		Message: firstNonEmpty(s.Message, "Scheduled build: "+s.Label), Author: author, CreatorID: s.CreatedBy, Env: s.Env,
+		Message: firstNonEmpty(s.Message, "Scheduled build: "+s.Label), Author: author, CreatorID: s.CreatedBy, Env: s.Env, draft: of,
 	})
 	d := store.Delivery{
 		ID: e.NewID(), PipelineID: s.PipelineID, Key: fmt.Sprintf("schedule:%s:%d", s.ID, nominal.UnixMicro()), Source: "schedule",

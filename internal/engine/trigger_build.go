@@ -22,15 +22,18 @@ const maxTriggerDepth = 10
 // passes at once, otherwise it runs until SettleTrigger. A job that has its build already is left
 // alone.
 func (e *Engine) TriggerBuild(ctx context.Context, jobID string) error {
-	return e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
-		if j.State != ci.JobScheduled || j.Kind != ci.JobTrigger {
-			return nil
-		}
-		s, err := p.step(j.StepID)
-		if err != nil {
-			return err
-		}
-		return p.trigger(j, *s.Spec.Trigger)
+	return e.drafting(ctx, func(d *draft) error {
+		return e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
+			if j.State != ci.JobScheduled || j.Kind != ci.JobTrigger {
+				return nil
+			}
+			s, err := p.step(j.StepID)
+			if err != nil {
+				return err
+			}
+			p.draft = d
+			return p.trigger(j, *s.Spec.Trigger)
+		})
 	})
 }
 
@@ -88,6 +91,7 @@ func (p *progress) childBuild(j store.Job, t pipeline.TriggerStep) (store.Build,
 		Message: firstNonEmpty(t.Message, spec.Label), Author: p.build.Detail.Author, CreatorID: p.build.CreatorID,
 		Env: childEnv(t, spec), MetaData: t.MetaData,
 		TriggeredFrom: &store.BuildRef{ID: p.build.ID, Number: p.build.Number, Pipeline: pl.Slug, JobID: j.ID},
+		draft:         p.draft,
 	})
 }
 

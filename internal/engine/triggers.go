@@ -132,7 +132,15 @@ type Trigger struct {
 // FireTrigger makes the build that a member gave the address.
 func (e *Engine) FireTrigger(ctx context.Context, op Trigger) (store.Build, error) {
 	var out store.Build
-	err := e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
+	err := e.drafting(ctx, func(d *draft) (err error) {
+		out, err = e.fireTrigger(ctx, op, d)
+		return err
+	})
+	return out, err
+}
+
+func (e *Engine) fireTrigger(ctx context.Context, op Trigger, d *draft) (out store.Build, err error) {
+	err = e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
 		v, err := tx.LockPipelineTrigger(ctx, op.ID)
 		if err != nil {
 			return missing(err, "Pipeline trigger not found")
@@ -156,16 +164,16 @@ func (e *Engine) FireTrigger(ctx context.Context, op Trigger) (store.Build, erro
 		if n >= maxTriggersHour {
 			return refuse(TooMany, "The pipeline's trigger addresses take %d requests in an hour.", maxTriggersHour)
 		}
-		out, err = e.triggeredBuild(ctx, tx, hint, v, op.Payload, key)
+		out, err = e.triggeredBuild(ctx, tx, hint, v, op.Payload, key, d)
 		return err
 	})
 	return out, err
 }
 
-func (e *Engine) triggeredBuild(ctx context.Context, tx *store.Tx, hint func(...string), v store.PipelineTrigger, payload []byte, key string) (store.Build, error) {
+func (e *Engine) triggeredBuild(ctx context.Context, tx *store.Tx, hint func(...string), v store.PipelineTrigger, payload []byte, key string, d *draft) (store.Build, error) {
 	create := CreateBuild{
 		PipelineID: v.PipelineID, Source: trust.SourceAddress, Commit: v.Commit, Branch: v.Branch,
-		Message: firstNonEmpty(v.Message, "Triggered build"), Env: v.Env, CreatorID: v.CreatedBy,
+		Message: firstNonEmpty(v.Message, "Triggered build"), Env: v.Env, CreatorID: v.CreatedBy, draft: d,
 	}
 	var err error
 	if create.Author, err = personOf(ctx, tx.Reader, v.CreatedBy); err != nil {

@@ -21,20 +21,22 @@ type UploadPipeline struct {
 // so that the same uuid gets the same answer; the build is as it was.
 func (e *Engine) UploadPipeline(ctx context.Context, op UploadPipeline) (store.Upload, error) {
 	up := store.Upload{JobID: op.JobID, UUID: op.UUID, State: "applied", CreatedAt: e.Now()}
-	err := e.onJob(ctx, op.JobID, func(p *progress, job store.Job) error {
-		up.BuildID = job.BuildID
-		known, err := p.tx.Upload(ctx, op.JobID, op.UUID)
-		if err == nil {
-			up = known
-			return nil
-		}
-		if !errors.Is(err, store.ErrNotFound) {
-			return err
-		}
-		if up.Jobs, err = p.upload(op, job); err != nil {
-			return err
-		}
-		return p.tx.InsertUpload(ctx, up)
+	err := e.drafting(ctx, func(d *draft) error {
+		return e.onJob(ctx, op.JobID, func(p *progress, job store.Job) error {
+			p.draft, up.BuildID = d, job.BuildID
+			known, err := p.tx.Upload(ctx, op.JobID, op.UUID)
+			if err == nil {
+				up = known
+				return nil
+			}
+			if !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+			if up.Jobs, err = p.upload(op, job); err != nil {
+				return err
+			}
+			return p.tx.InsertUpload(ctx, up)
+		})
 	})
 	var refused *Refused
 	if err = planRefusal(err); errors.As(err, &refused) && refused.Why != Missing {
@@ -91,7 +93,7 @@ func (p *progress) upload(op UploadPipeline, job store.Job) (int, error) {
 			return 0, err
 		}
 	}
-	plan, pl, err := p.planUpload(op.Pipeline, decided)
+	plan, pl, err := p.planUpload(op)
 	if err != nil {
 		return 0, err
 	}
@@ -106,8 +108,8 @@ func (p *progress) upload(op UploadPipeline, job store.Job) (int, error) {
 	})
 }
 
-func (p *progress) planUpload(source []byte, decided Settings) (pipeline.Plan, store.Pipeline, error) {
-	pl, err := p.tx.PipelineByID(p.ctx, p.build.PipelineID)
+func (p *progress) planUpload(op UploadPipeline) (pipeline.Plan, store.Pipeline, error) {
+	pl, err := p.pipeline()
 	if err != nil {
 		return pipeline.Plan{}, pl, err
 	}
@@ -115,23 +117,24 @@ func (p *progress) planUpload(source []byte, decided Settings) (pipeline.Plan, s
 	if err != nil {
 		return pipeline.Plan{}, pl, err
 	}
-	doc, err := pipeline.ParseJSON(source)
-	if err != nil {
-		return pipeline.Plan{}, pl, err
+	d := p.draft
+	if op.Replace {
+		d = nil // it frees keys in this transaction
 	}
-	var failed error
-	plan, err := doc.Plan(pipeline.Facts{
-		Condition: conditionEnv(org, pl, p.build),
-		Branch:    p.build.Branch,
-		UsedKeys: func(key string) bool {
-			_, err := p.tx.StepByKey(p.ctx, p.build.ID, key)
-			if err != nil && !errors.Is(err, store.ErrNotFound) {
-				failed = err
-			}
-			return err == nil
-		},
-	}, decided.UploadLimits())
-	return plan, pl, errors.Join(failed, err)
+	plan, err := p.e.planned(d, planInput{
+		org: org, pipeline: pl, build: p.build, source: op.Pipeline,
+		used: func(key string) (bool, error) { return hasKey(p.ctx, p.tx.Reader, p.build.ID, key) },
+	})
+	return plan, pl, err
+}
+
+// hasKey says whether a step of a build has a key.
+func hasKey(ctx context.Context, r store.Reader, buildID, key string) (bool, error) {
+	_, err := r.StepByKey(ctx, buildID, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // uploadPosition is where an upload's steps begin: right behind the uploading step, the newest

@@ -1,0 +1,92 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"reflect"
+
+	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/pipeline"
+	"github.com/slipway-ci/slipway/internal/store"
+)
+
+// draft keeps the plan of a large document from one attempt of a transaction for the next: to plan one takes
+// milliseconds for which nobody else could write. The first attempt ends where it would plan, and nothing is left
+// of it; the plan is made outside; the second attempt uses it if all that it depends on is as it was, and plans
+// itself otherwise. The nil draft plans at once.
+type draft struct {
+	in     *planInput // what the first attempt would have planned
+	plan   pipeline.Plan
+	err    error // of the plan
+	number bool  // the plan depends on the build's number
+}
+
+// errDraft ends a first attempt.
+var errDraft = errors.New("the document is to be planned outside of the transaction")
+
+// draftFrom is the length in bytes from which on a document takes longer to plan than a second attempt.
+const draftFrom = 4 << 10
+
+// drafting calls fn, which runs a transaction, until it is done with the draft or without one.
+func (e *Engine) drafting(ctx context.Context, fn func(d *draft) error) error {
+	d := &draft{}
+	err := fn(d)
+	if !errors.Is(err, errDraft) {
+		return err
+	}
+	in := *d.in
+	in.numbered = func() { d.number = true }
+	if in.used != nil {
+		in.used = func(key string) (bool, error) { return hasKey(ctx, e.Store.Reader, in.build.ID, key) }
+	}
+	d.plan, d.err = e.plan(in)
+	if err = fn(d); errors.Is(err, store.ErrConflict) {
+		return fn(nil) // another upload has given a step a key that was free
+	}
+	return err
+}
+
+// planned is the plan of a document, or errDraft.
+func (e *Engine) planned(d *draft, in planInput) (pipeline.Plan, error) {
+	if d == nil || len(in.source) < draftFrom {
+		return e.plan(in)
+	}
+	if d.in == nil {
+		d.in = &in
+		return pipeline.Plan{}, errDraft
+	}
+	if d.fits(in) {
+		return d.plan, d.err
+	}
+	return e.plan(in)
+}
+
+// fits says whether the draft is what planning would make now. The keys of a build's steps may have changed: one
+// that was free cannot be inserted a second time, and one that is depended on is looked for again. What was refused
+// for keys is planned again.
+func (d *draft) fits(in planInput) bool {
+	if d.err != nil && in.used != nil {
+		return false
+	}
+	return reflect.DeepEqual(d.in.essence(d.number), in.essence(d.number))
+}
+
+// essence leaves out what no plan depends on, and the build's number for those that do not ask for it: builds of one
+// pipeline that are made at the same time take each other's.
+func (in planInput) essence(number bool) planInput {
+	in.used, in.numbered = nil, nil
+	b := &in.build
+	b.Build, b.Version, b.BlockedState, b.NextPosition = ci.Build{}, 0, "", 0
+	if !number {
+		b.Number = 0
+	}
+	return in
+}
+
+// buildID is the id of a build that is to be made: the one that its draft was planned with, or a new one.
+func (e *Engine) buildID(d *draft) string {
+	if d == nil || d.in == nil {
+		return e.NewID()
+	}
+	return d.in.build.ID
+}
