@@ -143,9 +143,11 @@ func (p *progress) checkSize(more int) error {
 	if err != nil || s.MaxJobsPerBuild == 0 {
 		return err
 	}
-	n, err := p.tx.CountJobs(p.ctx, p.build.ID)
-	if err != nil {
-		return err
+	n := 0
+	if p.build.State != ci.BuildCreating {
+		if n, err = p.tx.CountJobs(p.ctx, p.build.ID); err != nil {
+			return err
+		}
 	}
 	if n+more > s.MaxJobsPerBuild {
 		return refuse(Invalid, "The build would have %d jobs; your organization's limit is %d.", n+more, s.MaxJobsPerBuild)

@@ -77,7 +77,7 @@ func (e *Engine) createBuild(ctx context.Context, tx *store.Tx, hint func(...str
 		return b, err
 	}
 	p := e.progress(ctx, tx, hint, b)
-	p.draft = op.draft
+	p.draft, p.of = op.draft, pl
 	planned := b.Verdict.Decision == string(trust.Allow) && pl.Configuration != ""
 	if planned {
 		if err := p.planConfiguration(pl); err != nil {
@@ -119,6 +119,7 @@ func (p *progress) insertBuild(metaData map[string]string) error {
 	if err := p.tx.InsertBuild(p.ctx, p.build); err != nil {
 		return err
 	}
+	p.found = p.build
 	for key, value := range metaData {
 		if err := p.tx.SetMetaData(p.ctx, p.build.ID, key, value); err != nil {
 			return err
@@ -198,7 +199,7 @@ func firstNonEmpty(values ...string) string {
 
 // planConfiguration plans a build from its pipeline's configuration. It writes nothing.
 func (p *progress) planConfiguration(pl store.Pipeline) error {
-	org, err := p.tx.OrganizationByID(p.ctx, pl.OrganizationID)
+	org, err := p.organization()
 	if err != nil {
 		return err
 	}

@@ -208,7 +208,7 @@ func (p *progress) notifyEnv(src string, s *store.Step) (condition.Env, error) {
 	if err != nil {
 		return condition.Env{}, err
 	}
-	org, err := p.tx.OrganizationByID(p.ctx, p.build.OrganizationID)
+	org, err := p.organization()
 	if err != nil {
 		return condition.Env{}, err
 	}

@@ -85,7 +85,7 @@ func (p *progress) planFound(op PlanBuild, pl store.Pipeline) (pipeline.Plan, er
 	if op.Upload != "" {
 		return p.uploadPlan(op.Upload, pl), nil
 	}
-	org, err := p.tx.OrganizationByID(p.ctx, pl.OrganizationID)
+	org, err := p.organization()
 	if err != nil {
 		return pipeline.Plan{}, err
 	}

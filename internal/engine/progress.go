@@ -21,8 +21,9 @@ type progress struct {
 	now   time.Time
 	hint  func(...string)
 	build store.Build
-	found store.Build    // build as it was
-	of    store.Pipeline // the build's, once pipeline has read it
+	found store.Build        // build as it was
+	of    store.Pipeline     // the build's, once pipeline has read it
+	org   store.Organization // the build's, once organization has read it
 
 	jobs    map[string]store.Job    // as they are in the database, of those that were read one by one
 	steps   map[string]*store.Step  // loaded or fresh

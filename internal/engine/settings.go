@@ -206,12 +206,20 @@ func wrongTypes(change map[string]json.RawMessage) map[string]string {
 	return wrong
 }
 
+// organization is the build's.
+func (p *progress) organization() (org store.Organization, err error) {
+	if p.org.ID == "" {
+		p.org, err = p.tx.OrganizationByID(p.ctx, p.build.OrganizationID)
+	}
+	return p.org, err
+}
+
 // settings are those of the build's organization.
 func (p *progress) settings() (Settings, error) {
 	if p.decided != nil {
 		return *p.decided, nil
 	}
-	org, err := p.tx.OrganizationByID(p.ctx, p.build.OrganizationID)
+	org, err := p.organization()
 	if err != nil {
 		return Settings{}, err
 	}

@@ -66,7 +66,11 @@ func documentName(b store.Build) string {
 
 // servedBy says whether an agent is there for a job. If not, all is the cluster's roster.
 func (p *progress) servedBy(j store.Job, all **Roster) (bool, error) {
-	first, err := p.tx.TagsInQueue(p.ctx, j.QueueID, firstAgents)
+	look := firstAgents
+	if len(j.Rules) == 0 {
+		look = 1 // any will do
+	}
+	first, err := p.tx.TagsInQueue(p.ctx, j.QueueID, look)
 	if err != nil {
 		return false, err
 	}

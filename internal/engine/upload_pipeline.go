@@ -113,7 +113,7 @@ func (p *progress) planUpload(op UploadPipeline) (pipeline.Plan, store.Pipeline,
 	if err != nil {
 		return pipeline.Plan{}, pl, err
 	}
-	org, err := p.tx.OrganizationByID(p.ctx, pl.OrganizationID)
+	org, err := p.organization()
 	if err != nil {
 		return pipeline.Plan{}, pl, err
 	}
