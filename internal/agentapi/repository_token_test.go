@@ -33,14 +33,14 @@ func TestAJobGetsATokenForItsOwnRepositoryAlone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	g := githubtest.New(t, w.Now)
-	own := "https://127.0.0.1/Acme/app.git"
+	own := strings.Replace(g.URL, "http:", "https:", 1) + "/Acme/app.git"
 	h := w.appOn(g, own)
-	for _, address := range []string{own, "https://127.0.0.1/acme/app", "git@127.0.0.1:acme/app.git"} {
+	for _, address := range []string{own, g.URL + "/acme/app"} {
 		if got := h.askFor(w, address); got.status != http.StatusOK || got.body != `{"token":"ghs_1"}`+"\n" || got.header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: %d %s", address, got.status, got.body)
 		}
 	}
-	for _, address := range []string{"https://127.0.0.1/acme/other.git", "https://elsewhere.test/acme/app.git", ""} {
+	for _, address := range []string{g.URL + "/acme/other.git", "https://127.0.0.1/acme/app.git", "https://elsewhere.test/acme/app.git", ""} {
 		if got := h.askFor(w, address); got.status != http.StatusForbidden || !strings.Contains(got.message(t), own) {
 			t.Errorf("%s: %d %s", address, got.status, got.body)
 		}
@@ -69,7 +69,7 @@ func TestApprovedCodeOfAStrangerGetsNoToken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	g := githubtest.New(t, w.Now)
-	const own = "https://127.0.0.1/acme/app.git"
+	own := g.URL + "/acme/app.git"
 	h := w.appOn(g, own)
 	w.stranger(h.build)
 	if got := h.askFor(w, own); got.status != http.StatusForbidden || !strings.Contains(got.message(t), "approved") {
@@ -85,7 +85,7 @@ func TestNoTokenIsAFinalAnswer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	g := githubtest.New(t, w.Now)
-	const own = "https://127.0.0.1/acme/app.git"
+	own := g.URL + "/acme/app.git"
 	h := w.appOn(g, own)
 	g.Do(func() { g.Fail = 2 })
 	if got := h.askFor(w, own); got.status != http.StatusUnprocessableEntity || !strings.Contains(got.message(t), "502") {
