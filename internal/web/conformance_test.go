@@ -84,14 +84,14 @@ func TestAnnotationsShowArtifactsAndComeByPriority(t *testing.T) {
 	must(s.ArtifactArrived(t.Context(), a.ID, "blob"))(t)
 	must(0, s.SetArtifactStates(t.Context(), j, map[string]string{a.ID: "finished"}))(t)
 	must(s.Annotate(t.Context(), engine.Annotate{BuildID: b.ID, Context: "low", Body: "lowest of all", Priority: 1, Style: "error"}))(t)
-	must(s.Annotate(t.Context(), engine.Annotate{BuildID: b.ID, Context: "high", Body: "# :tada: Shot\n\n![it](<artifact://shots/main page.png>)", Priority: 10}))(t)
+	must(s.Annotate(t.Context(), engine.Annotate{BuildID: b.ID, Context: "high", Body: "# :tada: :rocket: Shot\n\n![it](<artifact://shots/main page.png>)", Priority: 10}))(t)
 	must(s.Annotate(t.Context(), engine.Annotate{BuildID: b.ID, JobID: j.ID, Context: "high", Body: "of the job"}))(t)
 	body := s.get("/main/notes/builds/1", 200)
 	at := func(text string) int { return strings.Index(body, text) }
 	if img := `<img src="/main/notes/builds/1/artifacts/` + a.ID + `" alt="it">`; at(img) < 0 {
 		t.Errorf("no %s on the page", img)
 	}
-	if high, job, low := at("\U0001F389 Shot</h1>"), at("of the job"), at("lowest of all"); high < 0 || high > job || job > low {
+	if high, job, low := at("\U0001F389 \U0001F680 Shot</h1>"), at("of the job"), at("lowest of all"); high < 0 || high > job || job > low {
 		t.Errorf("the annotations stand at %d, %d and %d", high, job, low)
 	}
 }

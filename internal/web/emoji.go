@@ -19,6 +19,8 @@ func glyphFor(name string) string { return stepGlyphs[name] }
 // they stand for. The names are those of the gemoji table that GitHub and
 // Slack share.
 var emoji = map[string]string{
+	"rocket": "\U0001F680", "ship": "\U0001F6A2", "whale": "\U0001F433", "crab": "\U0001F980", "broom": "\U0001F9F9", "test_tube": "\U0001F9EA",
+	"microscope": "\U0001F52C", "apple": "\U0001F34E", "construction": "\U0001F6A7", "arrow_up": "\u2B06\uFE0F", // where no drawing is put
 	"+1": "\U0001F44D", "thumbsup": "\U0001F44D", "tada": "\U0001F389", "fire": "\U0001F525",
 	"hammer": "\U0001F528", "wrench": "\U0001F527", "hammer_and_wrench": "\U0001F6E0\uFE0F", "gear": "\u2699\uFE0F",
 	"package": "\U0001F4E6", "books": "\U0001F4DA", "book": "\U0001F4D6", "memo": "\U0001F4DD", "bug": "\U0001F41B",
