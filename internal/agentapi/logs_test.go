@@ -138,6 +138,8 @@ func TestHeaderTimesAreKept(t *testing.T) {
 		`{"header_times": {"x": "2026-11-23T12:00:00Z"}}`:                                     422,
 		`{"header_times": {"5000": "2026-11-23T12:00:00Z"}}`:                                  422,
 		`{"header_times": {"2": "yesterday"}}`:                                                400,
+		`{"header_times": {"2": "0001-01-01T00:00:00Z"}}`:                                     422,
+		`{"header_times": {"2": "9999-01-01T00:00:00Z"}}`:                                     422,
 	} {
 		if got := w.do(h.Token, "POST", at, body); got.status != want {
 			t.Errorf("%s: %d %s, want %d", body, got.status, got.body, want)

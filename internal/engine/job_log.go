@@ -56,12 +56,20 @@ func (e *Engine) DropLog(ctx context.Context, j store.Job, state, note string) e
 // maxHeaderTimes is how many groups of a log may have a time of their own; joblog remembers as many groups.
 const maxHeaderTimes = 5000
 
+// lastYear is the last whole one whose times have a number of nanoseconds, in which the REST API tells them.
+const lastYear = 2261
+
 // SetHeaderTimes records when groups of a log began, by their number from 0. Agents send it for logs without time marks
 // (agent/job_runner.go of v3.138.1); a repetition changes nothing.
 func (e *Engine) SetHeaderTimes(ctx context.Context, jobID string, times map[int]time.Time) error {
 	numbers := slices.Sorted(maps.Keys(times))
 	if n := len(numbers); n > 0 && (numbers[0] < 0 || numbers[n-1] >= maxHeaderTimes) {
 		return refuse(Invalid, "A group's number is 0 to %d.", maxHeaderTimes-1)
+	}
+	for n, at := range times {
+		if at.Year() < 1970 || at.Year() > lastYear {
+			return refuse(Invalid, "The time of group %d is not one of the years 1970 to %d.", n, lastYear)
+		}
 	}
 	return e.Store.Update(ctx, func(tx *store.Tx) error {
 		for _, n := range numbers {

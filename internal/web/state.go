@@ -331,7 +331,7 @@ func (f JobFacts) canceled() string {
 }
 
 func (f JobFacts) lost() string {
-	s := orElse(f.Agent, "its agent") + " stopped answering" + ifSet(" at ", f.At)
+	s := orElse(f.Agent, "its agent") + " stopped answering" + ifSet(" and was given up at ", f.At)
 	if f.RetriedIn > 0 {
 		s += fmt.Sprintf(". Retried as attempt %d", f.RetriedIn)
 	}

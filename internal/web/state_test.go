@@ -47,7 +47,7 @@ func TestEveryJobStateExplainsItself(t *testing.T) {
 		{JobFacts{State: "finished", ExitStatus: 101, FirstError: "1 test failed"}, Failed, "exit 101: 1 test failed"},
 		{JobFacts{State: "finished", ExitStatus: 139, Signal: "SIGSEGV"}, Failed, "exit 139, SIGSEGV"},
 		{JobFacts{State: "finished", ExitStatus: 1, Soft: true}, Soft, "exit 1, this step may fail"},
-		{JobFacts{State: "finished", ExitStatus: -1, Lost: true, Agent: "d-6c1", At: "14:05", RetriedIn: 2}, Lost, "d-6c1 stopped answering at 14:05. Retried as attempt 2"},
+		{JobFacts{State: "finished", ExitStatus: -1, Lost: true, Agent: "d-6c1", At: "14:05", RetriedIn: 2}, Lost, "d-6c1 stopped answering and was given up at 14:05. Retried as attempt 2"},
 		{JobFacts{State: "canceling", Grace: 10 * time.Second}, Canceled, "canceling, up to 10 s left"},
 		{JobFacts{State: "canceled", By: "@kit", At: "12:04"}, Canceled, "by @kit at 12:04"},
 		{JobFacts{State: "canceled", ReplacedBy: "#4829"}, Canceled, "replaced by #4829"},
