@@ -171,6 +171,18 @@ func TestAStepIsFoundWhateverItsKeyIs(t *testing.T) {
 	}
 }
 
+func TestAStepTellsWhomItNotifiesNow(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.held(w.build("steps:\n- command: true\n  key: one\n  notify: [{slack: '#a'}]\n"))
+	w.decoded(h.Token, "PUT", "/v3/steps/one", `{"attribute":"notify","value":"[{\"slack\":\"#b\"}]","append":true}`, 200)
+	w.decoded(h.Token, "PUT", "/v3/steps/one", `{"attribute":"notify","value":"[{\"email\":\"a@b.test\"}]"}`, 422)
+	v := w.decoded(h.Token, "POST", "/v3/steps/one/export", `{"attribute":"notify"}`, 200)
+	if v["output"] != `[{"slack":"#a"},{"slack":"#b"}]` {
+		t.Errorf("the step notifies %v", v["output"])
+	}
+}
+
 func TestWhatIsNotOfferedIsRefusedForGood(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

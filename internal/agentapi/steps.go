@@ -96,14 +96,14 @@ func exported(s store.Step, attribute, format string) (string, error) {
 	return string(raw), nil
 }
 
-func attributesOf(s store.Step) (map[string]json.RawMessage, error) {
+func attributesOf(s store.Step) (values map[string]json.RawMessage, err error) {
 	var definition map[string]json.RawMessage
 	if len(s.Definition) > 0 && s.Definition[0] == '{' {
 		if err := json.Unmarshal(s.Definition, &definition); err != nil {
 			return nil, err
 		}
 	}
-	values := map[string]json.RawMessage{"id": quoted(s.ID)}
+	values = map[string]json.RawMessage{"id": quoted(s.ID)}
 	for attribute, field := range stepAttributes {
 		if raw, present := definition[field]; present {
 			values[attribute] = raw
@@ -111,6 +111,11 @@ func attributesOf(s store.Step) (map[string]json.RawMessage, error) {
 	}
 	if raw, present := definition["commands"]; present && values["command"] == nil {
 		values["command"] = raw
+	}
+	if delete(values, "notify"); len(s.Spec.Notify) > 0 { // jobs change it
+		if values["notify"], err = json.Marshal(s.Spec.Notify); err != nil {
+			return nil, err
+		}
 	}
 	values["key"], values["label"], values["type"] = quoted(s.Key), quoted(s.Label), quoted(string(s.Kind))
 	values["state"], values["outcome"] = quoted(string(s.State())), quoted(string(s.Outcome()))

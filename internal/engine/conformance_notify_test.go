@@ -183,3 +183,33 @@ func TestAnEntryOfSeveralServicesTellsAllOfThem(t *testing.T) {
 	w.end(t, b, "a", 1)
 	w.wantNotices(t, "email finished failed", "slack finished failed")
 }
+
+func TestAJobSaysWhomItsStepNotifies(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		b := w.build(t, "steps:\n- {command: a, key: a, notify: [{slack: '#a'}]}\n- {command: b, key: b, notify: [{slack: '#b'}]}\n")
+		a, other := w.begin(t, b, "a"), w.begin(t, b, "b")
+		notify := func(step, value string, add bool) error {
+			return w.UpdateStep(t.Context(), engine.UpdateStep{BuildID: b.ID, Step: step, Attribute: "notify", Value: value, Append: add})
+		}
+		must(0, notify("a", `[{"slack": "#c", "if": "step.outcome == \"hard_failed\""}, {"github_commit_status": {"context": "mine"}}]`, true))(t)
+		must(0, notify("b", `[]`, false))(t)
+		for value, want := range map[string]string{
+			`[{"email": "a@b.test"}]`:                  "`email` notifies of builds only",
+			`[{"webhook": "https://x.test"}]`:          "`webhook` notifies of builds only",
+			`["github_check"]`:                         "does not send github_check notifications",
+			`[{"basecamp_campfire": "http://x.test"}]`: "does not deliver `basecamp_campfire` notifications",
+			`[{"slak": "#c"}]`:                         "perhaps you meant `slack`",
+			`[{"slack": "#c", "if": "nonsense("}]`:     "its `if` is not valid",
+			`{"slack": "#c"}`:                          "list",
+			`#c`:                                       "not valid JSON",
+		} {
+			if r := refused(t, notify("a", value, true)); r.Why != engine.Invalid || !strings.Contains(r.Message, want) {
+				t.Errorf("%s: %v, want %q", value, r, want)
+			}
+		}
+		w.finish(t, a, 1)
+		w.wantNotices(t, "  ", "slack finished hard_failed", "slack finished hard_failed") // the first is the commit status
+		w.finish(t, other, 1)
+		w.wantNotices(t)
+	})
+}

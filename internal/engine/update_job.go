@@ -2,10 +2,13 @@ package engine
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/pipeline"
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
@@ -108,14 +111,14 @@ func (e *Engine) SetJobPriority(ctx context.Context, jobID string, priority int)
 	return out, err
 }
 
-// UpdateStep asks for another value of a step's attribute: its label (replaced, or appended to), the
-// priority of its open jobs, or its parallelism, which may only be raised.
+// UpdateStep asks for another value of a step's attribute: its label or whom it notifies (replaced, or appended to), the
+// priority of its open jobs, or its parallelism, which may only be raised (clicommand/step_update.go of v3.138.1).
 type UpdateStep struct {
 	BuildID   string
 	Step      string // id or key
 	Attribute string
 	Value     string
-	Append    bool   // to the label
+	Append    bool   // to the label, or to notify
 	UUID      string // idempotency key; "" for none
 }
 
@@ -138,8 +141,10 @@ func (e *Engine) UpdateStep(ctx context.Context, op UpdateStep) error {
 			return p.setPriority(s, op.Value)
 		case "parallelism":
 			return p.setParallelism(s, op.Value)
+		case "notify":
+			return p.setNotify(s, op.Value, op.Append)
 		}
-		return refuse(Invalid, "The step attribute %q can't be changed; label, priority and parallelism can.", op.Attribute)
+		return refuse(Invalid, "The step attribute %q can't be changed; label, notify, priority and parallelism can.", op.Attribute)
 	})
 }
 
@@ -163,6 +168,31 @@ func (p *progress) setPriority(s *store.Step, value string) error {
 	}
 	return nil
 }
+
+// setNotify changes whom a step notifies of what happens to it from now on.
+func (p *progress) setNotify(s *store.Step, value string, add bool) error {
+	list, err := pipeline.ReadStepNotify([]byte(value))
+	if err != nil {
+		return refuse(Invalid, "The step's notify: %s", err)
+	}
+	for _, raw := range list {
+		if n, _ := pipeline.ReadNotification(raw); !slices.Contains(sent, n.Service) {
+			return refuse(Invalid, "The step's notify: this server does not send %s notifications.", n.Service)
+		}
+	}
+	if add {
+		list = slices.Concat(s.Spec.Notify, list)
+	}
+	if len(list) > maxStepNotify {
+		return refuse(Invalid, "The step would have %d notifications; the limit is %d.", len(list), maxStepNotify)
+	}
+	p.touch(s)
+	s.Spec.Notify = list
+	return errors.Join(p.warnUnsent(pipeline.Plan{Notify: list}), p.tx.UpdateStepSpec(p.ctx, *s))
+}
+
+// maxStepNotify is how many notifications a job may have given to a step.
+const maxStepNotify = 100
 
 // ExpireJob ends a job that no agent took since before a time.
 func (e *Engine) ExpireJob(ctx context.Context, jobID string, before time.Time) error {

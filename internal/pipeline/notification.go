@@ -97,6 +97,21 @@ func ReadNotification(raw json.RawMessage) (Notification, bool) {
 	return n, ok && len(p.list) == 0 && len(p.plan.Warnings) == 0
 }
 
+// ReadStepNotify reads a step's `notify` that comes by itself, as JSON, and gives an entry to each service. What a
+// pipeline is only warned of is an error: there is somebody who is told.
+func ReadStepNotify(src []byte) ([]json.RawMessage, error) {
+	doc, err := ParseJSON(src)
+	if err != nil {
+		return nil, err
+	}
+	p := planner{doc: doc}
+	list := p.notify(doc.root, condition.StepNotify)
+	if len(p.list) == 0 {
+		p.list = p.plan.Warnings
+	}
+	return list, p.err()
+}
+
 // notify reads a list of notifications and checks each. One that could never be sent is warned of:
 // no pipeline is refused because of whom it tells.
 func (p *planner) notify(v value, scope condition.Scope) []json.RawMessage {
