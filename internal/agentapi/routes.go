@@ -18,6 +18,7 @@ type permission int
 const (
 	registration permission = iota + 1 // a registration token
 	session                            // an agent's session token
+	streaming                          // the same; that of an open stream is not looked up
 	ownJob                             // the token of the job that the path names, which has not ended
 	endedJob                           // the same, but the job may have ended: the handler says what follows
 	anyJob                             // the token of some job that has not ended
@@ -52,7 +53,7 @@ var routes = []route{
 	{"POST /v3/connect", session, (*Server).connect, "api/connect.go", []int{200}},
 	{"POST /v3/disconnect", session, (*Server).disconnect, "api/connect.go", []int{200}},
 	{"GET /v3/ping", session, (*Server).ping, "api/pings.go", []int{200}},
-	{"POST /v3/heartbeat", session, (*Server).heartbeat, "api/heartbeats.go", []int{200}},
+	{"POST /v3/heartbeat", streaming, (*Server).heartbeat, "api/heartbeats.go", []int{200}},
 	{"PUT /v3/jobs/{id}/accept", session, (*Server).accept, "api/jobs.go", []int{200, 404, 422}},
 	{"PUT /v3/jobs/{id}/acquire", session, (*Server).acquire, "api/jobs.go", []int{200, 404, 422, 423}},
 
@@ -149,6 +150,8 @@ func (a *Server) authorise(p permission, r *http.Request) (c caller, err error) 
 		c.token, err = a.Auth.AgentToken(ctx, r)
 	case session:
 		c.agent, err = a.session(ctx, r)
+	case streaming:
+		c.agent, err = a.streamingSession(ctx, r)
 	case ownJob, endedJob:
 		c.job, err = a.ownJob(ctx, r, p == endedJob)
 	case anyJob:
@@ -176,6 +179,15 @@ func (a *Server) session(ctx context.Context, r *http.Request) (store.Errand, er
 		a.seen.note(agent.AgentID, a.Now())
 	}
 	return agent, err
+}
+
+// streamingSession is session for what does no harm a moment after the session's end. Of the errand it has the agent alone.
+func (a *Server) streamingSession(ctx context.Context, r *http.Request) (store.Errand, error) {
+	if id, ok := a.streams.bearer(r); ok {
+		a.seen.note(id, a.Now())
+		return store.Errand{AgentID: id}, nil
+	}
+	return a.session(ctx, r)
 }
 
 // heldJob is the job whose token the request bears, if it has not ended.

@@ -88,6 +88,7 @@ func (s served) End(err error) { s.ended <- err }
 type pingStream struct {
 	api       *Server
 	agentID   string
+	tokenHash string
 	keepalive bool
 	hints     *live.Subscription
 	wanted    atomic.Int32 // looks asked for since the one under way began, that one included; 0: none is under way
@@ -137,7 +138,9 @@ func (s *pingStream) run(ctx context.Context, request http.Header, out *connect.
 
 // begin sends the first message, to the agent whose token the request bears.
 func (s *pingStream) begin(ctx context.Context, request http.Header) error {
-	errand, err := s.api.session(ctx, &http.Request{Header: request})
+	r := &http.Request{Header: request}
+	s.tokenHash, _ = auth.SessionHash(r)
+	errand, err := s.api.session(ctx, r)
 	switch {
 	case errors.Is(err, auth.ErrUnauthorized):
 		return connect.NewError(connect.CodeUnauthenticated, errors.New("the access token is not valid for this"))

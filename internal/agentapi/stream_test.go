@@ -2,16 +2,21 @@ package agentapi_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"connectrpc.com/connect"
 
+	"github.com/slipway-ci/slipway/internal/agent/wire"
 	"github.com/slipway-ci/slipway/internal/agentapi"
 	"github.com/slipway-ci/slipway/internal/edge"
+	"github.com/slipway-ci/slipway/internal/store"
 )
 
 // stream is an open streaming ping.
@@ -257,14 +262,18 @@ func TestAStreamWhoseAgentIsGoneIsForgotten(t *testing.T) {
 	w := newWorld(t)
 	a := w.agent()
 	c := openBare(t, w, a.AccessToken, a.ID)
-	if n := w.api.OpenStreams(); n != 1 {
-		t.Fatalf("%d streams are open, want 1", n)
-	}
+	w.awaitStreams(t, 1)
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	within(t, "the stream is forgotten", func() {
-		for w.api.OpenStreams() > 0 {
+	w.awaitStreams(t, 0)
+}
+
+// awaitStreams waits until the server knows of n streams. It sends a first message before it counts one.
+func (w *world) awaitStreams(t *testing.T, n int) {
+	t.Helper()
+	within(t, fmt.Sprintf("%d streams", n), func() {
+		for w.api.OpenStreams() != n {
 			runtime.Gosched()
 		}
 	})
@@ -279,5 +288,40 @@ func TestAStreamEndsWhenItsAgentSaid(t *testing.T) {
 	s.want(2)
 	if field := s.field(); field != 0 || s.resp.Trailer.Get("Grpc-Status") != "4" {
 		t.Errorf("field %d, trailers %v; want the end with status 4", field, s.resp.Trailer)
+	}
+}
+
+// TestHeartbeatsBesideAStreamAskNoDatabase, and are refused when the session has ended and the stream with it.
+func TestHeartbeatsBesideAStreamAskNoDatabase(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	var statements atomic.Int64
+	w := newWorldOn(t, store.Options{Path: filepath.Join(t.TempDir(), "slipway.db"), Trace: func(string) { statements.Add(1) }})
+	a, polls := w.agent(), w.agent()
+	s := w.open(t, a.AccessToken, a.ID, "")
+	s.want("resume")
+	w.awaitStreams(t, 1)
+	statements.Store(0)
+	w.advance(time.Minute)
+	must(a.Heartbeat(ctx, w.Now()))(t)
+	if n := statements.Load(); n != 0 {
+		t.Errorf("a heartbeat took %d statements, want none", n)
+	}
+	must(polls.Heartbeat(ctx, w.Now()))(t)
+	if n := statements.Load(); n != 1 {
+		t.Errorf("a heartbeat of an agent without a stream took %d statements, want 1", n)
+	}
+	if err := w.api.FlushSeen(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if seen := must(w.Store.Agent(ctx, a.ID))(t).LastSeen; !seen.Equal(w.Now()) {
+		t.Errorf("last seen %s, want %s", seen, w.Now())
+	}
+	if err := w.LoseAgent(ctx, a.ID, "for the test"); err != nil {
+		t.Fatal(err)
+	}
+	s.want("end: unauthenticated")
+	if _, err := a.Heartbeat(ctx, w.Now()); wire.Status(err) != http.StatusUnauthorized {
+		t.Errorf("a heartbeat after the end: %v, want 401", err)
 	}
 }

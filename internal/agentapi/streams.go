@@ -3,9 +3,13 @@ package agentapi
 import (
 	"context"
 	"maps"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/slipway-ci/slipway/internal/auth"
+	"github.com/slipway-ci/slipway/internal/ci"
 )
 
 const (
@@ -23,13 +27,14 @@ type streams struct {
 	api     *Server
 	mu      sync.Mutex
 	open    map[*pingStream]struct{}
-	touring bool // a goroutine makes rounds
+	bearers map[string]*pingStream // by the hash of the token that opened one
+	touring bool                   // a goroutine makes rounds
 	closing chan struct{}
 	work    sync.WaitGroup // what runs for streams: rounds, looks, waits for agents to go
 }
 
 func newStreams(a *Server) *streams {
-	return &streams{api: a, open: map[*pingStream]struct{}{}, closing: make(chan struct{})}
+	return &streams{api: a, open: map[*pingStream]struct{}{}, bearers: map[string]*pingStream{}, closing: make(chan struct{})}
 }
 
 // ending says whether the server is about to stop.
@@ -50,7 +55,7 @@ func (s *streams) add(p *pingStream) bool {
 		return false
 	}
 	p.reread = time.Now().Add(s.api.Reread)
-	s.open[p] = struct{}{}
+	s.open[p], s.bearers[p.tokenHash] = struct{}{}, p
 	if !s.touring {
 		s.touring = true
 		s.work.Go(s.makeRounds)
@@ -62,6 +67,22 @@ func (s *streams) remove(p *pingStream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, p)
+	if s.bearers[p.tokenHash] == p {
+		delete(s.bearers, p.tokenHash)
+	}
+}
+
+// bearer returns the agent that has a stream open with the token that a request bears. Its session was live when the database was
+// last read, at most a Reread ago; where hints are heard, its end ends the stream within moments.
+func (s *streams) bearer(r *http.Request) (agentID string, ok bool) {
+	hash, _ := auth.SessionHash(r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, ok := s.bearers[hash]
+	if ok {
+		agentID = p.agentID
+	}
+	return agentID, ok
 }
 
 // start runs something for a stream, unless the server is about to stop.
@@ -127,7 +148,7 @@ func (s *streams) due(now time.Time) (due map[string][]*pingStream, more bool) {
 }
 
 // look wakes the streams whose agents are to be told something. It tells them nothing itself: what was read may be
-// older than what a hint has told meanwhile. A stream whose agent was not read looks too, and ends with the cause.
+// older than what a hint has told meanwhile. What could not be read each stream reads, and ends with the cause.
 func (s *streams) look(due map[string][]*pingStream) {
 	if len(due) == 0 {
 		return
@@ -135,14 +156,14 @@ func (s *streams) look(due map[string][]*pingStream) {
 	ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
 	defer cancel()
 	errands, err := s.api.Store.Errands(ctx, slices.Collect(maps.Keys(due)))
-	if err != nil {
-		s.api.Log.ErrorContext(ctx, "what streams are to tell", "err", err)
-	}
 	now := s.api.Now()
 	for agentID, of := range due {
 		errand, read := errands[agentID]
+		if !read {
+			errand.State = ci.AgentConnected
+		}
 		for _, p := range of {
-			if !read || p.stale(errand, now) {
+			if err != nil || p.stale(errand, now) {
 				p.wake()
 			}
 		}

@@ -96,11 +96,11 @@ func (a *Auth) AgentToken(ctx context.Context, r *http.Request) (store.AgentToke
 
 // Agent returns what the agent that bears a session token is to do. A session that has ended is not valid.
 func (a *Auth) Agent(ctx context.Context, r *http.Request) (store.Errand, error) {
-	token, ok := credential(r, "token")
+	hash, ok := SessionHash(r)
 	if !ok {
 		return store.Errand{}, ErrUnauthorized
 	}
-	agent, err := a.Store.AgentByToken(ctx, secret.HashToken(token))
+	agent, err := a.Store.AgentByToken(ctx, hash)
 	if err != nil {
 		return agent, unknown(err)
 	}
@@ -108,6 +108,12 @@ func (a *Auth) Agent(ctx context.Context, r *http.Request) (store.Errand, error)
 		return agent, ErrUnauthorized
 	}
 	return agent, nil
+}
+
+// SessionHash is the hash of the token that a request of an agent bears, of whatever kind; false: it bears none.
+func SessionHash(r *http.Request) (string, bool) {
+	token, ok := credential(r, "token")
+	return secret.HashToken(token), ok
 }
 
 // Job returns the job whose token the request bears, also one that has ended: what a late caller is
