@@ -214,6 +214,9 @@ func (m *model) holds(rt *rapid.T) {
 			limited = j.ID
 		}
 		if !j.State.Held() {
+			if !j.State.Terminal() && (j.AgentID != "" || j.AgentReason != "") {
+				rt.Fatalf("job %s is %s and says that agent %q %q", j.ID, j.State, j.AgentID, j.AgentReason)
+			}
 			continue
 		}
 		if other := holder[j.AgentID]; other != "" {
