@@ -107,8 +107,12 @@ func missing(err error, format string, args ...any) error {
 
 // update runs fn in one transaction and publishes the hints it gave, if it succeeded.
 func (e *Engine) update(ctx context.Context, fn func(tx *store.Tx, hint func(topics ...string)) error) error {
+	return e.hinted(fn, func(fn func(*store.Tx) error) error { return e.Store.Update(ctx, fn) })
+}
+
+func (e *Engine) hinted(fn func(tx *store.Tx, hint func(topics ...string)) error, update func(func(*store.Tx) error) error) error {
 	var hints map[string]struct{}
-	err := e.Store.Update(ctx, func(tx *store.Tx) error {
+	err := update(func(tx *store.Tx) error {
 		hints = map[string]struct{}{}
 		return fn(tx, func(topics ...string) {
 			for _, t := range topics {

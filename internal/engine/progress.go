@@ -53,13 +53,13 @@ type freshStep struct {
 
 // onBuild runs fn with a build locked, then carries through and saves what it changed.
 func (e *Engine) onBuild(ctx context.Context, buildID string, fn func(p *progress) error) error {
-	return e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
+	return e.hinted(func(tx *store.Tx, hint func(...string)) error {
 		b, err := tx.LockBuild(ctx, buildID)
 		if err != nil {
 			return missing(err, "No build found")
 		}
 		return e.progress(ctx, tx, hint, b).run(fn)
-	})
+	}, func(fn func(*store.Tx) error) error { return e.Store.UpdateBuild(ctx, buildID, fn) })
 }
 
 func (p *progress) run(fn func(p *progress) error) error {
@@ -71,7 +71,7 @@ func (p *progress) run(fn func(p *progress) error) error {
 
 // onJob runs fn with a job as it is now and its build locked.
 func (e *Engine) onJob(ctx context.Context, jobID string, fn func(p *progress, j store.Job) error) error {
-	return e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
+	return e.hinted(func(tx *store.Tx, hint func(...string)) error {
 		v, err := tx.LockJob(ctx, jobID)
 		if err != nil {
 			return missing(err, "No job found")
@@ -81,7 +81,7 @@ func (e *Engine) onJob(ctx context.Context, jobID string, fn func(p *progress, j
 			p.steps[v.Step.ID], p.stored[v.Step.ID] = &v.Step, v.Step
 			return fn(p, v.Job)
 		})
-	})
+	}, func(fn func(*store.Tx) error) error { return e.Store.UpdateBuildOfJob(ctx, jobID, fn) })
 }
 
 func (e *Engine) progress(ctx context.Context, tx *store.Tx, hint func(...string), b store.Build) *progress {

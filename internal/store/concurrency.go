@@ -118,6 +118,9 @@ func (r Reader) UnqueuedJobs(ctx context.Context, buildID string) ([]Job, error)
 // TouchGroup locks a group until the transaction ends, and counts what changed in it that may let a
 // job go; 0 for nothing. Groups are locked after builds and agents, in the order of their ids.
 func (tx *Tx) TouchGroup(ctx context.Context, groupID string, due int) error {
+	if tx.shared {
+		return errNotShared // operations lock groups in one order, which several of them in a row do not keep
+	}
 	if err := exec(ctx, tx.q, sqlTouchGroup, groupID, due); err != nil {
 		return err
 	}

@@ -28,7 +28,10 @@ func openPostgres(ctx context.Context, o Options) (*Store, error) {
 	if err := migrateAlone(ctx, db); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &Store{Reader: Reader{o.traced(direct{db})}, db: db, update: &pgUpdater{db, o}, kind: goose.DialectPostgres, name: newName()}, nil
+	u := &pgUpdater{db, o}
+	return &Store{
+		Reader: Reader{o.traced(direct{db})}, db: db, update: u, lanes: &lanes{run: u.inLane}, kind: goose.DialectPostgres, name: newName(),
+	}, nil
 }
 
 // The lock has any number that nothing else on the database uses. It goes with its connection, also when the server is killed.
@@ -68,21 +71,29 @@ type pgUpdater struct {
 
 func (p *pgUpdater) update(ctx context.Context, fn func(*Tx) error) error {
 	for attempt := 1; ; attempt++ {
-		err := p.once(ctx, fn)
+		err := p.once(ctx, false, fn)
 		if !aborted(err) || attempt == maxAttempts {
 			return err
 		}
 	}
 }
 
-func (p *pgUpdater) once(ctx context.Context, fn func(*Tx) error) error {
+// inLane is update, but for a shared transaction, which is not worth to be repeated as a whole.
+func (p *pgUpdater) inLane(ctx context.Context, shared bool, fn func(*Tx) error) error {
+	if shared {
+		return p.once(ctx, true, fn)
+	}
+	return p.update(ctx, fn)
+}
+
+func (p *pgUpdater) once(ctx context.Context, shared bool, fn func(*Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	return onConn(ctx, p.db, func(c *pgx.Conn) error {
 		t := &pgTx{conn: c, waiting: []statement{{query: "BEGIN"}}}
 		defer t.rollback(context.WithoutCancel(ctx)) // after a commit it does nothing
-		if err := fn(&Tx{Reader: Reader{p.o.traced(t)}, forUpdate: " FOR UPDATE"}); err != nil {
+		if err := fn(&Tx{Reader: Reader{p.o.traced(t)}, forUpdate: " FOR UPDATE", shared: shared}); err != nil {
 			return err
 		}
 		return t.commit(ctx)

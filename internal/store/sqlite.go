@@ -104,6 +104,7 @@ type request struct {
 	err    error
 	panics any
 	done   chan struct{}
+	lead   chan []*request // on PostgreSQL: it is to run these, of which it is the first
 }
 
 func startWriter(db *sql.DB, conn *sql.Conn, o Options) *writer {

@@ -9,7 +9,8 @@
 // On SQLite there is one writer connection. Updates that wait for it at the same time share one
 // commit, each in a savepoint of its own, so that the cost of making a commit durable is divided
 // among them. On PostgreSQL updates run side by side at READ COMMITTED; an operation on a build
-// locks the build's row first (Tx.LockBuild), so that both databases serialize the same things.
+// locks the build's row first (Tx.LockBuild), so that both databases serialize the same things, and
+// those of one server that wait for the same build share a transaction (Store.UpdateBuild).
 //
 // Times are stored as microseconds and come back in UTC; the zero time.Time is stored as 0.
 package store
@@ -52,6 +53,7 @@ type Store struct {
 	Reader
 	db     *sql.DB
 	update updater
+	lanes  *lanes // nil on SQLite, where all updates share one
 	kind   goose.Dialect
 	name   string // of this server among those on the database
 }
@@ -66,6 +68,7 @@ type updater interface {
 type Tx struct {
 	Reader
 	forUpdate string
+	shared    bool // with other updates of the same build, before and after it
 }
 
 //go:embed migrations/*.sql
@@ -89,6 +92,29 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 // Once fn has begun, the end of ctx does not stop it.
 func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 	return s.update.update(ctx, fn)
+}
+
+// UpdateBuild is Update for an operation on a build. On PostgreSQL those of one server that wait for the same build share a transaction.
+func (s *Store) UpdateBuild(ctx context.Context, buildID string, fn func(*Tx) error) error {
+	if s.lanes == nil {
+		return s.Update(ctx, fn)
+	}
+	return s.lanes.update(ctx, buildID, fn)
+}
+
+// UpdateBuildOfJob is UpdateBuild for the build of a job.
+func (s *Store) UpdateBuildOfJob(ctx context.Context, jobID string, fn func(*Tx) error) error {
+	if s.lanes == nil {
+		return s.Update(ctx, fn)
+	}
+	build, err := s.lanes.buildOf(ctx, s.Reader, jobID)
+	if errors.Is(err, ErrNotFound) {
+		return s.Update(ctx, fn) // which finds no job either
+	}
+	if err != nil {
+		return err
+	}
+	return s.lanes.update(ctx, build, fn)
 }
 
 // Close waits for the updates under way and closes the database.

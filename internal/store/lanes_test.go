@@ -1,0 +1,94 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"testing"
+)
+
+// line runs n updates of one build, all of which wait for another of it.
+func line(t *testing.T, s *Store, n int, fn func(i int) func(*Tx) error) []error {
+	t.Helper()
+	errs := make([]error, n)
+	var wg sync.WaitGroup
+	err := s.UpdateBuild(t.Context(), "b", func(*Tx) error {
+		for i := range n {
+			wg.Go(func() {
+				defer func() {
+					if v := recover(); v != nil {
+						errs[i] = fmt.Errorf("panic: %v", v)
+					}
+				}()
+				errs[i] = s.UpdateBuild(context.Background(), "b", fn(i))
+			})
+		}
+		for waiting(s) < n {
+			runtime.Gosched()
+		}
+		return nil
+	})
+	wg.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return errs
+}
+
+func waiting(s *Store) int {
+	if w, ok := s.update.(*writer); ok {
+		return len(w.queue)
+	}
+	s.lanes.mu.Lock()
+	defer s.lanes.mu.Unlock()
+	return len(s.lanes.waiting["b"])
+}
+
+func TestUpdatesOfABuildThatWaitShareATransaction(t *testing.T) {
+	eachStore(t, func(t *testing.T, s *Store, _ Options) {
+		const n = 2 * maxShared
+		var shared [n]bool
+		errs := line(t, s, n, func(i int) func(*Tx) error {
+			return func(tx *Tx) error {
+				shared[i] = tx.shared
+				return insert(t.Context(), fmt.Sprint("row", i))(tx)
+			}
+		})
+		for i, err := range errs {
+			if err != nil || !has(t, s, fmt.Sprint("row", i)) || shared[i] != isPostgres(s) {
+				t.Errorf("update %d: %v, its row is there: %v, it shared: %v", i, err, has(t, s, fmt.Sprint("row", i)), shared[i])
+			}
+		}
+		if s.lanes != nil && len(s.lanes.waiting) > 0 {
+			t.Errorf("lanes are left: %v", s.lanes.waiting)
+		}
+	})
+}
+
+func TestWhatEndsAnUpdateOfABuildIsItsOwn(t *testing.T) {
+	eachStore(t, func(t *testing.T, s *Store, _ Options) {
+		refused := errors.New("refused")
+		errs := line(t, s, 12, func(i int) func(*Tx) error {
+			return func(tx *Tx) error {
+				err := insert(t.Context(), fmt.Sprint("row", i))(tx)
+				switch i % 4 {
+				case 1:
+					err = refused
+				case 2:
+					panic("boom")
+				case 3:
+					err = insert(t.Context(), fmt.Sprint("row", i))(tx)
+				}
+				return err
+			}
+		})
+		for i, err := range errs {
+			as := []bool{err == nil, errors.Is(err, refused), err != nil && err.Error() == "panic: boom", errors.Is(err, ErrConflict)}
+			if !as[i%4] || has(t, s, fmt.Sprint("row", i)) != (i%4 == 0) {
+				t.Errorf("update %d: %v, its row is there: %v", i, err, has(t, s, fmt.Sprint("row", i)))
+			}
+		}
+	})
+}
