@@ -31,7 +31,8 @@ so load is answered with 503 and never with 429. Every answer that is not a succ
 
 Each answer in the table is one that a test of the package provokes from a running server, and no test sees another.
 
-Streaming pings are beside this table: ` + "`POST /agentedge.v1.AgentEdgeService/StreamPings`" + ` (gRPC or Connect, session token).
+Streaming pings are beside this table: ` + "`POST /agentedge.v1.AgentEdgeService/StreamPings`" + ` (gRPC, gRPC-Web or Connect, session token). Another
+content type is answered with 415 and a message; what is said of the stream itself, a refused token too, is a status of its protocol.
 
 | method | path | permission | source | answers |
 |---|---|---|---|---|

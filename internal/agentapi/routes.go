@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/slipway-ci/slipway/internal/auth"
+	"github.com/slipway-ci/slipway/internal/edge"
 	"github.com/slipway-ci/slipway/internal/httperr"
 	"github.com/slipway-ci/slipway/internal/store"
 )
@@ -124,6 +125,7 @@ var routes = []route{
 	{"/artifacts/", anybody, (*Server).unknown, "", []int{404, 405}},
 	{"/caches/", anybody, (*Server).unknown, "", []int{404, 405}},
 	{"/.well-known/", anybody, (*Server).unknown, "", []int{404, 405}},
+	{"/" + edge.AgentEdgeServiceName + "/", anybody, (*Server).unknown, "", []int{404, 405}},
 }
 
 // caller is who asks. Which fields are set depends on the route's permission.
@@ -243,4 +245,4 @@ func (a *Server) unknown(w http.ResponseWriter, r *http.Request, _ caller) error
 }
 
 // catchAll are the patterns that match what no other does; "" is that of a path that is not clean.
-var catchAll = []string{"/v3/", "/artifacts/", "/caches/", "/.well-known/", ""}
+var catchAll = []string{"/v3/", "/artifacts/", "/caches/", "/.well-known/", "/" + edge.AgentEdgeServiceName + "/", ""}

@@ -97,6 +97,8 @@ func TestUnknownPathsAndMethodsAreJSON(t *testing.T) {
 		"GET /v3/": 404, "GET /v3/nope": 404, "GET /v3/jobs": 404, "GET /artifacts/": 404, "GET /v3/jobs/../ping": 404,
 		"GET /v3/jobs/%2e%2e/ping": 404, "GET /v3/./ping": 404,
 		"DELETE /v3/register": 405, "POST /v3/ping": 405, "PATCH /v3/jobs/x": 405, "PUT /artifacts/x": 405, "BREW /v3/pause": 405,
+		"POST /agentedge.v1.AgentEdgeService/Nope": 404, "GET /agentedge.v1.AgentEdgeService/StreamPings": 405,
+		"POST /agentedge.v1.AgentEdgeService/StreamPings": 415,
 	} {
 		method, path, _ := strings.Cut(line, " ")
 		got := w.do(h.Token, method, path, "")

@@ -136,6 +136,8 @@ func (s *stage) jobCases() []answerCase {
 		{"what is not there", "POST", "/caches/x", t, "", 405, noCall, ""},
 		{"what is not there", "GET", "/.well-known/none", t, "", 404, noCall, ""},
 		{"what is not there", "POST", "/.well-known/jwks", t, "", 405, noCall, ""},
+		{"what is not there", "POST", "/agentedge.v1.AgentEdgeService/None", t, "", 404, noCall, ""},
+		{"what is not there", "GET", "/agentedge.v1.AgentEdgeService/StreamPings", t, "", 405, noCall, ""},
 	}
 }
 

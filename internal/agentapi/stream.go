@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/slipway-ci/slipway/internal/auth"
 	"github.com/slipway-ci/slipway/internal/edge"
+	"github.com/slipway-ci/slipway/internal/httperr"
 	"github.com/slipway-ci/slipway/internal/live"
 	"github.com/slipway-ci/slipway/internal/store"
 )
@@ -29,10 +31,17 @@ const (
 	compressAbove = 1 << 16
 )
 
-// streaming is the handler of streaming pings and its path. It serves gRPC and Connect over HTTP/1.1
+// streamKinds are the content types of streams that connect knows, in the two codecs that it has without options.
+var streamKinds = regexp.MustCompile(`^application/((grpc|grpc-web)(\+proto|\+json)?|connect\+(proto|json))(;|$)`)
+
+// streaming is the handler of streaming pings and its pattern. It serves gRPC and Connect over HTTP/1.1
 // and HTTP/2. A handler of connect is made for each stream, which may ask for its connection.
 func (a *Server) streaming() (string, http.Handler) {
-	return "/" + edge.AgentEdgeServiceName + "/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return "POST " + edge.AgentEdgeServiceStreamPingsProcedure, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if kind := r.Header.Get("Content-Type"); !streamKinds.MatchString(kind) {
+			renderError(w, r, httperr.New(http.StatusUnsupportedMediaType, "A stream is gRPC, gRPC-Web or Connect; %q is none of them.", kind))
+			return
+		}
 		out := newTimedWriter(w)
 		if takeable(r) {
 			out.takeable = true
