@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -246,6 +247,10 @@ func bigLog(ctx context.Context, b *bench) ([]row, error) {
 		return nil, err
 	}
 	line := strings.Repeat("a line of a log, ", 5)
+	used, err := processors(s.cmd, agent)
+	if err != nil {
+		return nil, err
+	}
 	var took []time.Duration
 	peak, err := s.watch(ctx, func() (err error) {
 		took, err = s.builds(ctx, "log", fmt.Sprintf("  - command: yes \"%s\" | head -c %d\n", line, printed), 1, 20*time.Millisecond)
@@ -254,10 +259,26 @@ func bigLog(ctx context.Context, b *bench) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
+	after, err := processors(s.cmd, agent)
 	return []row{
 		{"a step that prints 100 MB, trigger to passed", took[0].Seconds(), 2, "s"},
 		{"  server's memory above idle, at its peak", peak - before, 60, "MB"},
-	}, nil
+		{"  server's processor time", (after[0] - used[0]).Seconds(), 0, "s"},
+		{"  agent's processor time, without its command's", (after[1] - used[1]).Seconds(), 0, "s"},
+	}, err
+}
+
+// processors returns the processor time that processes have used.
+func processors(of ...*exec.Cmd) ([]time.Duration, error) {
+	var all []time.Duration
+	for _, cmd := range of {
+		used, err := processor(cmd.Process.Pid)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, used)
+	}
+	return all, nil
 }
 
 // watch returns the server's greatest memory while f runs, sampled every 20 ms.

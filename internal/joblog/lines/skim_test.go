@@ -136,3 +136,23 @@ func processor(b *testing.B) float64 {
 	}
 	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e6
 }
+
+// TestErrorsAreFoundWhereverTheyStand puts each pattern at each place of a line, whole and with a colour in it. A collision of two
+// triples would hide one.
+func TestErrorsAreFoundWhereverTheyStand(t *testing.T) {
+	t.Parallel()
+	for _, p := range errorPatterns {
+		for at := range 2 * stride {
+			for cut := range p {
+				torn := p[:cut] + "\x1b[0m" + p[cut:]
+				for _, line := range []string{p, torn} {
+					log := strings.Repeat(strings.Repeat("-", at)+line+"\r\n", 300)
+					x := NewIndex(Settled{})
+					if _, _ = x.Write([]byte(log)); len(x.settled.Errors) < 200 {
+						t.Errorf("%q at %d: %d errors", line, at, len(x.settled.Errors))
+					}
+				}
+			}
+		}
+	}
+}
