@@ -16,6 +16,7 @@ import (
 // itself otherwise. The nil draft plans at once.
 type draft struct {
 	in     *planInput // what the first attempt would have planned
+	made   bool       // the plan is; until then an attempt is a first one, of which there may be several
 	plan   pipeline.Plan
 	err    error // of the plan
 	number bool  // the plan depends on the build's number
@@ -40,6 +41,7 @@ func (e *Engine) drafting(ctx context.Context, fn func(d *draft) error) error {
 		in.used = func(key string) (bool, error) { return hasKey(ctx, e.Store.Reader, in.build.ID, key) }
 	}
 	d.plan, d.err = e.plan(in)
+	d.made = true
 	if err = fn(d); errors.Is(err, store.ErrConflict) {
 		return fn(nil) // another upload has given a step a key that was free
 	}
@@ -51,7 +53,7 @@ func (e *Engine) planned(d *draft, in planInput) (pipeline.Plan, error) {
 	if d == nil || len(in.source) < draftFrom {
 		return e.plan(in)
 	}
-	if d.in == nil {
+	if !d.made {
 		d.in = &in
 		return pipeline.Plan{}, errDraft
 	}

@@ -102,3 +102,30 @@ func TestALargeUploadLosesAKeyThatAnotherTookWhileItWasPlanned(t *testing.T) {
 		})
 	}
 }
+
+// On PostgreSQL the uploads of one build that wait share a transaction, which the first attempt of each ends for all.
+func TestLargeUploadsOfOneBuildAtOnceAreAllApplied(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		const n = 8
+		b := w.build(t, fmt.Sprintf("steps:\n- {command: up, parallelism: %d}\n", n))
+		jobs := must(w.Store.Jobs(t.Context(), b.ID))(t)
+		for _, j := range jobs {
+			w.start(t, j)
+		}
+		var all sync.WaitGroup
+		for i, j := range jobs {
+			large := fmt.Sprintf(`{"steps":[{"command":"x%d"}],"env":{"LARGE":%q}}`, i, padding)
+			all.Go(func() {
+				up, err := w.UploadPipeline(context.Background(), engine.UploadPipeline{JobID: j.ID, UUID: "large", Pipeline: []byte(large)})
+				if err != nil || up.State != "applied" || up.Jobs != 1 {
+					t.Errorf("upload %d: %v, %s with %d jobs", i, err, up.State, up.Jobs)
+				}
+			})
+		}
+		all.Wait()
+		if got := must(w.Store.CountJobs(t.Context(), b.ID))(t); got != 2*n {
+			t.Errorf("the build has %d jobs, want %d", got, 2*n)
+		}
+		w.check(t, b)
+	})
+}
