@@ -139,3 +139,22 @@ func TestAJobThatAStackHasSaysWhoAndWhatWasSaidOfIt(t *testing.T) {
 		want("reserved by stack k8s until 2026-11-23T12:10:00Z; Pulling the image", first, second)
 	})
 }
+
+func TestTheNextAttemptOfAJobIsReservedByNoStack(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		ctx := t.Context()
+		job := w.job(t, w.build(t, "steps:\n- {command: a, key: a}\n"), "a")
+		k, _, err := w.RegisterStack(ctx, w.org.ID, store.Stack{ClusterID: w.cluster.ID, Key: "k8s", Type: "kubernetes", QueueID: job.QueueID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		must(w.ReserveJobs(ctx, k, []string{job.ID}, 10*time.Minute))(t)
+		if err := w.DeclineJob(ctx, k, job.ID, 1, "no room"); err != nil {
+			t.Fatal(err)
+		}
+		next := must(w.RetryJob(ctx, job.ID, "ana"))(t)
+		if got := must(w.Store.Job(ctx, next.ID))(t); got.ReservedBy != "" || got.State != ci.JobScheduled {
+			t.Errorf("the next attempt is %s, reserved by %q", got.State, got.ReservedBy)
+		}
+	})
+}

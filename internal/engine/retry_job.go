@@ -66,7 +66,7 @@ func StepLetsRetry(s *store.Step, c ci.Class) error {
 func (p *progress) retry(j store.Job, kind, by string, rule int) (store.Job, error) {
 	next := j
 	next.Job = ci.Job{ID: p.e.NewID(), Kind: j.Kind, State: ci.JobPending, CreatedAt: p.now, ScheduledAt: j.ScheduledAt}
-	next.AgentID, next.AgentReason, next.TokenHash, next.TimeoutAt = "", "", "", time.Time{}
+	next.AgentID, next.AgentReason, next.ReservedBy, next.TokenHash, next.TimeoutAt = "", "", "", "", time.Time{}
 	next.RetryOf, next.RetryType, next.RetryRule, next.Retries = j.ID, kind, rule, j.Retries+1
 	next.RetriedIn, next.RetriedBy, next.TriggeredBuild = "", "", ""
 	next.ChunksFailed, next.LogSize, next.Queued = 0, 0, false
