@@ -12,10 +12,9 @@ import (
 
 // inflater decompresses one chunk after another without allocating.
 type inflater struct {
-	flat flat
-	gz   gzip.Reader
-	buf  *bufio.Reader
-	src  bytes.Reader
+	gz  gzip.Reader
+	buf *bufio.Reader
+	src bytes.Reader
 }
 
 type inflaters struct{ pool sync.Pool }
@@ -36,9 +35,6 @@ func (p *inflaters) put(z *inflater) {
 // chunk decompresses into text and returns an error unless gz holds exactly len(text) bytes. Nothing beyond them is decompressed
 // but one byte, so a small chunk that would become huge costs nothing.
 func (z *inflater) chunk(gz, text []byte) error {
-	if z.flat.gunzip(gz, text) {
-		return nil
-	}
 	z.src.Reset(gz)
 	if err := z.gz.Reset(&z.src); err != nil {
 		return fmt.Errorf("reading gzip: %w", err)
