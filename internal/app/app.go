@@ -72,6 +72,8 @@ type Config struct {
 	// correct. For tests.
 	Slow time.Duration
 	Deaf bool
+	// SizeHeap lets a small heap grow further than Go's own rule before it is collected; it is a setting of the process.
+	SizeHeap bool
 	// LossTerm is how long an agent may be silent before it is lost; 0: as the engine has it.
 	LossTerm time.Duration
 }

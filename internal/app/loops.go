@@ -27,7 +27,7 @@ func (a *App) duties() []duty {
 	assign := &worker.Assign{Engine: e, Log: a.Log}
 	repos := a.mirrors()
 	plan := &worker.Plan{Engine: e, Repos: repos}
-	return []duty{
+	duties := []duty{
 		{"assign", time.Second, live.Assign, assign.Pass},
 		{"plan", 2 * time.Second, live.Plan, plan.Pass},
 		{"origins", 2 * time.Second, live.Origin, (&worker.Origins{Engine: e, Repos: repos}).Pass},
@@ -53,6 +53,10 @@ func (a *App) duties() []duty {
 		{"keep logs", 10 * time.Second, "", a.Logs.Compact},
 		{"heartbeats", 30 * time.Second, "", func(ctx context.Context) (bool, error) { return false, a.agentAPI.FlushSeen(ctx) }},
 	}
+	if a.SizeHeap {
+		duties = append(duties, duty{"size heap", 10 * time.Second, "", sizeHeap})
+	}
+	return duties
 }
 
 func (a *App) startLoops(ctx context.Context) {

@@ -29,7 +29,7 @@ type local struct {
 // startLocal starts a server and n agents on a data directory.
 func startLocal(c *console, config app.Config, n int) (*local, error) {
 	config.OpenQueues, config.LocalRepositories = true, true
-	config.Version, config.Log = Version(), c.log
+	config.Version, config.Log, config.SizeHeap = Version(), c.log, os.Getenv("GOGC") == ""
 	a, err := app.Start(c.ctx, config)
 	if err != nil {
 		return nil, err

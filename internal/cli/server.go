@@ -55,7 +55,7 @@ func (s serverCommand) Run(c *console) error {
 		S3:   s3.Config{Bucket: s.S3Bucket, Prefix: s.S3Prefix, Endpoint: s.S3Endpoint, Region: s.S3Region, PathStyle: s.S3PathStyle},
 		SMTP: s.SMTP, MailFrom: s.MailFrom, SMTPPassword: os.Getenv("SLIPWAY_SMTP_PASSWORD"),
 		Version: Version(), Log: c.log, Drain: s.Drain.Duration, Slow: s.Slow.Duration, Deaf: s.Deaf,
-		LossTerm: s.Loss.Duration,
+		LossTerm: s.Loss.Duration, SizeHeap: os.Getenv("GOGC") == "",
 	})
 	if err != nil {
 		return err
