@@ -147,7 +147,7 @@ func unpackInto(ctx context.Context, r io.Reader, all []*unpacked) error {
 		}
 		index, rest, _ := strings.Cut(strings.TrimSuffix(h.Name, "/"), "/")
 		i, err := strconv.Atoi(index)
-		if err != nil || i < 0 || i >= len(all) {
+		if err != nil || i < 0 || i >= len(all) || rest != "" && !filepath.IsLocal(rest) {
 			return fmt.Errorf("the archive has an entry %q, which is of none of the targets", h.Name)
 		}
 		h.Name = path.Join(content, rest)
@@ -183,19 +183,32 @@ func (u *unpacked) unpack(h *tar.Header, r io.Reader) error {
 
 // finish puts the target in its place.
 func (u *unpacked) finish() error {
+	top, err := u.setModes()
+	if err != nil {
+		return err
+	}
 	if err := removeTree(u.target); err != nil {
 		return err
 	}
-	if err := os.Rename(filepath.Join(u.beside, content), u.target); err != nil {
+	if err := os.Rename(filepath.Join(u.beside, content), u.target); err != nil || top == nil {
 		return err
 	}
+	return errors.Join(os.Chtimes(u.target, time.Time{}, top.ModTime), os.Chmod(u.target, top.FileInfo().Mode().Perm()))
+}
+
+// setModes gives directories their modes, the innermost first, while the root keeps links from leading out: where the target is to
+// stand they may lead elsewhere. It returns the target itself, if that is a directory: one that can only be read cannot be moved.
+func (u *unpacked) setModes() (top *tar.Header, err error) {
 	for _, h := range slices.Backward(u.dirs) {
-		dir := filepath.Join(u.target, strings.TrimPrefix(h.Name, content))
-		if err := errors.Join(os.Chtimes(dir, time.Time{}, h.ModTime), os.Chmod(dir, h.FileInfo().Mode().Perm())); err != nil {
-			return err
+		if h.Name == content {
+			top = h
+			continue
+		}
+		if err := errors.Join(u.root.Chtimes(h.Name, time.Time{}, h.ModTime), u.root.Chmod(h.Name, h.FileInfo().Mode().Perm())); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return top, nil
 }
 
 func (u *unpacked) close() {
@@ -205,7 +218,7 @@ func (u *unpacked) close() {
 	if u.root != nil {
 		_ = u.root.Close() // nothing was written through it that is not closed
 	}
-	_ = os.RemoveAll(u.beside) // what is left over is hidden, and in no one's way
+	_ = removeTree(u.beside) // what is left over is hidden, and in no one's way
 }
 
 // removeTree removes a directory also where some in it can only be read, as Go's modules can.

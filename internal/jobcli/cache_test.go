@@ -234,23 +234,13 @@ func TestAnArchiveStaysInItsTargets(t *testing.T) {
 		"another target": {{Name: "1/evil", Typeflag: tar.TypeReg}},
 		"no target":      {{Name: "/evil", Typeflag: tar.TypeReg}},
 		"a device":       {top, {Name: "0/evil", Typeflag: tar.TypeChar}},
+		"beside":         {top, {Name: "0/link", Typeflag: tar.TypeSymlink, Linkname: outside}, {Name: "0/../contentlink", Typeflag: tar.TypeDir, Mode: 0o777}},
 	} {
-		var archive bytes.Buffer
-		z, err := zstd.NewWriter(&archive)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out := tar.NewWriter(z)
-		for _, h := range entries {
-			if err := out.WriteHeader(&h); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := errors.Join(out.Close(), z.Close()); err != nil {
-			t.Fatal(err)
-		}
-		if err := unpackTargets(t.Context(), &archive, []string{target}); err == nil {
+		if err := unpackTargets(t.Context(), archiveOf(t, entries), []string{target}); err == nil {
 			t.Errorf("%s: no error", what)
+		}
+		if info, err := os.Stat(outside); err != nil || info.Mode().Perm() != 0o700 {
+			t.Errorf("%s: the mode of what is outside: %v, %v", what, info.Mode(), err)
 		}
 		found, err := filepath.Glob(filepath.Join(dir, "*", "*"))
 		if err != nil || len(found) != 1 || found[0] != target {
@@ -260,4 +250,46 @@ func TestAnArchiveStaysInItsTargets(t *testing.T) {
 			t.Errorf("%s: what was there is gone: %v", what, err)
 		}
 	}
+}
+
+// TestModesOfAnArchiveStayInItsTargets: a link may lead elsewhere where the target stands than where it was unpacked.
+func TestModesOfAnArchiveStayInItsTargets(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	outside := filepath.Join(dir, "content", "sub")
+	if err := os.MkdirAll(outside, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	archive := archiveOf(t, []tar.Header{
+		{Name: "0", Typeflag: tar.TypeDir, Mode: 0o755},
+		{Name: "0/link", Typeflag: tar.TypeSymlink, Linkname: "../content"},
+		{Name: "0/link/sub", Typeflag: tar.TypeDir, Mode: 0o777},
+	})
+	if err := unpackTargets(t.Context(), archive, []string{filepath.Join(dir, "target")}); err != nil {
+		t.Error(err)
+	}
+	for path, want := range map[string]fs.FileMode{outside: 0o700, filepath.Join(dir, "target"): 0o755, filepath.Join(dir, "target", "sub"): 0o777} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v; want mode %v", path, info.Mode(), err, want)
+		}
+	}
+}
+
+func archiveOf(t *testing.T, entries []tar.Header) *bytes.Buffer {
+	t.Helper()
+	var archive bytes.Buffer
+	z, err := zstd.NewWriter(&archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := tar.NewWriter(z)
+	for _, h := range entries {
+		if err := out.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(out.Close(), z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return &archive
 }
