@@ -103,10 +103,19 @@ func (l *lanes) pass(build string) {
 	next[0].lead <- next[:n:n]
 }
 
-// settle runs a group in one transaction, or each of it in its own if that fails.
+// settle runs a group in one transaction, or each of it in its own if that fails. What may have been done it does not do again.
 func (l *lanes) settle(group []*request) {
-	if len(group) > 1 && l.together(group) == nil {
-		return
+	if len(group) > 1 {
+		err := l.together(group)
+		if err == nil {
+			return
+		}
+		if errors.Is(err, errUnsure) {
+			for _, r := range group {
+				r.err = err
+			}
+			return
+		}
 	}
 	for _, r := range group {
 		r.err, r.panics = nil, nil

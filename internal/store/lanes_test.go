@@ -92,3 +92,37 @@ func TestWhatEndsAnUpdateOfABuildIsItsOwn(t *testing.T) {
 		}
 	})
 }
+
+// Whether a commit was carried out whose answer got lost nobody knows; who asked is told, as for an update that shares nothing.
+func TestAnUpdateThatMayBeCommittedIsNotRunAgain(t *testing.T) {
+	eachStore(t, func(t *testing.T, s *Store, _ Options) {
+		if !isPostgres(s) {
+			return // it answers where it is
+		}
+		var runs [2]int
+		errs := line(t, s, 2, func(i int) func(*Tx) error {
+			return func(tx *Tx) error {
+				runs[i]++
+				err := insert(t.Context(), fmt.Sprint("row", i))(tx)
+				if err == nil && runs[0]+runs[1] == 2 {
+					err = breakConnection(t.Context(), s, tx)
+				}
+				return err
+			}
+		})
+		for i, err := range errs {
+			if err == nil || runs[i] != 1 {
+				t.Errorf("update %d ran %d times: %v", i, runs[i], err)
+			}
+		}
+	})
+}
+
+func breakConnection(ctx context.Context, s *Store, tx *Tx) error {
+	pid, err := one(ctx, tx.q, scanInt, `SELECT pg_backend_pid()`)
+	if err != nil {
+		return err
+	}
+	_, err = s.db.ExecContext(ctx, `SELECT pg_terminate_backend($1, 10000)`, pid)
+	return err
+}

@@ -153,18 +153,25 @@ func ended(err error, res pgx.BatchResults) error {
 	return err
 }
 
+// errUnsure says that the connection broke while a transaction was committed: it may have been.
+var errUnsure = errors.New("whether it was committed is not known")
+
 // commit ends the transaction. One that asked and wrote nothing was never begun.
 func (t *pgTx) commit(ctx context.Context) error {
 	if !t.begun && len(t.waiting) == 1 {
 		t.waiting = nil
 		return t.failed
 	}
+	var tag pgconn.CommandTag
 	res, err := t.send(ctx, statement{query: "COMMIT"})
-	if err != nil {
-		return err
+	if err == nil {
+		tag, err = res.Exec()
+		err = ended(err, res)
 	}
-	tag, err := res.Exec()
-	if err = ended(err, res); err != nil {
+	if err != nil && t.conn.IsClosed() {
+		return fmt.Errorf("%w: %w", errUnsure, err)
+	}
+	if err != nil {
 		return err
 	}
 	t.begun = false
