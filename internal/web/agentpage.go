@@ -282,7 +282,18 @@ var affinityWords = []Option{
 
 // showQueue shows a queue; no is why it was not paused or changed.
 func (q *request) showQueue(status int, v store.Queue, no *engine.Refused) error {
-	page := QueuePage{Frame: q.frame("Queue "+v.Key, "agents"), QueueRow: QueueRow{Name: v.Key}, Description: v.Description}
+	page, err := q.loadQueue(v)
+	if err != nil {
+		return err
+	}
+	if no != nil {
+		page.refuse(q.r.PostFormValue("reason"), no)
+	}
+	return q.html(status, "queue", page)
+}
+
+func (q *request) loadQueue(v store.Queue) (QueuePage, error) {
+	page := QueuePage{Frame: q.frame("Queue "+v.Key, "agents", "queue:"+v.ID), QueueRow: QueueRow{Name: v.Key}, Description: v.Description}
 	page.Reason = Input{Name: "reason", Label: "Reason", Hint: "Jobs that agents have go on; those that wait say why."}
 	page.Affinity = Input{
 		Name: "affinity", Label: "A retried job prefers", Hint: "It does not wait: where no other agent that matches is idle, it goes to the same one.",
@@ -294,17 +305,11 @@ func (q *request) showQueue(status int, v store.Queue, no *engine.Refused) error
 	if !v.PausedAt.IsZero() {
 		var err error
 		if page.Paused, err = q.pausedText(v); err != nil {
-			return err
+			return page, err
 		}
 		page.Pause, page.Resume = "", strings.Replace(page.Pause, "/pause/", "/resume/", 1)
 	}
-	if no != nil {
-		page.refuse(q.r.PostFormValue("reason"), no)
-	}
-	if err := errors.Join(q.loadQueueRow(&page), q.loadWaits(&page, v), q.loadServing(&page, v)); err != nil {
-		return err
-	}
-	return q.html(status, "queue", page)
+	return page, errors.Join(q.loadQueueRow(&page), q.loadWaits(&page, v), q.loadServing(&page, v))
 }
 
 func (p *QueuePage) refuse(reason string, no *engine.Refused) {

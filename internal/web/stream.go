@@ -25,7 +25,7 @@ const (
 // topic is one thing a page wants to hear of. Seen is how much of it the page
 // shows already: a build's version, a log's lines, a list's newest build.
 type topic struct {
-	kind string // org, builds, agents, agent, pipe, build, graph, waterfall, job, log
+	kind string // org, builds, agents, agent, queue, pipe, build, graph, waterfall, job, log
 	id   string
 	job  string // that a graph shows
 	seen int64
@@ -49,7 +49,7 @@ func parseTopic(s string) (topic, error) {
 	case "graph":
 		t.id, t.job, _ = strings.Cut(id, "/")
 		return t, nil
-	case "agent", "pipe", "build", "waterfall", "job", "log":
+	case "agent", "queue", "pipe", "build", "waterfall", "job", "log":
 		if id != "" {
 			return t, nil
 		}
@@ -107,6 +107,11 @@ func (w *watcher) permit() error {
 				return err
 			}
 			continue
+		case "queue":
+			if _, err := w.queueByID(t.id); err != nil {
+				return err
+			}
+			continue
 		case "build", "graph", "waterfall":
 			b, err := w.Store.Build(w.ctx, t.id)
 			if err != nil {
@@ -140,6 +145,8 @@ func (w *watcher) hubTopics() []string {
 			out = append(out, live.Organization(w.org.ID))
 		case "agent":
 			out = append(out, live.Agent(t.id))
+		case "queue":
+			out = append(out, live.Assign)
 		case "pipe":
 			out = append(out, live.Pipeline(t.id))
 		case "build":
@@ -216,6 +223,8 @@ func (w *watcher) look() error {
 			err = errors.Join(err, w.lookAgents())
 		case "agent":
 			err = errors.Join(err, w.lookAgent(t))
+		case "queue":
+			err = errors.Join(err, w.lookQueue(t))
 		case "build":
 			err = errors.Join(err, w.lookBuild(t))
 		case "log":
@@ -292,37 +301,6 @@ func (w *watcher) lookHome() error {
 		w.fragment("needs", "needs", page), w.fragment("pipelines", "pipelines", page),
 		w.fragment("mine", "mine", page), w.fragment("queues", "queues", page),
 	)
-}
-
-// lookAgents sends the queues and the first page of agents.
-func (w *watcher) lookAgents() error {
-	page, err := w.loadAgents("")
-	if err != nil {
-		return err
-	}
-	page.Still = true
-	return errors.Join(w.fragment("fleetqueues", "fleetqueues", page), w.fragment("agentlist", "agentlist", page))
-}
-
-// permitAgent checks that an agent is the organization's.
-func (w *watcher) permitAgent(id string) error {
-	w.r.SetPathValue("agent", id)
-	_, err := w.agent()
-	return err
-}
-
-// lookAgent sends what an agent does, and what it did.
-func (w *watcher) lookAgent(t topic) error {
-	a, err := w.Store.Agent(w.ctx, t.id)
-	if err != nil {
-		return err
-	}
-	page, err := w.loadAgent(a)
-	if err != nil {
-		return err
-	}
-	page.Still = true
-	return errors.Join(w.fragment("agentnow", "agentnow", page), w.fragment("agentfacts", "agentfacts", page), w.fragment("agentjobs", "agentjobs", page))
 }
 
 // lookBuilds sends the rows that changed and how many builds are newer than

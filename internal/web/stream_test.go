@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -116,11 +117,44 @@ func TestStreamCountsNewBuilds(t *testing.T) {
 	}
 }
 
+// The page of a queue follows its line, its agents and its pause.
+func TestStreamFollowsAQueue(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.signIn()
+	v := must(s.Store.Queue(t.Context(), must(s.Store.Clusters(t.Context(), s.org.ID))(t)[0].ID, "default"))(t)
+	s.has(s.get("/main/queues/default", http.StatusOK), "live?t=queue:"+v.ID)
+	next := s.open("queue:" + v.ID)
+	next(swapOf("queuewaits", "No job waits"))
+	s.build(s.pipeline("p", "steps:\n- {command: x, label: first in line}\n"))
+	next(swapOf("queuewaits", "first in line"))
+	s.agent()
+	next(swapOf("queueserving", "Idle"))
+	s.post("/main/queues/pause/default", url.Values{"reason": {"moving"}}, http.StatusOK)
+	next(swapOf("queuepaused", "moving"))
+	next(swapOf("queuepause", "Resume queue"))
+}
+
+// What may be done to an agent changes with what somebody else did to it.
+func TestStreamFollowsAnAgentsPause(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.signIn()
+	a := s.agent()
+	next := s.open("agent:" + a.ID)
+	next(swapOf("agentpause", "Reason"))
+	s.post("/main/agents/pause/"+a.ID, url.Values{"reason": {"moving"}}, http.StatusOK)
+	next(swapOf("agentpause", ">Resume<"))
+	s.post("/main/agents/stop/"+a.ID, nil, http.StatusOK)
+	next(func(e sseEvent) bool { return e.data["to"] == "agentacts" && !strings.Contains(e.text(), "Stop") })
+}
+
 // Nobody hears of what belongs to another organization, nor of nonsense.
 func TestStreamRefuses(t *testing.T) {
 	t.Parallel()
 	s, _ := seeded(t)
 	s.get("/main/live?t=build:nope", http.StatusNotFound)
+	s.get("/main/live?t=queue:nope", http.StatusNotFound)
 	s.get("/main/live?t=weather", http.StatusBadRequest)
 	s.get("/main/live?t=build:x@-1", http.StatusBadRequest)
 }
