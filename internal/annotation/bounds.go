@@ -13,40 +13,46 @@ import (
 )
 
 // What Markdown lets a few kilobytes ask for is more than a server has: goldmark v1.8.7 fills each row of a table up to the columns of its
-// head, visits every open block for each line, cuts a paragraph's lines again for each address in it, and looks for the end of a link as far as the
-// paragraph goes, once for each beginning.
+// head, visits every open block for each line, cuts a paragraph's lines again for each address in it, looks for the end of a link as far as the
+// paragraph goes, once for each beginning, and for each mark of emphasis through all that stand before it.
 // Beyond these bounds, which no annotation that people read comes near, the text stays as it was written.
 const (
 	maxCells = 100_000    // of a table
 	maxDepth = 50         // of quotations and lists within each other
 	maxLines = 2_000      // of a paragraph that begins with the address of a link
-	maxSeeks = 20_000_000 // bytes and nodes passed over for links that are none, in a body
+	maxSeeks = 20_000_000 // bytes and nodes passed over for links that are none, in a body, and as many for emphasis
 )
 
 // newMarkdown is GitHub's dialect without task lists, within bounds.
 func newMarkdown(options ...renderer.Option) goldmark.Markdown {
+	emphasis := parser.NewContextKey()
 	p := parser.NewParser(
-		parser.WithBlockParsers(bounded(parser.DefaultBlockParsers())...),
-		parser.WithInlineParsers(bounded(parser.DefaultInlineParsers())...),
+		parser.WithBlockParsers(bounded(parser.DefaultBlockParsers(), emphasis)...),
+		parser.WithInlineParsers(bounded(parser.DefaultInlineParsers(), emphasis)...),
+		parser.WithInlineParsers(util.Prioritized(marks{extension.NewStrikethroughParser(), emphasis}, 500)),
 		parser.WithParagraphTransformers(util.Prioritized(references{parser.LinkReferenceParagraphTransformer}, 100)),
 		parser.WithParagraphTransformers(util.Prioritized(tables{extension.NewTableParagraphTransformer()}, 200)),
 		parser.WithASTTransformers(util.Prioritized(extension.NewTableASTTransformer(), 0)),
 	)
 	return goldmark.New(
 		goldmark.WithParser(p),
-		goldmark.WithExtensions(extension.Strikethrough, extension.Linkify),
-		goldmark.WithRendererOptions(append(options, renderer.WithNodeRenderers(util.Prioritized(extension.NewTableHTMLRenderer(), 500)))...),
+		goldmark.WithExtensions(extension.Linkify),
+		goldmark.WithRendererOptions(append(options, renderer.WithNodeRenderers(
+			util.Prioritized(extension.NewStrikethroughHTMLRenderer(), 500), util.Prioritized(extension.NewTableHTMLRenderer(), 500),
+		))...),
 	)
 }
 
 // bounded puts bounds to the parsers of a list that need them.
-func bounded(list []util.PrioritizedValue) []util.PrioritizedValue {
+func bounded(list []util.PrioritizedValue, emphasis parser.ContextKey) []util.PrioritizedValue {
 	for i, v := range list {
 		switch v.Value {
 		case parser.NewListParser(), parser.NewBlockquoteParser():
 			list[i].Value = nested{v.Value.(parser.BlockParser)}
 		case parser.NewLinkParser():
 			list[i].Value = links{v.Value.(linkParser), parser.NewContextKey()}
+		case parser.NewEmphasisParser():
+			list[i].Value = marks{v.Value.(parser.InlineParser), emphasis}
 		}
 	}
 	return list
@@ -99,24 +105,52 @@ type links struct {
 	key parser.ContextKey // of the seeks
 }
 
-// seeks is what the links of a body have cost.
+// seeks is what the links of a body have cost, or its emphasis.
 type seeks struct {
 	spent  int
-	parent ast.Node // whose brackets are counted
-	open   int      // brackets without an end so far
+	parent ast.Node // whose brackets or marks are counted
+	open   int      // brackets without an end so far, or marks
 }
 
-func (l links) Parse(parent ast.Node, block text.Reader, pc parser.Context) ast.Node {
-	s, _ := pc.Get(l.key).(*seeks)
+// seeksIn returns what was spent so far, or nil if that is enough.
+func seeksIn(parent ast.Node, pc parser.Context, key parser.ContextKey) *seeks {
+	s, _ := pc.Get(key).(*seeks)
 	if s == nil {
 		s = &seeks{}
-		pc.Set(l.key, s)
+		pc.Set(key, s)
+	}
+	if s.parent != parent {
+		s.parent, s.open = parent, 0
 	}
 	if s.spent > maxSeeks {
 		return nil
 	}
-	if s.parent != parent {
-		s.parent, s.open = parent, 0
+	return s
+}
+
+// marks gives up on emphasis, and on what is struck out, when too many marks would be gone through for their like.
+type marks struct {
+	parser.InlineParser
+	key parser.ContextKey // of the seeks, one for both
+}
+
+func (m marks) Parse(parent ast.Node, block text.Reader, pc parser.Context) ast.Node {
+	s := seeksIn(parent, pc, m.key)
+	if s == nil {
+		return nil
+	}
+	found := m.InlineParser.Parse(parent, block, pc)
+	if found != nil {
+		s.open++
+		s.spent += s.open
+	}
+	return found
+}
+
+func (l links) Parse(parent ast.Node, block text.Reader, pc parser.Context) ast.Node {
+	s := seeksIn(parent, pc, l.key)
+	if s == nil {
+		return nil
 	}
 	line, segment := block.PeekLine()
 	found := l.linkParser.Parse(parent, block, pc)

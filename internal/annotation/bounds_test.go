@@ -20,6 +20,8 @@ func TestABodyThatAsksForTooMuchStaysAsItWasWritten(t *testing.T) {
 		"lists":             {strings.Repeat("- ", 100_000) + "x", "<ul>", maxDepth},
 		"links without end": {strings.Repeat("[a](b", 100_000), "<a", 0},
 		"brackets":          {strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000), "<a", 0},
+		"emphasis":          {strings.Repeat("*a_", 5000) + " *b*", "<em>", 0},
+		"struck out":        {strings.Repeat("~a_", 5000) + " ~~b~~", "<del>", 0},
 		"addresses":         {strings.Repeat("[a]: x\n", 50_000), "<a", 50_000},
 	} {
 		if n := strings.Count(r.HTML(c.body, Options{}), c.element); n > c.most {
@@ -37,6 +39,7 @@ func TestALargeBodyThatPeopleReadIsRendered(t *testing.T) {
 		want          int
 	}{
 		"a table of failures": {strings.Repeat("|a", 8) + "|\n" + strings.Repeat("|-", 8) + "|\n" + strings.Repeat(row, 3000), "<a ", 24_000},
+		"marks":               {strings.Repeat("**a** _b_ ~~c~~\n", 500), "<em>", 500},
 		"a paragraph":         {strings.Repeat("[INFO] see [x](https://a.test/b)\n", 3000), "<a ", 3000},
 		"lists in lists":      {nestedLists(20), "<ul>", 20},
 		"addresses":           {"[x][a]\n\n" + strings.Repeat("[a]: https://a.test\n", 1000), "<a ", 1},
