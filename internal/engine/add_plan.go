@@ -145,9 +145,10 @@ func (p *progress) checkSize(more int) error {
 	}
 	n := 0
 	if p.build.State != ci.BuildCreating {
-		if n, err = p.tx.CountJobs(p.ctx, p.build.ID); err != nil {
+		if n, err = p.tx.CountRetried(p.ctx, p.build.ID); err != nil {
 			return err
 		}
+		n += p.found.Jobs.Total()
 	}
 	if n+more > s.MaxJobsPerBuild {
 		return refuse(Invalid, "The build would have %d jobs; your organization's limit is %d.", n+more, s.MaxJobsPerBuild)
@@ -446,7 +447,8 @@ func (p *progress) link(edge store.Edge) {
 
 // relink makes whoever waits for the uploading step wait for the steps that it uploaded as well.
 // Dependants that have been let go already are left alone, and a dependant that an uploaded step
-// waits for does not wait for that step.
+// waits for does not wait for that step. Steps of earlier uploads of the same step run beside those of
+// this one; their waits and blocks come behind this upload, and so wait for it.
 func (p *progress) relink(uploaded []string, uploader *store.Step) error {
 	w := waits{}
 	if p.dependsOnOpen(uploader) {
@@ -458,7 +460,7 @@ func (p *progress) relink(uploaded []string, uploader *store.Step) error {
 			return err
 		}
 	}
-	edges, err := p.tx.EdgesFrom(p.ctx, uploader.ID)
+	edges, err := p.tx.EdgesFromOthers(p.ctx, uploader.ID)
 	if err != nil {
 		return err
 	}
@@ -467,15 +469,29 @@ func (p *progress) relink(uploaded []string, uploader *store.Step) error {
 		if err != nil {
 			return err
 		}
-		if edge.Gate || to.Gone || to.Deps.Readiness() == ci.DepsMet {
-			continue
-		}
 		p.relinkTo(to, edge.AllowFailure, uploaded, w)
 	}
-	return nil
+	return p.relinkGates(uploaded, uploader, w)
+}
+
+func (p *progress) relinkGates(uploaded []string, uploader *store.Step, w waits) error {
+	gates, err := p.tx.UploadedGates(p.ctx, uploader.ID)
+	for _, gate := range gates {
+		if !gate.Implicit || gate.GroupID != uploader.GroupID {
+			continue
+		}
+		if _, ok := p.steps[gate.ID]; !ok {
+			p.steps[gate.ID], p.stored[gate.ID] = &gate, gate
+		}
+		p.relinkTo(p.steps[gate.ID], gate.Spec.AllowDependencyFailure, uploaded, w)
+	}
+	return err
 }
 
 func (p *progress) relinkTo(to *store.Step, allowFailure bool, uploaded []string, w waits) {
+	if to.Gone || to.Deps.Readiness() == ci.DepsMet {
+		return
+	}
 	behind := w.behind(to.ID)
 	if to.Kind == ci.StepGroup {
 		behind = w.behind(begun(to.ID))

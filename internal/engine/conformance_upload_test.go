@@ -146,6 +146,44 @@ func TestP044_AWaitWaitsForUploadedSteps(t *testing.T) {
 	w.wantStates(t, b, "last=scheduled")
 }
 
+// TestP043_UploadsOfOneJobRunSideBySide: the steps of an upload wait for the uploading step, not for what it
+// uploads besides.
+func TestP043_UploadsOfOneJobRunSideBySide(t *testing.T) {
+	w := stated(t)
+	b, up := w.uploading(t)
+	w.sent(t, up, `{"steps":[{"command":"x","key":"x"},{"group":"g","steps":[{"command":"in","key":"in"}]},{"command":"own","key":"own","depends_on":"x"}]}`)
+	w.sent(t, up, `{"steps":[{"command":"y","key":"y"}]}`)
+	w.finish(t, up, 0)
+	w.wantStates(t, b, "x=scheduled in=scheduled y=scheduled own=waiting last=waiting")
+	for _, key := range []string{"x", "in", "own"} {
+		w.end(t, b, key, 0)
+	}
+	w.wantStates(t, b, "y=scheduled last=waiting")
+	w.end(t, b, "y", 0)
+	w.wantStates(t, b, "last=scheduled")
+}
+
+// TestP044_AnUploadedWaitWaitsForLaterUploads: what is uploaded later comes before it.
+func TestP044_AnUploadedWaitWaitsForLaterUploads(t *testing.T) {
+	t.Parallel()
+	for name, first := range map[string]string{
+		"behind a step": `{"steps":[{"command":"x","key":"x"},"wait",{"command":"behind","key":"behind"}]}`,
+		"alone":         `{"steps":[{"command":"x","key":"x","depends_on":null},"wait",{"command":"behind","key":"behind"}]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := stated(t)
+			b, up := w.uploading(t)
+			w.sent(t, up, first)
+			w.sent(t, up, `{"steps":[{"command":"y","key":"y"}]}`)
+			w.finish(t, up, 0)
+			w.end(t, b, "x", 0)
+			w.wantStates(t, b, "y=scheduled behind=waiting")
+			w.end(t, b, "y", 0)
+			w.wantStates(t, b, "behind=scheduled")
+		})
+	}
+}
+
 func TestP045_AnUploadIsAppliedOnce(t *testing.T) {
 	w := stated(t)
 	b, up := w.uploading(t)

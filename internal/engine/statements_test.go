@@ -68,3 +68,31 @@ func (w *world) finishing(t testing.TB, n *atomic.Int64, b store.Build, place in
 	must(w.FinishJob(t.Context(), engine.FinishJob{JobID: job.ID}))(t)
 	return n.Load() - before
 }
+
+// TestAnUploadCostsTheSameInABuildOfAnySize uploads a step into a small build, a large one, and one into
+// which the same job has uploaded a hundred before.
+func TestAnUploadCostsTheSameInABuildOfAnySize(t *testing.T) {
+	t.Parallel()
+	var n atomic.Int64
+	w := newWorld(t, store.Options{
+		Path: filepath.Join(t.TempDir(), "slipway.db"), Trace: func(string) { n.Add(1) },
+	})
+	b, first := w.grown(t, 20)
+	_, large := w.grown(t, 10_000)
+	few, many := w.uploadingTo(t, &n, first), w.uploadingTo(t, &n, large)
+	for range 100 {
+		w.sent(t, first, `{"steps":[{"command":"x"}]}`)
+	}
+	if again := w.uploadingTo(t, &n, first); few != many || few != again {
+		t.Errorf("an upload runs %d statements in a small build, %d in a large one, %d behind a hundred others", few, many, again)
+	}
+	w.check(t, b)
+}
+
+// uploadingTo counts the statements that the upload of one step runs.
+func (w *world) uploadingTo(t testing.TB, n *atomic.Int64, job store.Job) int64 {
+	t.Helper()
+	before := n.Load()
+	w.sent(t, job, `{"steps":[{"command":"x"}]}`)
+	return n.Load() - before
+}

@@ -128,6 +128,7 @@ const (
 	sqlEarlierAgents = `SELECT agent_id FROM jobs WHERE step_id = $1 AND number = $2 AND retried_in <> '' AND agent_id <> '' ORDER BY retries DESC LIMIT $3`
 	sqlCountRetries  = `SELECT COUNT(*) FROM jobs WHERE step_id = $1 AND number = $2 AND retry_rule = $3`
 	sqlCountJobs     = `SELECT COUNT(*) FROM jobs WHERE build_id = $1`
+	sqlCountRetried  = `SELECT COUNT(*) FROM jobs WHERE build_id = $1 AND retried_in <> ''`
 	sqlCountByState  = `SELECT state, COUNT(*) FROM jobs WHERE build_id = $1 AND retried_in = '' AND kind <> 'waiter' GROUP BY state`
 	sqlOpenJobCounts = `SELECT j.queue_id, j.state, COUNT(*) FROM jobs j JOIN queues q ON q.id = j.queue_id
 		WHERE q.cluster_id = $1 AND j.finished_at = 0 AND j.kind = 'script' GROUP BY j.queue_id, j.state`
@@ -318,6 +319,13 @@ func (r Reader) TriggerOf(ctx context.Context, buildID string) (Job, error) {
 // CountRetries returns how many attempts of one job of a step an automatic rule made.
 func (r Reader) CountRetries(ctx context.Context, stepID string, number, rule int) (int, error) {
 	n, err := one(ctx, r.q, scanInt, sqlCountRetries, stepID, number, rule)
+	return int(n), err
+}
+
+// CountRetried returns how many of a build's jobs are attempts that another took the place of: with the
+// build's tally, all of its jobs.
+func (r Reader) CountRetried(ctx context.Context, buildID string) (int, error) {
+	n, err := one(ctx, r.q, scanInt, sqlCountRetried, buildID)
 	return int(n), err
 }
 

@@ -49,8 +49,13 @@ const (
 
 	sqlUpdateStepSpec = `UPDATE steps SET spec = $2 WHERE id = $1`
 
-	edgeColumns   = `from_step, to_step, allow_failure, gate, implicit`
-	sqlEdgesFrom  = `SELECT ` + edgeColumns + ` FROM edges WHERE from_step = $1`
+	edgeColumns  = `from_step, to_step, allow_failure, gate, implicit`
+	sqlEdgesFrom = `SELECT ` + edgeColumns + ` FROM edges WHERE from_step = $1`
+	// Qualified where both tables have the column.
+	sqlEdgesFromOthers = `SELECT from_step, to_step, allow_failure, gate, edges.implicit FROM edges JOIN steps ON steps.id = to_step
+		WHERE from_step = $1 AND NOT gate AND NOT gone AND (NOT edges.implicit OR uploader_id <> $1)`
+	sqlUploadedGates = `SELECT ` + stepColumns + ` FROM steps
+		WHERE uploader_id = $1 AND uploader_id <> '' AND (kind = 'wait' OR kind = 'block') AND NOT gone`
 	sqlEdgesTo    = `SELECT ` + edgeColumns + ` FROM edges WHERE to_step = $1`
 	sqlEdges      = `SELECT ` + edgeColumns + ` FROM edges WHERE build_id = $1`
 	sqlInsertEdge = `INSERT INTO edges (build_id, ` + edgeColumns + `) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`
@@ -94,6 +99,17 @@ func (r Reader) Steps(ctx context.Context, buildID string) ([]Step, error) {
 // EdgesFrom returns the dependencies on a step.
 func (r Reader) EdgesFrom(ctx context.Context, stepID string) ([]Edge, error) {
 	return list(ctx, r.q, scanEdge, sqlEdgesFrom, stepID)
+}
+
+// EdgesFromOthers returns the dependencies on a step that others have than those that it uploaded itself:
+// of these only what their depends_on says. Gates are left out, and what was removed.
+func (r Reader) EdgesFromOthers(ctx context.Context, stepID string) ([]Edge, error) {
+	return list(ctx, r.q, scanEdge, sqlEdgesFromOthers, stepID)
+}
+
+// UploadedGates returns the waits and blocks that a step's jobs uploaded.
+func (r Reader) UploadedGates(ctx context.Context, uploaderID string) ([]Step, error) {
+	return list(ctx, r.q, scanStep, sqlUploadedGates, uploaderID)
 }
 
 // EdgesTo returns the dependencies of a step.

@@ -440,7 +440,7 @@ func TestHotStatementsUseAnIndex(t *testing.T) {
 	s := reopen(t, Options{Path: filepath.Join(t.TempDir(), "slipway.db")})
 	for q, index := range map[string]string{
 		sqlLane: "jobs_lanes", sqlLaneHeads: "jobs_lanes", sqlWarmAgents: "agents_warm", sqlOpenJobCounts: "jobs_open", sqlJobOfAgent: "jobs_held", sqlJobsOfStep: "jobs_step", sqlJobByToken: "jobs_token",
-		sqlEdgesFrom: "sqlite_autoindex_edges_1", sqlIdleAgents: "agents_idle", sqlTagsInQueue: "agents_queue", sqlChangedAgents: "agents_changed", sqlCountIdle: "agents_", sqlExpiredOffers: "jobs_offers",
+		sqlEdgesFrom: "sqlite_autoindex_edges_1", sqlEdgesFromOthers: "sqlite_autoindex_edges_1", sqlUploadedGates: "steps_gates", sqlCountRetried: "jobs_retried", sqlIdleAgents: "agents_idle", sqlTagsInQueue: "agents_queue", sqlChangedAgents: "agents_changed", sqlCountIdle: "agents_", sqlExpiredOffers: "jobs_offers",
 		sqlTimedOutJobs: "jobs_timeouts", sqlStepByKey: "sqlite_autoindex_steps_2", sqlAgentByToken: "sqlite_autoindex_agents_", sqlErrands: "sqlite_autoindex_agents_", sqlAgentProcesses: "agents_process",
 		sqlReadyTriggers: "jobs_triggers", sqlCountRetries: "jobs_step", sqlEarlierAgents: "jobs_step", sqlBuilds: "sqlite_autoindex_builds_2",
 		sqlRunningTriggers: "jobs_triggers", sqlCanceledTriggers: "jobs_triggers", sqlTriggerOf: "jobs_triggers", sqlHeldShares: "jobs_held", sqlOldJobs: "jobs_open",

@@ -250,6 +250,7 @@ CREATE TABLE steps (
     UNIQUE (build_id, key)
 );
 CREATE INDEX steps_order ON steps (build_id, position);
+CREATE INDEX steps_gates ON steps (uploader_id) WHERE uploader_id <> '' AND (kind = 'wait' OR kind = 'block');
 
 CREATE TABLE edges (
     build_id      TEXT NOT NULL REFERENCES builds (id),
@@ -322,6 +323,7 @@ CREATE TABLE jobs (
 );
 CREATE INDEX jobs_step ON jobs (step_id, number);
 CREATE INDEX jobs_build ON jobs (build_id, position, number);
+CREATE INDEX jobs_retried ON jobs (build_id) WHERE retried_in <> '';
 CREATE UNIQUE INDEX jobs_token ON jobs (token_hash) WHERE token_hash IS NOT NULL;
 CREATE INDEX jobs_lanes ON jobs (queue_id, lane, (0 - priority), scheduled_at, position, id)
     WHERE state = 'scheduled' AND kind = 'script';
