@@ -328,6 +328,8 @@ func TestDownloadsResume(t *testing.T) {
 		"rest of another":    {map[string]string{"Range": "bytes=7-", "If-Range": `"other"`}, 200, "0123456789"},
 		"known":              {map[string]string{"If-None-Match": etag}, 304, ""},
 		"behind the end":     {map[string]string{"Range": "bytes=10-"}, 416, "The file has 10 bytes, and none in the range that was asked for."},
+		"all of it":          {map[string]string{"Range": "bytes=0-"}, 206, "0123456789"},
+		"first":              {map[string]string{"Range": "bytes=0-0"}, 206, "0"},
 		"last nothing":       {map[string]string{"Range": "bytes=-0"}, 416, "The file has 10 bytes, and none in the range that was asked for."},
 		"backwards":          {map[string]string{"Range": "bytes=5-2"}, 416, "The file has 10 bytes, and none in the range that was asked for."},
 		"another unit":       {map[string]string{"Range": "lines=1-2"}, 200, "0123456789"},

@@ -21,7 +21,7 @@ func heedRange(h http.Header, size int64) {
 	case asked == "":
 	case !known, strings.Count(of, ",") >= maxRanges:
 		h.Del("Range")
-	case strings.Trim(of, " \t0") == "-":
+	case strings.TrimRight(strings.TrimLeft(of, " \t"), " \t0") == "-":
 		h.Set("Range", fmt.Sprintf("bytes=%d-", size))
 	}
 }
