@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
@@ -62,10 +63,29 @@ func TestAnAgentsPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := s.get(at, http.StatusOK)
-	s.has(page, "Lost", "Ended")
+	s.has(page, "Lost", "Ended", "It ended without a good-bye: last heard of ")
 	s.lacks(page, "/agents/stop/", "/agents/pause/")
 	s.get("/main/agents/nobody", http.StatusNotFound)
 	s.get("/main/nothing/nobody", http.StatusNotFound)
+}
+
+// A job's page leads to its agent and says why that one ran it, also when the job has ended.
+func TestAJobsPageSaysWhyItsAgent(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.signIn()
+	b := s.build(s.pipeline("p", "steps:\n- {command: x, key: x}\n"))
+	a, x := s.agent(), s.job(b, "x")
+	offer := engine.Offer{JobID: x.ID, AgentID: a.ID, Reason: "last ran this pipeline"}
+	must(s.AssignJobs(t.Context(), b.ID, []engine.Offer{offer}))(t)
+	must(s.AcceptJob(t.Context(), x.ID, a.ID))(t)
+	if err := s.StartJob(t.Context(), x.ID, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	at := "/main/p/builds/1/jobs/" + x.ID
+	s.has(s.get(at, http.StatusOK), "this agent last ran this pipeline", `href="/main/agents/`+a.ID+`"`)
+	s.finish(s.job(b, "x"), 0)
+	s.has(s.get(at, http.StatusOK), "this agent last ran this pipeline", `href="/main/agents/`+a.ID+`"`)
 }
 
 // A queue's page shows who waits and who serves; pausing it keeps its jobs.

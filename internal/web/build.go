@@ -161,6 +161,7 @@ type JobPane struct {
 	Label    string
 	Command  string
 	Agent    string
+	AgentAt  string // the agent's page
 	Chosen   string // why this agent; it reads on after "this agent"
 	Phases   []Phase
 	Why      string

@@ -178,8 +178,8 @@ func (q *request) jobHead(b *buildView, j store.JobLine, version string) (*JobPa
 	if err != nil {
 		return nil, err
 	}
-	if pane.Agent != "" {
-		pane.Chosen = plan.AgentReason
+	if j.AgentID != "" {
+		pane.Chosen, pane.AgentAt = plan.AgentReason, "/"+q.org.Slug+"/agents/"+j.AgentID
 	}
 	if spec, err := plan.Spec(); err == nil {
 		pane.Command = firstLine(spec.Command)
