@@ -18,6 +18,7 @@ import (
 type AgentPage struct {
 	Frame
 	Agent   AgentRow
+	Ended   string // how its session ended, a sentence
 	Facts   []Fact
 	Jobs    []RanJob
 	Problem string // why it was not paused, where that is about no field
@@ -95,13 +96,24 @@ func (q *request) loadAgent(a store.Agent) (AgentPage, error) {
 	if err != nil {
 		return page, err
 	}
-	page.Agent = rows[0]
+	page.Agent, page.Ended = rows[0], q.agentEnd(a)
 	if a.JobID != "" && page.Agent.Stop != "" {
 		page.StopNow = page.Agent.Stop + "?force=1"
 	}
 	page.Facts = q.agentFacts(a, page.Agent)
 	page.Jobs, err = q.ranJobs(a.ID)
 	return page, err
+}
+
+// agentEnd says how an agent's session ended, "" for one that goes on.
+func (q *request) agentEnd(a store.Agent) string {
+	switch a.State {
+	case ci.AgentDisconnected:
+		return "It has left."
+	case ci.AgentLost:
+		return "It ended without a good-bye: last heard of " + q.when(a.LastSeen, "").At.Text() + ", given up " + q.when(a.EndedAt, "").At.Text() + "."
+	}
+	return ""
 }
 
 // Crumbs is the way to this page.
