@@ -20,8 +20,9 @@ import (
 )
 
 const (
-	maxLinks     = 10 // to artifacts, https://buildkite.com/docs/platform/limits
-	maxTerminals = 10 // blocks of terminal output
+	maxLinks     = 10       // to artifacts, https://buildkite.com/docs/platform/limits
+	maxTerminals = 10       // blocks of terminal output
+	maxSummed    = 16 << 10 // bytes in which a summary is looked for
 )
 
 // Options say what surrounds an annotation. The zero value resolves nothing.
@@ -40,6 +41,7 @@ type Renderer struct {
 	markdown goldmark.Markdown
 	policy   *bluemonday.Policy
 	text     *bluemonday.Policy
+	seen     *cache
 }
 
 // New returns a renderer.
@@ -48,6 +50,7 @@ func New() *Renderer {
 		markdown: newMarkdown(markup.WithUnsafe()),
 		policy:   policy(),
 		text:     bluemonday.StrictPolicy(),
+		seen:     newCache(),
 	}
 }
 
@@ -82,8 +85,13 @@ var (
 	shortcode     = regexp.MustCompile(`:([a-z0-9_+-]+):`)
 )
 
-// HTML renders a body.
+// HTML renders a body. What the latest bodies became is remembered, up to maxCached bytes; links to
+// artifacts and emoji are put in each time.
 func (r *Renderer) HTML(body string, o Options) string {
+	return emoji(resolve(r.seen.get(body, r.render), o.Artifact), o.Emoji)
+}
+
+func (r *Renderer) render(body string) string {
 	var buf bytes.Buffer
 	if err := r.markdown.Convert([]byte(body), &buf); err != nil {
 		return "<pre>" + html.EscapeString(body) + "</pre>"
@@ -92,19 +100,29 @@ func (r *Renderer) HTML(body string, o Options) string {
 	// With an empty host the path may hold anything that a path may.
 	out = ownScheme.ReplaceAllString(out, "${1}artifact:///")
 	out = r.policy.Sanitize(out)
-	out = classes.ReplaceAllStringFunc(out, sift)
-	return emoji(resolve(out, o.Artifact), o.Emoji)
+	return classes.ReplaceAllStringFunc(out, sift)
 }
 
-// Summary is the first line of text of a body.
+// Summary is the first line of text of a body, looked for in its first lines.
 func (r *Renderer) Summary(body string) string {
 	var buf bytes.Buffer
-	if err := r.markdown.Convert([]byte(body), &buf); err != nil {
+	if err := r.markdown.Convert([]byte(beginning(body)), &buf); err != nil {
 		return ""
 	}
 	text := html.UnescapeString(r.text.Sanitize(strings.ReplaceAll(buf.String(), "</", " </")))
 	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
 	return strings.TrimSpace(line)
+}
+
+// beginning is as many of a body's lines as go into maxSummed bytes, or that many bytes of the first.
+func beginning(body string) string {
+	if len(body) <= maxSummed {
+		return body
+	}
+	if end := strings.LastIndexByte(body[:maxSummed], '\n'); end > 0 {
+		return body[:end]
+	}
+	return strings.ToValidUTF8(body[:maxSummed], "")
 }
 
 // terminals draws the first blocks of terminal output in their colors.

@@ -17,10 +17,10 @@ import (
 // paragraph goes, once for each beginning, and for each mark of emphasis through all that stand before it.
 // Beyond these bounds, which no annotation that people read comes near, the text stays as it was written.
 const (
-	maxCells = 100_000    // of a table
-	maxDepth = 50         // of quotations and lists within each other
-	maxLines = 2_000      // of a paragraph that begins with the address of a link
-	maxSeeks = 20_000_000 // bytes and nodes passed over for links that are none, in a body, and as many for emphasis
+	maxCells = 100_000   // of a table
+	maxDepth = 50        // of quotations and lists within each other
+	maxLines = 2_000     // of a paragraph that begins with the address of a link
+	maxSeeks = 6_000_000 // bytes and nodes passed over for links that are none, in a body, and as many for emphasis
 )
 
 // newMarkdown is GitHub's dialect without task lists, within bounds.

@@ -57,3 +57,17 @@ func nestedLists(depth int) string {
 	}
 	return b.String()
 }
+
+func TestASummaryIsLookedForInTheFirstLines(t *testing.T) {
+	t.Parallel()
+	r := New()
+	for body, want := range map[string]string{
+		"# Tests\n\n" + strings.Repeat("- a\n", 100_000): "Tests",
+		strings.Repeat("é", 100_000):                     strings.Repeat("é", maxSummed/2),
+		strings.Repeat("\n", maxSummed) + "late":         "",
+	} {
+		if got := r.Summary(body); got != want {
+			t.Errorf("the summary has %d bytes, begins with %.20q; want %.20q", len(got), got, want)
+		}
+	}
+}
