@@ -334,7 +334,7 @@ func agentsFixture() AgentsPage {
 	base := "/agents/"
 	return AgentsPage{
 		Frame: frame("Agents", "agents", "agents"), Total: 11, MayManage: true, More: "/agents?after=x",
-		Queues: []QueueRow{{Name: "builder", Busy: 2, Agents: 2, Waiting: 1}, {Name: "default", Busy: 6, Agents: 8}, {Name: "mca", Waiting: 1}},
+		Queues: []QueueRow{{Name: "builder", Busy: 2, Agents: 2, Waiting: 1}, {Name: "default", Busy: 6, Agents: 24}, {Name: "mca", Waiting: 1}},
 		Agents: []AgentRow{
 			{ID: "1", Name: "builder-1", State: Running, Word: "Busy", Queue: "builder", Tags: []string{"os=linux", "cores=32"}, Version: "3.138.1", Host: "linux amd64", Build: "test #4833", Job: "build", Href: "/build", Up: running(5 * time.Hour), Pause: base, Stop: base},
 			{ID: "2", Name: "builder-2", State: Created, Word: "Idle", Queue: "builder", Version: "3.138.1", Host: "linux amd64", Up: running(139 * time.Second), Pause: base, Stop: base},
