@@ -14,6 +14,7 @@ import (
 
 const (
 	maxMetaDataValue = 100 << 10 // bytes (https://buildkite.com/docs/pipelines/configure/build-meta-data)
+	maxMetaData      = 4 << 20   // bytes of a build's keys and values: each list of builds carries them
 	maxAnnotation    = 1 << 20   // bytes (https://buildkite.com/docs/agent/cli/reference/annotate)
 	maxContext       = 100       // characters
 )
@@ -31,14 +32,38 @@ func (e *Engine) SetMetaData(ctx context.Context, buildID string, values map[str
 		}
 	}
 	return e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
-		for _, key := range slices.Sorted(maps.Keys(values)) { // one order for all: each key is a lock
-			if err := tx.SetMetaData(ctx, buildID, key, values[key]); err != nil {
+		hint(live.Build(buildID))
+		return setMetaData(ctx, tx, buildID, values)
+	})
+}
+
+// setMetaData refuses what would be more than a build may have in all. The payload that a webhook came with is
+// the server's own, and not counted.
+func setMetaData(ctx context.Context, tx *store.Tx, buildID string, values map[string]string) error {
+	if len(values) == 0 {
+		return nil
+	}
+	if _, err := tx.AddMetaDataBytes(ctx, buildID, 0); err != nil { // what the values replace stays as it is read
+		return err
+	}
+	more := int64(0)
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		if key != PayloadKey {
+			was, err := tx.MetaDataSize(ctx, buildID, key)
+			if err != nil {
 				return err
 			}
+			more += int64(len(key)+len(values[key])) - was
 		}
-		hint(live.Build(buildID))
-		return nil
-	})
+		if err := tx.SetMetaData(ctx, buildID, key, values[key]); err != nil {
+			return err
+		}
+	}
+	n, err := tx.AddMetaDataBytes(ctx, buildID, more)
+	if err == nil && more > 0 && n > maxMetaData {
+		return refuse(Invalid, "The build's meta-data would have %d bytes; the limit is %d, keys included. Keep large data in artifacts.", n, maxMetaData)
+	}
+	return err
 }
 
 // Annotate writes an annotation of a build or of one of its jobs.

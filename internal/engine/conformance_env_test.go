@@ -277,3 +277,32 @@ func TestP266_MetaDataIsNeitherBlankNorLarge(t *testing.T) {
 		t.Errorf("the value has %d bytes", len(got))
 	}
 }
+
+// TestABuildsMetaDataIsBoundedInAll: each list of builds carries that of all its builds.
+func TestABuildsMetaDataIsBoundedInAll(t *testing.T) {
+	w := stated(t)
+	b := w.build(t, steps("{command: x}"))
+	const most, each = 4 << 20, 64 << 10
+	set := func(key string, bytes int) error {
+		return w.SetMetaData(t.Context(), b.ID, map[string]string{key: strings.Repeat("x", bytes-len(key))})
+	}
+	for i := range most / each {
+		if err := set(fmt.Sprint("k", i), each); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const refusal = "The build's meta-data would have %d bytes; the limit is 4194304, keys included. Keep large data in artifacts."
+	wantRefusal(t, set("more", 5), fmt.Sprintf(refusal, most+5))
+	wantRefusal(t, set("k0", each+1), fmt.Sprintf(refusal, most+1))
+	for _, bytes := range []int{each, each / 2} { // the same again, and less
+		if err := set("k0", bytes); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := set("more", each/2); err != nil {
+		t.Error(err)
+	}
+	if got := must(w.Store.MetaDataKeys(t.Context(), b.ID))(t); len(got) != most/each+1 {
+		t.Errorf("%d keys are set", len(got))
+	}
+}

@@ -120,12 +120,7 @@ func (p *progress) insertBuild(metaData map[string]string) error {
 		return err
 	}
 	p.found = p.build
-	for key, value := range metaData {
-		if err := p.tx.SetMetaData(p.ctx, p.build.ID, key, value); err != nil {
-			return err
-		}
-	}
-	return nil
+	return setMetaData(p.ctx, p.tx, p.build.ID, metaData)
 }
 
 func (e *Engine) newBuild(ctx context.Context, tx *store.Tx, pl store.Pipeline, op CreateBuild) (store.Build, error) {

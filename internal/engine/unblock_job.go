@@ -58,10 +58,8 @@ func (p *progress) unblock(j store.Job, op UnblockJob) (store.Job, error) {
 	if err != nil {
 		return j, err
 	}
-	for _, key := range slices.Sorted(maps.Keys(values)) {
-		if err := p.tx.SetMetaData(p.ctx, p.build.ID, key, values[key]); err != nil {
-			return j, err
-		}
+	if err := setMetaData(p.ctx, p.tx, p.build.ID, values); err != nil {
+		return j, err
 	}
 	j.UnblockedBy = op.By.Name
 	p.build.Detail.Unblocker = &op.By

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -11,6 +12,10 @@ const (
 	sqlAllMetaData  = `SELECT key, value FROM meta_data WHERE build_id = $1 ORDER BY key`
 	sqlSetMetaData  = `INSERT INTO meta_data (build_id, key, value) VALUES ($1, $2, $3)
 		ON CONFLICT (build_id, key) DO UPDATE SET value = excluded.value`
+	sqlMetaDataSize = `SELECT OCTET_LENGTH(key) + OCTET_LENGTH(value) FROM meta_data WHERE build_id = $1 AND key = $2`
+	// Written also where nothing changes: its row is the lock of a build's meta-data.
+	sqlAddMetaDataBytes = `INSERT INTO build_usage (build_id, meta_data) VALUES ($1, $2)
+		ON CONFLICT (build_id) DO UPDATE SET meta_data = build_usage.meta_data + excluded.meta_data RETURNING meta_data`
 )
 
 // MetaData returns the value of a build's key.
@@ -37,6 +42,21 @@ func (r Reader) AllMetaData(ctx context.Context, buildID string) (map[string]str
 // SetMetaData sets a key of a build.
 func (tx *Tx) SetMetaData(ctx context.Context, buildID, key, value string) error {
 	return exec(ctx, tx.q, sqlSetMetaData, buildID, key, value)
+}
+
+// MetaDataSize returns how many bytes a build's key and its value have; 0: it is not set.
+func (tx *Tx) MetaDataSize(ctx context.Context, buildID, key string) (int64, error) {
+	n, err := one(ctx, tx.q, scanInt, sqlMetaDataSize, buildID, key)
+	if errors.Is(err, ErrNotFound) {
+		return 0, nil
+	}
+	return n, err
+}
+
+// AddMetaDataBytes counts bytes of a build's meta-data, and returns how many it has now. Until the transaction
+// ends no other counts.
+func (tx *Tx) AddMetaDataBytes(ctx context.Context, buildID string, bytes int64) (int64, error) {
+	return one(ctx, tx.q, scanInt, sqlAddMetaDataBytes, buildID, bytes)
 }
 
 // Annotation is a text shown with a build or a job.

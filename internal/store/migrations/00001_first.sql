@@ -494,6 +494,12 @@ CREATE TABLE meta_data (
     PRIMARY KEY (build_id, key)
 );
 
+-- Bytes of keys and values of a build's meta-data.
+CREATE TABLE build_usage (
+    build_id  TEXT PRIMARY KEY REFERENCES builds (id),
+    meta_data BIGINT NOT NULL
+);
+
 CREATE TABLE annotations (
     id         TEXT PRIMARY KEY,
     build_id   TEXT NOT NULL REFERENCES builds (id),
