@@ -32,6 +32,9 @@ func (e *Engine) CancelBuild(ctx context.Context, buildID string, by ci.Canceler
 // cancelBuild ends a build that is open and not being canceled.
 func (p *progress) cancelBuild(by ci.Canceler) error {
 	p.build.CanceledBy = by
+	if err := p.readSteps(); err != nil {
+		return err
+	}
 	if err := p.cancelOpenJobs(by, everyJob); err != nil {
 		return err
 	}
@@ -40,6 +43,17 @@ func (p *progress) cancelBuild(by ci.Canceler) error {
 	}
 	p.build.Jobs = p.tally
 	return p.buildEvent(ci.BuildCancelRequested{})
+}
+
+// readSteps reads all steps of the build at once, for what reaches most of them.
+func (p *progress) readSteps() error {
+	steps, err := p.tx.Steps(p.ctx, p.build.ID)
+	for _, s := range steps {
+		if _, ok := p.steps[s.ID]; !ok {
+			p.steps[s.ID], p.stored[s.ID] = &s, s
+		}
+	}
+	return err
 }
 
 func everyJob(store.Job) (bool, error) { return true, nil }

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"encoding/json"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -95,4 +96,22 @@ func (w *world) uploadingTo(t testing.TB, n *atomic.Int64, job store.Job) int64 
 	before := n.Load()
 	w.sent(t, job, `{"steps":[{"command":"x"}]}`)
 	return n.Load() - before
+}
+
+// TestCancelingABuildReadsItsStepsAtOnce: the transaction holds up all others.
+func TestCancelingABuildReadsItsStepsAtOnce(t *testing.T) {
+	t.Parallel()
+	var n atomic.Int64
+	w := newWorld(t, store.Options{Path: filepath.Join(t.TempDir(), "slipway.db"), Trace: func(statement string) {
+		if strings.Contains(statement, "FROM steps") {
+			n.Add(1)
+		}
+	}})
+	b := w.build(t, halves(200))
+	n.Store(0)
+	must(w.CancelBuild(t.Context(), b.ID, "ana"))(t)
+	if got := n.Load(); got != 1 {
+		t.Errorf("canceling a build of 101 steps reads steps %d times", got)
+	}
+	w.check(t, b)
 }
