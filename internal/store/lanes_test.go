@@ -126,3 +126,47 @@ func breakConnection(ctx context.Context, s *Store, tx *Tx) error {
 	_, err = s.db.ExecContext(ctx, `SELECT pg_terminate_backend($1, 10000)`, pid)
 	return err
 }
+
+// Updates that share a transaction lock rows in the order in which they came, and another may lock them in its own.
+func TestAnUpdateThatCrossesSharedOnesEndsNone(t *testing.T) {
+	eachStore(t, func(t *testing.T, s *Store, _ Options) {
+		if !isPostgres(s) {
+			return // one writes at a time
+		}
+		for _, id := range []string{"x", "y"} {
+			update(t, s, insert(t.Context(), id))
+		}
+		touch := func(tx *Tx, id string) error {
+			return exec(context.Background(), tx.q, `UPDATE organizations SET name = 'touched' WHERE id = $1`, id)
+		}
+		first, second := make(chan struct{}), make(chan struct{})
+		var there sync.Once
+		runs := 0
+		var other sync.WaitGroup
+		other.Go(func() {
+			err := s.Update(context.Background(), func(tx *Tx) error {
+				err := touch(tx, "x")
+				there.Do(func() { close(second) })
+				<-first
+				return errors.Join(err, touch(tx, "y"))
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		errs := line(t, s, 2, func(int) func(*Tx) error {
+			return func(tx *Tx) error {
+				<-second
+				if runs++; runs > 1 {
+					return touch(tx, "x")
+				}
+				defer close(first)
+				return touch(tx, "y")
+			}
+		})
+		other.Wait()
+		if err := errors.Join(errs...); err != nil {
+			t.Error(err)
+		}
+	})
+}
