@@ -23,13 +23,16 @@ const (
 	maxSeeks = 6_000_000 // bytes and nodes passed over for links that are none, in a body, and as many for emphasis
 )
 
+// Where parsers keep, while they read a body, what they have passed over. Keys are made by counting, which must happen once and
+// not while anybody reads (goldmark v1.8.7, parser.NewContextKey).
+var keys = map[string]parser.ContextKey{"emphasis": parser.NewContextKey(), "links": parser.NewContextKey()}
+
 // newMarkdown is GitHub's dialect without task lists, within bounds.
 func newMarkdown(options ...renderer.Option) goldmark.Markdown {
-	emphasis := parser.NewContextKey()
 	p := parser.NewParser(
-		parser.WithBlockParsers(bounded(parser.DefaultBlockParsers(), emphasis)...),
-		parser.WithInlineParsers(bounded(parser.DefaultInlineParsers(), emphasis)...),
-		parser.WithInlineParsers(util.Prioritized(marks{extension.NewStrikethroughParser(), emphasis}, 500)),
+		parser.WithBlockParsers(bounded(parser.DefaultBlockParsers())...),
+		parser.WithInlineParsers(bounded(parser.DefaultInlineParsers())...),
+		parser.WithInlineParsers(util.Prioritized(marks{extension.NewStrikethroughParser(), keys["emphasis"]}, 500)),
 		parser.WithParagraphTransformers(util.Prioritized(references{parser.LinkReferenceParagraphTransformer}, 100)),
 		parser.WithParagraphTransformers(util.Prioritized(tables{extension.NewTableParagraphTransformer()}, 200)),
 		parser.WithASTTransformers(util.Prioritized(extension.NewTableASTTransformer(), 0)),
@@ -44,15 +47,15 @@ func newMarkdown(options ...renderer.Option) goldmark.Markdown {
 }
 
 // bounded puts bounds to the parsers of a list that need them.
-func bounded(list []util.PrioritizedValue, emphasis parser.ContextKey) []util.PrioritizedValue {
+func bounded(list []util.PrioritizedValue) []util.PrioritizedValue {
 	for i, v := range list {
 		switch v.Value {
 		case parser.NewListParser(), parser.NewBlockquoteParser():
 			list[i].Value = nested{v.Value.(parser.BlockParser)}
 		case parser.NewLinkParser():
-			list[i].Value = links{v.Value.(linkParser), parser.NewContextKey()}
+			list[i].Value = links{v.Value.(linkParser), keys["links"]}
 		case parser.NewEmphasisParser():
-			list[i].Value = marks{v.Value.(parser.InlineParser), emphasis}
+			list[i].Value = marks{v.Value.(parser.InlineParser), keys["emphasis"]}
 		}
 	}
 	return list
