@@ -88,6 +88,27 @@ func TestTheFirstFreeNumberIsPartOfAName(t *testing.T) {
 	})
 }
 
+func TestAgentsThatRegisterAtOnceHaveNamesOfTheirOwn(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		names := make([]string, 16)
+		var all sync.WaitGroup
+		for i := range names {
+			all.Go(func() {
+				a, _, err := w.RegisterAgent(t.Context(), engine.RegisterAgent{Token: w.agents, Name: "one"})
+				if err != nil {
+					t.Error(err)
+				}
+				names[i] = a.Name
+			})
+		}
+		all.Wait()
+		slices.Sort(names)
+		if got := len(slices.Compact(names)); got != 16 {
+			t.Errorf("16 agents have %d names", got)
+		}
+	})
+}
+
 // TestAJobsWordCountsForThatJobAlone: what is heard late of an agent's last job says nothing of its next.
 func TestAJobsWordCountsForThatJobAlone(t *testing.T) {
 	worlds(t, func(t *testing.T, w *world) {

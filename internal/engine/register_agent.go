@@ -60,6 +60,10 @@ func (e *Engine) RegisterAgent(ctx context.Context, op RegisterAgent) (store.Age
 			return err
 		}
 		a.QueueID = q.ID
+		// Agents of one machine register at once. Two of one name would share a directory for their checkouts.
+		if _, err := tx.LockCluster(ctx, op.Token.ClusterID); err != nil {
+			return err
+		}
 		if a.Name, err = e.agentName(ctx, tx, op); err != nil {
 			return err
 		}

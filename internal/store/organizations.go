@@ -142,6 +142,11 @@ func scanQueue(s scanner) (q Queue, err error) {
 		&q.RetryAffinity, instant{&q.CreatedAt})
 }
 
+// LockCluster returns a cluster and keeps others that lock it out until the transaction ends.
+func (tx *Tx) LockCluster(ctx context.Context, id string) (Cluster, error) {
+	return one(ctx, tx.q, scanCluster, sqlCluster+tx.forUpdate, id)
+}
+
 // Cluster returns the cluster with an id.
 func (r Reader) Cluster(ctx context.Context, id string) (Cluster, error) {
 	return one(ctx, r.q, scanCluster, sqlCluster, id)
