@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -88,13 +89,15 @@ func TestTheFirstFreeNumberIsPartOfAName(t *testing.T) {
 	})
 }
 
+// The agents name queues that are not there yet, some the same.
 func TestAgentsThatRegisterAtOnceHaveNamesOfTheirOwn(t *testing.T) {
 	worlds(t, func(t *testing.T, w *world) {
 		names := make([]string, 16)
 		var all sync.WaitGroup
 		for i := range names {
 			all.Go(func() {
-				a, _, err := w.RegisterAgent(t.Context(), engine.RegisterAgent{Token: w.agents, Name: "one"})
+				op := engine.RegisterAgent{Token: w.agents, Name: "one", Tags: []string{"queue=new-" + strconv.Itoa(i/2)}}
+				a, _, err := w.RegisterAgent(t.Context(), op)
 				if err != nil {
 					t.Error(err)
 				}

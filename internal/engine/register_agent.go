@@ -52,6 +52,11 @@ func (e *Engine) RegisterAgent(ctx context.Context, op RegisterAgent) (store.Age
 		return a, "", err
 	}
 	err = e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
+		// Agents of one machine register at once. Two of one name would share a directory for their checkouts. The lock comes first:
+		// a queue that is made refers to the cluster, and two that hold such a reference could not both get it.
+		if _, err := tx.LockCluster(ctx, op.Token.ClusterID); err != nil {
+			return err
+		}
 		if t, err := tx.AgentTokenByID(ctx, op.Token.ID); err != nil || !t.RevokedAt.IsZero() {
 			return errors.Join(err, refuse(Forbidden, "The agent token was revoked."))
 		}
@@ -60,10 +65,6 @@ func (e *Engine) RegisterAgent(ctx context.Context, op RegisterAgent) (store.Age
 			return err
 		}
 		a.QueueID = q.ID
-		// Agents of one machine register at once. Two of one name would share a directory for their checkouts.
-		if _, err := tx.LockCluster(ctx, op.Token.ClusterID); err != nil {
-			return err
-		}
 		if a.Name, err = e.agentName(ctx, tx, op); err != nil {
 			return err
 		}
