@@ -100,11 +100,10 @@ func unpackTargets(ctx context.Context, r io.Reader, targets []string) error {
 		}
 	}()
 	for i, target := range targets {
-		u, err := startUnpacking(target)
-		if err != nil {
+		var err error
+		if all[i], err = startUnpacking(target); err != nil { // with what it made so far
 			return err
 		}
-		all[i] = u
 	}
 	if err := unpackInto(ctx, r, all); err != nil {
 		return err
