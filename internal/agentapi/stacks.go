@@ -2,6 +2,7 @@ package agentapi
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -328,6 +329,21 @@ type stackNoteError struct {
 	Indexes []int  `json:"indexes"`
 }
 
+// noteTime is a time as text. What is no text is kept as it came: one unreadable time refuses its
+// notification, not all of them.
+type noteTime string
+
+// UnmarshalJSON takes any value.
+func (t *noteTime) UnmarshalJSON(b []byte) error {
+	var text *string
+	if json.Unmarshal(b, &text) != nil {
+		*t = noteTime(b)
+	} else if text != nil {
+		*t = noteTime(*text)
+	}
+	return nil
+}
+
 func (a *Server) stackNotes(w http.ResponseWriter, r *http.Request, c caller) error {
 	k, err := a.stack(w, r, c, "stack-notification")
 	if err != nil {
@@ -335,17 +351,17 @@ func (a *Server) stackNotes(w http.ResponseWriter, r *http.Request, c caller) er
 	}
 	var in struct {
 		Notifications []struct {
-			JobID  string    `json:"job_uuid"`
-			Detail string    `json:"detail"`
-			At     agentTime `json:"timestamp"`
+			JobID  string   `json:"job_uuid"`
+			Detail string   `json:"detail"`
+			At     noteTime `json:"timestamp"`
 		} `json:"notifications"`
 	}
 	if err := httperr.Decode(w, r, maxStackBody, &in); err != nil {
 		return err
 	}
-	notes := make([]store.StackNote, len(in.Notifications))
+	notes := make([]engine.StackSaid, len(in.Notifications))
 	for i, n := range in.Notifications {
-		notes[i] = store.StackNote{JobID: n.JobID, Detail: n.Detail, At: n.At.Time}
+		notes[i] = engine.StackSaid{JobID: n.JobID, Detail: n.Detail, At: string(n.At)}
 	}
 	refused, err := a.Engine.AddStackNotes(r.Context(), k, notes)
 	if err != nil {

@@ -170,6 +170,59 @@ func TestAStackEndsWhatItCannotRun(t *testing.T) {
 	}
 }
 
+func TestAStackEndsOnlyWhatWaitsForAnAgent(t *testing.T) {
+	t.Parallel()
+	w := withStack(t)
+	w.decoded(registrationToken, "POST", "/v3/stacks/register", `{"key":"other","type":"custom","queue_key":"default"}`, 201)
+	refused := func(stack, id, body string, want int, message string) {
+		t.Helper()
+		v := w.decoded(registrationToken, "POST", "/v3/stacks/"+stack+"/jobs/"+id+"/finish", body, want)
+		if v["message"] != message {
+			t.Errorf("%s: %v, want %s", body, v["message"], message)
+		}
+	}
+	j := w.job(w.build("steps:\n- command: true\n"))
+	for body, message := range map[string]string{
+		`{"exit_status":700,"detail":"x"}`:                               "The exit_status 700 is not a number from -1 to 255.",
+		`{"exit_status":-2,"detail":"x"}`:                                "The exit_status -2 is not a number from -1 to 255.",
+		`{"exit_status":1}`:                                              "The detail is missing; it says why the job ended.",
+		`{"exit_status":1,"detail":"` + strings.Repeat("x", 5000) + `"}`: "The detail has 5000 characters; the limit is 4096.",
+	} {
+		refused("k", j.ID, body, 422, message)
+	}
+	w.stackCall("PUT", "/scheduled-jobs/batch-reserve", `{"job_uuids":["`+j.ID+`"]}`, 200)
+	refused("other", j.ID, `{"detail":"x"}`, 422, "The job is reserved by another stack.")
+	// As the library cuts a long detail: at 4 KiB, through the middle of a character.
+	w.stackCall("POST", "/jobs/"+j.ID+"/finish", `{"exit_status":-1,"detail":"`+strings.Repeat("x", 4093)+"\xf0\x9f\x92"+`"}`, 200)
+	refused("other", j.ID, `{"detail":"x"}`, 422, "The job has ended already; it is finished.")
+	ran := w.running()
+	refused("k", ran.job.ID, `{"detail":"x"}`, 422, "The job is running; a stack ends only jobs that wait for an agent.")
+	w.runToEnd(t, w.client(ran.Token), ran.job.ID)
+	refused("k", ran.job.ID, `{"detail":"x"}`, 422, "The job has ended already; it is finished.")
+}
+
+func TestANotificationSaysWhen(t *testing.T) {
+	t.Parallel()
+	w := withStack(t)
+	j := w.job(w.build("steps:\n- command: true\n"))
+	w.advance(10 * time.Minute)
+	stamp := func(d time.Duration) string { return w.Now().Add(d).Format(`"` + time.RFC3339Nano + `"`) }
+	var notes []string
+	for i, at := range []string{`"yesterday"`, `7`, stamp(-time.Minute), "null", stamp(30 * time.Second), stamp(time.Hour), stamp(-time.Hour), `""`} {
+		notes = append(notes, fmt.Sprintf(`{"job_uuid":%q,"detail":"note %d","timestamp":%s}`, j.ID, i, at))
+	}
+	v := w.stackCall("POST", "/notifications", `{"notifications":[`+strings.Join(notes, ",")+`]}`, 200)
+	want := "[map[error:The timestamp is not an ISO 8601 time such as 2026-01-31T12:00:00Z indexes:[0 1]]" +
+		" map[error:The timestamp is in the future indexes:[5]] map[error:The timestamp is before the job's creation indexes:[6]]]"
+	if fmt.Sprint(v["errors"]) != want {
+		t.Errorf("errors = %v, want %s", v["errors"], want)
+	}
+	kept := must(w.Store.StackNotes(t.Context(), j.ID))(t)
+	if len(kept) != 4 || kept[0].Detail != "note 2" || kept[3].At.After(w.Now()) {
+		t.Errorf("kept %v", kept)
+	}
+}
+
 func TestNotificationsAreTakenOneByOne(t *testing.T) {
 	t.Parallel()
 	w := withStack(t)

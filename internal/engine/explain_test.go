@@ -132,7 +132,7 @@ func TestAJobThatAStackHasSaysWhoAndWhatWasSaidOfIt(t *testing.T) {
 		w.advance(time.Minute)
 		second := engine.Note{At: w.Now(), Text: "Pulling the image"}
 		for _, n := range []engine.Note{first, second} {
-			if refused := must(w.AddStackNotes(ctx, k, []store.StackNote{{JobID: job.ID, Detail: n.Text, At: n.At}}))(t); len(refused) > 0 {
+			if refused := must(w.AddStackNotes(ctx, k, []engine.StackSaid{{JobID: job.ID, Detail: n.Text, At: n.At.Format(time.RFC3339Nano)}}))(t); len(refused) > 0 {
 				t.Fatalf("the note was refused: %v", refused)
 			}
 		}

@@ -1,11 +1,13 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -18,13 +20,14 @@ const (
 	maxStacks       = 30   // connected, of an organization
 	maxStackJobs    = 1000 // in one call
 	maxReservation  = time.Hour
-	maxStackDetail  = 4 << 10 // bytes, of a job's end
+	maxStackDetail  = 4 << 10 // characters, of a job's end
 	maxStackNote    = 256     // characters
 	maxStackNotes   = 100     // of a job
 	lateStackNote   = 5 * time.Minute
-	maxMetadata     = 100 // keys
-	maxMetadataKey  = 64  // characters
-	maxMetadataText = 256 // characters
+	stackClock      = time.Minute // that a stack's clock may differ from ours
+	maxMetadata     = 100         // keys
+	maxMetadataKey  = 64          // characters
+	maxMetadataText = 256         // characters
 )
 
 // StackTerm is how long a stack may be silent and still counts as connected.
@@ -176,11 +179,26 @@ func (p *progress) reserve(k store.Stack, ids []string, until time.Time) (reserv
 	return reserved, nil
 }
 
-// DeclineJob ends a job that a stack finds no agent for, or ran without one. Saying it twice changes
-// nothing.
+// checkDecline says what is wrong with how a stack ends a job. The limit of the detail is in characters: the
+// library cuts at 4 KiB through the middle of one, whose bytes grow as they are sent (stacksapi v1.0.2,
+// finish.go).
+func checkDecline(exitStatus int, detail string) error {
+	switch n := utf8.RuneCountInString(detail); {
+	case exitStatus < -1 || exitStatus > 255:
+		return refuse(Invalid, "The exit_status %d is not a number from -1 to 255.", exitStatus)
+	case strings.TrimSpace(detail) == "":
+		return refuse(Invalid, "The detail is missing; it says why the job ended.")
+	case n > maxStackDetail:
+		return refuse(Invalid, "The detail has %d characters; the limit is %d.", n, maxStackDetail)
+	}
+	return nil
+}
+
+// DeclineJob ends a job that a stack finds no agent for, or ran without one. The job may wait without a
+// reservation: a stack need not make any, and one may have run out. Saying it twice changes nothing.
 func (e *Engine) DeclineJob(ctx context.Context, k store.Stack, jobID string, exitStatus int, detail string) error {
-	if len(detail) > maxStackDetail {
-		return refuse(Invalid, "The detail has %d bytes; the limit is %d.", len(detail), maxStackDetail)
+	if err := checkDecline(exitStatus, detail); err != nil {
+		return err
 	}
 	jobs, err := e.stackJobs(ctx, k, []string{jobID})
 	if err != nil {
@@ -193,8 +211,8 @@ func (e *Engine) DeclineJob(ctx context.Context, k store.Stack, jobID string, ex
 		if j.State.Terminal() && j.ReservedBy == k.ID && j.SignalReason == "stack_error" {
 			return nil
 		}
-		if j.State == ci.JobReserved && j.ReservedBy != k.ID {
-			return refuse(Conflict, "The job is reserved by another stack.")
+		if err := declinable(j, k); err != nil {
+			return err
 		}
 		spec, err := j.Spec()
 		if err != nil {
@@ -209,6 +227,28 @@ func (e *Engine) DeclineJob(ctx context.Context, k store.Stack, jobID string, ex
 	})
 }
 
+// declinable says why a stack may not end a job.
+func declinable(j store.Job, k store.Stack) error {
+	switch {
+	case j.State == ci.JobReserved && j.ReservedBy != k.ID:
+		return refuse(Conflict, "The job is reserved by another stack.")
+	case j.State.Terminal():
+		return refuse(Conflict, "The job has ended already; it is %s.", stateWords(j.State))
+	case j.State != ci.JobReserved && j.State != ci.JobScheduled:
+		return refuse(Conflict, "The job is %s; a stack ends only jobs that wait for an agent.", stateWords(j.State))
+	}
+	return nil
+}
+
+func stateWords(s ci.JobState) string { return strings.ReplaceAll(string(s), "_", " ") }
+
+// StackSaid is a note as a stack sends it.
+type StackSaid struct {
+	JobID  string
+	Detail string
+	At     string // an ISO 8601 time by the stack's clock; "" for now
+}
+
 // StackNoteRefused says which notes were not taken and why.
 type StackNoteRefused struct {
 	Why     string
@@ -216,7 +256,7 @@ type StackNoteRefused struct {
 }
 
 // AddStackNotes keeps what a stack says of jobs. Each note is taken or refused by itself.
-func (e *Engine) AddStackNotes(ctx context.Context, k store.Stack, notes []store.StackNote) ([]StackNoteRefused, error) {
+func (e *Engine) AddStackNotes(ctx context.Context, k store.Stack, notes []StackSaid) ([]StackNoteRefused, error) {
 	if len(notes) > maxStackJobs {
 		return nil, refuse(Invalid, "%d notifications cannot be sent at once; %d can.", len(notes), maxStackJobs)
 	}
@@ -236,14 +276,14 @@ func (e *Engine) AddStackNotes(ctx context.Context, k store.Stack, notes []store
 			return err
 		}
 		for i, n := range notes {
-			if why := e.noteRefusal(jobs, counts, n); why != "" {
+			at, why := e.noteTime(jobs[n.JobID], n.At)
+			why = cmp.Or(e.noteRefusal(jobs, counts, n), why)
+			if why != "" {
 				refused = addRefused(refused, why, i)
 				continue
 			}
 			counts[n.JobID]++
-			n.ID = e.NewID()
-			n.At = notAfter(n.At, e.Now())
-			if err := tx.InsertStackNote(ctx, n); err != nil {
+			if err := tx.InsertStackNote(ctx, store.StackNote{ID: e.NewID(), JobID: n.JobID, Detail: n.Detail, At: at}); err != nil {
 				return err
 			}
 		}
@@ -252,7 +292,7 @@ func (e *Engine) AddStackNotes(ctx context.Context, k store.Stack, notes []store
 	return refused, err
 }
 
-func (e *Engine) noteRefusal(jobs map[string]store.Job, counts map[string]int, n store.StackNote) string {
+func (e *Engine) noteRefusal(jobs map[string]store.Job, counts map[string]int, n StackSaid) string {
 	j, ok := jobs[n.JobID]
 	switch {
 	case !ok:
@@ -265,6 +305,25 @@ func (e *Engine) noteRefusal(jobs map[string]store.Job, counts map[string]int, n
 		return "The job has 100 notifications already"
 	}
 	return ""
+}
+
+// noteTime is when a note was made, or why that cannot be: it lies between the job's creation and now, as
+// far as clocks that differ by stackClock can tell.
+func (e *Engine) noteTime(j store.Job, text string) (at time.Time, why string) {
+	now := e.Now()
+	if text == "" {
+		return now, ""
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	switch {
+	case err != nil:
+		return at, "The timestamp is not an ISO 8601 time such as 2026-01-31T12:00:00Z"
+	case at.After(now.Add(stackClock)):
+		return at, "The timestamp is in the future"
+	case at.Before(j.CreatedAt.Add(-stackClock)):
+		return at, "The timestamp is before the job's creation"
+	}
+	return notAfter(slices.MaxFunc([]time.Time{j.CreatedAt, at}, time.Time.Compare), now), ""
 }
 
 func addRefused(refused []StackNoteRefused, why string, i int) []StackNoteRefused {

@@ -197,6 +197,6 @@ func TestAJobThatAStackHasShowsWhatTheStackSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	must(s.ReserveJobs(ctx, k, []string{j.ID}, 10*time.Minute))(t)
-	must(s.AddStackNotes(ctx, k, []store.StackNote{{JobID: j.ID, Detail: "Pulling <the> image", At: s.Now()}}))(t)
+	must(s.AddStackNotes(ctx, k, []engine.StackSaid{{JobID: j.ID, Detail: "Pulling <the> image"}}))(t)
 	s.shows("/main/test/builds/1/jobs/"+j.ID, "Reserved by stack k8s until ", "Pulling &lt;the&gt; image")
 }
