@@ -16,6 +16,7 @@ import (
 
 	"github.com/slipway-ci/slipway/internal/agent/wire"
 	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/dbtest"
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
@@ -367,6 +368,26 @@ func TestHeartbeatsAreWrittenInBatches(t *testing.T) {
 	after := must(w.Store.Agent(ctx, a.ID))(t).LastSeen
 	if !before.Equal(w.Now().Add(-time.Minute)) || !after.Equal(w.Now()) {
 		t.Errorf("last seen %s before the flush and %s after, want a minute ago and now", before, after)
+	}
+}
+
+func TestAHeartbeatThatCannotBeWrittenAtOnceIsWrittenLater(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	w := newWorldOn(t, store.Options{Postgres: dbtest.Template(t, "agentapi", migrated)})
+	a := w.agent()
+	w.advance(time.Minute)
+	must(a.Heartbeat(ctx, w.Now()))(t)
+	heard := w.Now()
+	err := w.Store.Update(ctx, func(tx *store.Tx) error { // as something that happens to the agent meanwhile
+		_, err := tx.LockAgent(ctx, a.ID)
+		return errors.Join(err, w.api.FlushSeen(ctx))
+	})
+	if err := errors.Join(err, w.api.FlushSeen(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	if seen := must(w.Store.Agent(ctx, a.ID))(t).LastSeen; !seen.Equal(heard) {
+		t.Errorf("last seen %s, want %s", seen, heard)
 	}
 }
 

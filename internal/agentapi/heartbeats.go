@@ -3,6 +3,7 @@ package agentapi
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -52,23 +53,54 @@ func (s *seen) take() map[string]store.Seen {
 	return at
 }
 
+// keep remembers again what could not be written, unless an agent was heard of meanwhile.
+func (s *seen) keep(left map[string]store.Seen) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.at == nil {
+		s.at = map[string]store.Seen{}
+	}
+	for id, was := range left {
+		now, known := s.at[id]
+		if !known && len(s.at) < maxSeen {
+			s.at[id] = was
+		}
+		if known && now.JobID == "" {
+			now.JobID, now.JobAt = was.JobID, was.JobAt
+			s.at[id] = now
+		}
+	}
+}
+
 // FlushSeen writes down when agents were last heard of. It should run about once a minute and must
 // run more often than an agent may be silent. What an error kept from being written is forgotten:
-// the agents' next heartbeats make up for it.
+// the agents' next heartbeats make up for it. An agent to which something else happens at this moment is tried
+// once more at the end, and with the next flush after that.
 func (a *Server) FlushSeen(ctx context.Context) error {
-	var errs []error
+	left, err := a.writeSeen(ctx, a.seen.take())
+	left, again := a.writeSeen(ctx, left)
+	a.seen.keep(left)
+	return errors.Join(err, again)
+}
+
+func (a *Server) writeSeen(ctx context.Context, at map[string]store.Seen) (left map[string]store.Seen, err error) {
+	left = map[string]store.Seen{}
 	batch := make(map[string]store.Seen, seenBatch)
-	for id, at := range a.seen.take() {
-		batch[id] = at
-		if len(batch) == seenBatch {
-			errs = append(errs, a.Engine.AgentsSeen(ctx, batch))
-			batch = make(map[string]store.Seen, seenBatch)
+	write := func() {
+		held, failed := a.Engine.AgentsSeen(ctx, batch)
+		maps.Copy(left, held)
+		err = errors.Join(err, failed)
+		clear(batch)
+	}
+	for id, seen := range at {
+		if batch[id] = seen; len(batch) == seenBatch {
+			write()
 		}
 	}
 	if len(batch) > 0 {
-		errs = append(errs, a.Engine.AgentsSeen(ctx, batch))
+		write()
 	}
-	return errors.Join(errs...)
+	return left, err
 }
 
 type heartbeat struct {

@@ -3,8 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/ci"
@@ -103,16 +101,15 @@ func agentRefusal(ev ci.AgentEvent, err error) error {
 }
 
 // AgentsSeen records when agents, and the jobs that they run, were last heard of. Heartbeats are gathered in
-// memory and written in batches: losing the newest is harmless, an agent is only thought silent for longer.
-func (e *Engine) AgentsSeen(ctx context.Context, seen map[string]store.Seen) error {
-	return e.Store.Update(ctx, func(tx *store.Tx) error {
-		for _, id := range slices.Sorted(maps.Keys(seen)) { // the order in which jobs are assigned, too
-			if err := tx.AgentSeen(ctx, id, seen[id]); err != nil {
-				return err
-			}
-		}
-		return nil
+// memory and written in batches: losing the newest is harmless, an agent is only thought silent for longer. What it returns could not be
+// written without waiting for what else happens to those agents, which locks them in other orders; it is to be tried again.
+func (e *Engine) AgentsSeen(ctx context.Context, seen map[string]store.Seen) (left map[string]store.Seen, err error) {
+	err = e.Store.Update(ctx, func(tx *store.Tx) error {
+		var err error
+		left, err = tx.AgentsSeen(ctx, seen)
+		return err
 	})
+	return left, err
 }
 
 // DisconnectAgent ends an agent's session at its own wish. A job that it still holds is lost.

@@ -128,9 +128,7 @@ func TestAJobsWordCountsForThatJobAlone(t *testing.T) {
 		}
 		seen := func(s store.Seen) {
 			t.Helper()
-			if err := w.AgentsSeen(ctx, map[string]store.Seen{a.ID: s}); err != nil {
-				t.Fatal(err)
-			}
+			must(w.AgentsSeen(ctx, map[string]store.Seen{a.ID: s}))(t)
 		}
 		w.advance(time.Minute)
 		seen(store.Seen{At: w.Now()})

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/ci"
@@ -58,10 +60,10 @@ const (
 		job_id = $7, last_pipeline_id = $8, last_repository = $9, last_success_at = $10, last_job_at = $11,
 		ignore_in_dispatches = $12, connected_at = $13, last_seen_at = $14, ended_at = $15,
 		changed_at = $16, job_seen_at = $17 WHERE id = $1`
+	sqlHeardAgents = `SELECT id, ` + liveAgents + ` FROM agents WHERE id IN ($1)`
 	// Several servers hear of one agent, so neither time may hide the other.
 	sqlSeenAgent = `UPDATE agents SET last_seen_at = CASE WHEN last_seen_at < $2 THEN $2 ELSE last_seen_at END,
-		job_seen_at = CASE WHEN job_id = $3 AND job_seen_at < $4 THEN $4 ELSE job_seen_at END
-		WHERE id = $1 AND (last_seen_at < $2 OR job_seen_at < $4) AND ` + liveAgents
+		job_seen_at = CASE WHEN job_id = $3 AND job_seen_at < $4 THEN $4 ELSE job_seen_at END WHERE id = $1`
 	sqlAgent        = `SELECT ` + agentColumns + ` FROM agents WHERE id = $1`
 	sqlAgentByToken = `SELECT ` + errandColumns + ` WHERE a.token_hash = $1`
 	sqlLiveAgents   = `SELECT ` + agentColumns + ` FROM agents WHERE cluster_id = $1 AND ` + liveAgents + `
@@ -301,9 +303,30 @@ type Seen struct {
 	JobAt time.Time // of JobID
 }
 
-// AgentSeen records when an agent was heard of, unless it was heard of later or its session ended. Of the job
-// it counts only while the agent holds it.
-func (tx *Tx) AgentSeen(ctx context.Context, id string, seen Seen) error {
-	_, err := count(ctx, tx.q, sqlSeenAgent, id, micros(seen.At), seen.JobID, micros(seen.JobAt))
-	return err
+// AgentsSeen records when agents were heard of, unless they were heard of later or their sessions ended. Of a job it counts only
+// while its agent holds it. It waits for nobody: agents that other transactions hold are left out, and returned.
+func (tx *Tx) AgentsSeen(ctx context.Context, seen map[string]Seen) (left map[string]Seen, err error) {
+	free, err := many(ctx, tx.q, scanHeard, sqlHeardAgents+tx.forFree, slices.Collect(maps.Keys(seen)))
+	if err != nil {
+		return nil, err
+	}
+	left = maps.Clone(seen)
+	for _, a := range free {
+		s := seen[a.id]
+		delete(left, a.id)
+		if !a.live {
+			continue
+		}
+		if err := later(ctx, tx.q, sqlSeenAgent, a.id, micros(s.At), s.JobID, micros(s.JobAt)); err != nil {
+			return nil, err
+		}
+	}
+	return left, nil
 }
+
+type heard struct {
+	id   string
+	live bool
+}
+
+func scanHeard(s scanner) (h heard, err error) { return h, s.Scan(&h.id, &h.live) }

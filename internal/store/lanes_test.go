@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 )
 
 // line runs n updates of one build, all of which wait for another of it.
@@ -168,5 +169,25 @@ func TestAnUpdateThatCrossesSharedOnesEndsNone(t *testing.T) {
 		if err := errors.Join(errs...); err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// Two transactions that refer to a row before they lock it, each with a row of its own, wait for each other if a lock keeps references out.
+func TestARowThatIsLockedMayBeReferredTo(t *testing.T) {
+	eachStore(t, func(t *testing.T, s *Store, _ Options) {
+		if !isPostgres(s) {
+			return // one writes at a time
+		}
+		ctx := t.Context()
+		update(t, s, insert(ctx, "o"))
+		update(t, s, func(tx *Tx) error {
+			if _, err := tx.LockOrganization(ctx, "o"); err != nil {
+				return err
+			}
+			other, stop := context.WithTimeout(ctx, 10*time.Second)
+			defer stop()
+			_, err := s.db.ExecContext(other, sqlInsertCluster, "c", "o", "c", "", 0)
+			return err
+		})
 	})
 }

@@ -64,6 +64,11 @@ func hostOf(dsn string) string {
 	return u.Host + u.Path
 }
 
+// pgForUpdate locks rows without keeping others from referring to them, which takes a weaker lock of its own: two transactions that
+// have both referred to a row could otherwise not both lock it (https://www.postgresql.org/docs/15/explicit-locking.html, 13.3.2). No
+// key of a row ever changes, and to delete one takes the stronger lock by itself.
+const pgForUpdate = " FOR NO KEY UPDATE"
+
 type pgUpdater struct {
 	db *sql.DB
 	o  Options
@@ -93,7 +98,8 @@ func (p *pgUpdater) once(ctx context.Context, shared bool, fn func(*Tx) error) e
 	return onConn(ctx, p.db, func(c *pgx.Conn) error {
 		t := &pgTx{conn: c, waiting: []statement{{query: "BEGIN"}}}
 		defer t.rollback(context.WithoutCancel(ctx)) // after a commit it does nothing
-		if err := fn(&Tx{Reader: Reader{p.o.traced(t)}, forUpdate: " FOR UPDATE", shared: shared}); err != nil {
+		tx := &Tx{Reader: Reader{p.o.traced(t)}, forUpdate: pgForUpdate, forFree: pgForUpdate + " SKIP LOCKED", shared: shared}
+		if err := fn(tx); err != nil {
 			return err
 		}
 		return t.commit(ctx)

@@ -67,8 +67,9 @@ type updater interface {
 // Tx is one transaction. It must not be used after the function it was given to has returned.
 type Tx struct {
 	Reader
-	forUpdate string
-	shared    bool // with other updates of the same build, before and after it
+	forUpdate string // ends a question whose rows are to be locked
+	forFree   string // the same, and passes over those that others hold
+	shared    bool   // with other updates of the same build, before and after it
 }
 
 //go:embed migrations/*.sql

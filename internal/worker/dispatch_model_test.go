@@ -252,7 +252,7 @@ func (m *model) hear(rt *rapid.T) {
 			seen[id] = store.Seen{At: s.Now()}
 		}
 	}
-	m.fine(rt, s.AgentsSeen(m.ctx, seen))
+	get(s.AgentsSeen(m.ctx, seen))(rt)
 	get(s.silent(m.ctx))(rt)
 	for id := range seen {
 		if !get(m.config.Store.Agent(m.ctx, id))(rt).Live() {

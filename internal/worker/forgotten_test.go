@@ -44,7 +44,8 @@ func (a attempt) live(d time.Duration, talks bool) {
 		if talks {
 			seen.JobID, seen.JobAt = a.job.ID, a.Now()
 		}
-		a.must(a.AgentsSeen(a.ctx(), map[string]store.Seen{a.agent.ID: seen}))
+		_, err := a.AgentsSeen(a.ctx(), map[string]store.Seen{a.agent.ID: seen})
+		a.must(err)
 		a.pass()
 	}
 }
