@@ -3,7 +3,6 @@ package lines
 import (
 	"bytes"
 	"encoding/binary"
-	"slices"
 	"strings"
 )
 
@@ -61,20 +60,22 @@ func triple(a, b, c byte) uint32 { return uint32(a) | uint32(b)<<8 | uint32(c)<<
 func hashTriple(x uint32) uint32 { return x * 0x9e3779b9 >> (32 - tripleBits) }
 
 // starts reports whether one of a pattern's first triples is at the start of four bytes.
-func starts(b []byte) bool {
-	x := binary.LittleEndian.Uint32(b) & 0xffffff
-	return triples[hashTriple(x)] == x|atStart
+func starts(b []byte) bool { return missing(uint64(binary.LittleEndian.Uint32(b)))>>31 == 0 }
+
+// missing has the highest bit of 32 unless the first three bytes of x are one of a pattern's first triples.
+func missing(x uint64) uint32 {
+	t := uint32(x) & 0xffffff
+	return -(triples[hashTriple(t)] ^ (t | atStart))
 }
 
-// mayFail reports whether 64 bytes may hold part of a pattern that plainError finds.
+// mayFail reports whether 64 bytes may hold part of a pattern that plainError finds. It branches nowhere, so nothing waits for a guess.
 func mayFail(b *[64]byte) bool {
-	found := false
-	for i := 0; i < 64; i += stride {
-		if starts(b[i : i+4]) {
-			found = true
-		}
+	all := ^uint32(0)
+	for i := 0; i < 64; i += 2 * stride {
+		x := binary.LittleEndian.Uint64(b[i : i+8])
+		all &= missing(x) & missing(x>>(8*stride))
 	}
-	return found
+	return all>>31 == 0
 }
 
 // plainError reports whether b[from:to] holds a pattern; after it b has another byte. It takes steps that do not wait for each other,
@@ -98,27 +99,50 @@ func errorNear(b []byte, at int) bool {
 	return false
 }
 
-// torn reports whether a pattern may go on with b after it was interrupted behind a. Those before a are not looked at.
-func torn(a, b byte) bool { return pairs[a][b/64]>>(b%64)&1 != 0 }
-
-// pairs holds which two bytes stand side by side in a pattern.
-var pairs = func() (table [256][4]uint64) {
+// pairs says of two bytes whether they stand side by side in a pattern, and whether one begins with them.
+var pairs = func() (table [1 << 16]pair) {
 	for _, p := range errorPatterns {
 		for i := 1; i < len(p); i++ {
-			table[p[i-1]][p[i]/64] |= 1 << (p[i] % 64)
+			table[pairOf(p[i-1], p[i])] |= inside
 		}
+		table[pairOf(p[0], p[1])] |= opening
 	}
 	return table
 }()
 
-// tornAfter is torn for two bytes before b.
-func tornAfter(a1, a2, b byte) bool {
-	if !torn(a2, b) {
+type pair uint8
+
+const (
+	inside pair = 1 << iota
+	opening
+)
+
+func pairOf(a, b byte) int { return int(a)<<8 | int(b) }
+
+// torn reports whether a pattern may go on with b after it was interrupted behind a. Those before a are not looked at.
+func torn(a, b byte) bool { return pairs[pairOf(a, b)] != 0 }
+
+// tornAfter is torn for the text before b, of two bytes or more, and looks at the last three of them.
+func tornAfter(text []byte, b byte) bool {
+	n := len(text)
+	switch p := pairs[pairOf(text[n-1], b)]; {
+	case p == 0:
 		return false
+	case p&opening != 0:
+		return true
 	}
-	x := triple(a1, a2, b)
-	return triples[hashTriple(x)]&^atStart == x || slices.ContainsFunc(errorPatterns, func(p string) bool { return p[0] == a2 && p[1] == b })
+	x := triple(text[n-2], text[n-1], b)
+	switch triples[hashTriple(x)] {
+	case x | atStart:
+		return true
+	case x: // and what a pattern has before it, if there is room for it
+		return n == 2 || inPattern(triple(text[n-3], text[n-2], text[n-1]))
+	}
+	return false
 }
+
+// inPattern reports whether three bytes stand side by side in a pattern.
+func inPattern(x uint32) bool { return triples[hashTriple(x)]&^atStart == x }
 
 func hasError(b []byte) bool {
 	for i := window - 1; i < len(b); {

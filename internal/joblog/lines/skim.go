@@ -193,7 +193,7 @@ func (s *skim) tears(i int, next byte) {
 	case s.end == i-1:
 		s.suspect = s.suspect || torn(s.b[i-1], next)
 	default:
-		s.suspect = s.suspect || tornAfter(s.b[i-2], s.b[i-1], next)
+		s.suspect = s.suspect || tornAfter(s.b[s.end:i], next)
 	}
 	s.before = s.b[i-1]
 }

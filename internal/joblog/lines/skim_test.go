@@ -137,15 +137,22 @@ func processor(b *testing.B) float64 {
 	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e6
 }
 
-// TestErrorsAreFoundWhereverTheyStand puts each pattern at each place of a line, whole and with a colour in it. A collision of two
-// triples would hide one.
+// TestErrorsAreFoundWhereverTheyStand puts each pattern at each place of a line, whole, with a colour in it, and with one after every few
+// bytes. A collision of two triples would hide one.
 func TestErrorsAreFoundWhereverTheyStand(t *testing.T) {
 	t.Parallel()
 	for _, p := range errorPatterns {
 		for at := range 2 * stride {
 			for cut := range p {
 				torn := p[:cut] + "\x1b[0m" + p[cut:]
-				for _, line := range []string{p, torn} {
+				var tattered strings.Builder
+				for i := range p {
+					if i%(cut+1) == cut {
+						tattered.WriteString("\x1b[0m")
+					}
+					tattered.WriteByte(p[i])
+				}
+				for _, line := range []string{p, torn, tattered.String()} {
 					log := strings.Repeat(strings.Repeat("-", at)+line+"\r\n", 300)
 					x := NewIndex(Settled{})
 					if _, _ = x.Write([]byte(log)); len(x.settled.Errors) < 200 {
