@@ -3,6 +3,7 @@ package agentapi
 import (
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -23,7 +24,9 @@ const (
 	// maxFormSize is the largest file that an agent uploads as a form, in bytes
 	// (internal/artifact/bk_uploader.go of v3.138.1).
 	maxFormSize = 5 << 30
-	maxPath     = 4096 // bytes
+	maxPath     = 4096 // bytes of a pattern
+	// maxFilePath bounds, in bytes, the path of a file. Files are found by it: an entry of an index of PostgreSQL has at most 2,704.
+	maxFilePath = 2000
 )
 
 // fileJSON is an artifact as agents know it (api/artifacts.go of v3.138.1). The fields without a value in
@@ -133,8 +136,10 @@ func wrong(f fileJSON, in artifactBatch) string {
 	sum, err := hex.DecodeString(f.SHA256)
 	ours := in.UploadDestination == ""
 	switch {
-	case f.Path == "" || len(f.Path) > maxPath || strings.ContainsRune(f.Path, 0):
+	case f.Path == "" || strings.ContainsRune(f.Path, 0):
 		return "has no usable path"
+	case len(f.Path) > maxFilePath:
+		return fmt.Sprintf("has a path of %d bytes; the limit is %d", len(f.Path), maxFilePath)
 	case escapes(f.Path):
 		return "has a path that leads out of its folder"
 	case f.FileSize < 0:

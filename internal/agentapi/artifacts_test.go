@@ -428,3 +428,16 @@ func FuzzGlobs(f *testing.F) {
 		}
 	})
 }
+
+// PostgreSQL holds no index entry of such a path, and the agent would repeat what a 500 answers.
+func TestPathsOfArtifactsAreBounded(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		h := w.running()
+		long := strings.Repeat(sumOf("a")+sumOf("b"), 24)
+		_, err := h.CreateArtifacts(t.Context(), h.job.ID, wire.Batch{ID: "B", Artifacts: []wire.Artifact{file(long, "x")}})
+		if wire.Status(err) != http.StatusUnprocessableEntity {
+			t.Errorf("a path of %d bytes: %v, want 422", len(long), err)
+		}
+		h.create(t, "C", file(long[:2000], "x"))
+	})
+}

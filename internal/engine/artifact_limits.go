@@ -8,6 +8,9 @@ import (
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
+// maxAnnounced bounds, in bytes, what one job announces, wherever it uploads: sums of it must not overflow.
+const maxAnnounced = 1 << 60
+
 // roomFor refuses files that are over the limits of the job's organization.
 func (e *Engine) roomFor(ctx context.Context, tx *store.Tx, job store.Job, files []store.Artifact) error {
 	b, err := tx.Build(ctx, job.BuildID)
@@ -24,6 +27,9 @@ func (e *Engine) roomFor(ctx context.Context, tx *store.Tx, job store.Job, files
 	}
 	var own int64 // bytes for the server's own storage
 	for _, f := range files {
+		if f.Size > maxAnnounced-announced {
+			return refuse(Forbidden, "The job's artifacts would have more than %d bytes.", int64(maxAnnounced))
+		}
 		announced += f.Size
 		if f.UploadDestination != "" {
 			continue

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -25,6 +26,8 @@ func (e *Engine) SetMetaData(ctx context.Context, buildID string, values map[str
 		switch {
 		case strings.TrimSpace(key) == "":
 			return refuse(Invalid, "The meta-data key can't be blank.")
+		case len(key) > maxLookedUp:
+			return refuse(Invalid, "The meta-data key %q… has %d bytes; the limit is %d.", key[:20], len(key), maxLookedUp)
 		case strings.TrimSpace(value) == "":
 			return refuse(Invalid, "The value of the meta-data key %q can't be blank.", key)
 		case len(value) > maxMetaDataValue:
@@ -35,6 +38,23 @@ func (e *Engine) SetMetaData(ctx context.Context, buildID string, values map[str
 		hint(live.Build(buildID))
 		return setMetaData(ctx, tx, buildID, values)
 	})
+}
+
+// checkMetaData refuses, before anything is written, what a build that is made can't have.
+func checkMetaData(values map[string]string) error {
+	n := 0
+	for key, value := range values {
+		if len(key) > maxLookedUp {
+			return invalidField("meta_data", fmt.Sprintf("has a key of %d bytes; the limit is %d", len(key), maxLookedUp))
+		}
+		if key != PayloadKey {
+			n += len(key) + len(value)
+		}
+	}
+	if n > maxMetaData {
+		return invalidField("meta_data", fmt.Sprintf("has %d bytes; the limit is %d, keys included", n, maxMetaData))
+	}
+	return nil
 }
 
 // setMetaData refuses what would be more than a build may have in all. The payload that a webhook came with is

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -130,10 +131,7 @@ func (e *Engine) newBuild(ctx context.Context, tx *store.Tx, pl store.Pipeline, 
 	}
 	b := e.buildOf(pl, op)
 	b.ID, b.Number = e.buildID(op.draft), number
-	if err := checkRef(b.Commit); err != nil {
-		return b, err
-	}
-	if err := checkBranch(pl, op, b.Branch); err != nil {
+	if err := checkAsked(pl, op, b); err != nil {
 		return b, err
 	}
 	if b.Detail.Creator, err = personOf(ctx, tx.Reader, op.CreatorID); err != nil {
@@ -175,10 +173,24 @@ func (e *Engine) buildOf(pl store.Pipeline, op CreateBuild) store.Build {
 	}
 }
 
+// checkAsked refuses what a build can't be made of.
+func checkAsked(pl store.Pipeline, op CreateBuild, b store.Build) error {
+	if err := checkRef(b.Commit); err != nil {
+		return err
+	}
+	if len(b.Branch) > maxLookedUp {
+		return invalidField("branch", fmt.Sprintf("has %d bytes; the limit is %d", len(b.Branch), maxLookedUp))
+	}
+	if err := checkBranch(pl, op, b.Branch); err != nil {
+		return err
+	}
+	return checkMetaData(op.MetaData)
+}
+
 // checkRef refuses what git would take for an option.
 func checkRef(ref string) error {
-	if strings.HasPrefix(ref, "-") || strings.ContainsAny(ref, " \t\n\x00") {
-		return &Refused{Why: Invalid, Message: "Validation Failed", Fields: map[string]string{"commit": "is not a commit, branch or tag name"}}
+	if strings.HasPrefix(ref, "-") || strings.ContainsAny(ref, " \t\n\x00") || len(ref) > maxLookedUp {
+		return invalidField("commit", "is not a commit, branch or tag name")
 	}
 	return nil
 }
@@ -233,7 +245,7 @@ func effectiveTimeout(step int, pl store.Pipeline, decided Settings) int {
 			step = most
 		}
 	}
-	return step
+	return min(step, pipeline.MaxTimeoutMinutes)
 }
 
 // timeoutAt is when a job that starts at a time has run too long; zero if it never has.

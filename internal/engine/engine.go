@@ -93,6 +93,18 @@ type Refused struct {
 
 func (r *Refused) Error() string { return r.Message }
 
+// inFull is the refusal for those who have no form: its fields too.
+func (r *Refused) inFull() string {
+	text := r.Message
+	for _, field := range slices.Sorted(maps.Keys(r.Fields)) {
+		text += ": " + field + " " + r.Fields[field]
+	}
+	return text
+}
+
+// maxLookedUp bounds, in bytes, the texts that rows are found by: an entry of an index of PostgreSQL has at most 2,704.
+const maxLookedUp = 1000
+
 func refuse(why Why, format string, args ...any) error {
 	return &Refused{Why: why, Message: fmt.Sprintf(format, args...)}
 }

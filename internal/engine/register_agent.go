@@ -226,6 +226,9 @@ func (e *Engine) agentName(ctx context.Context, tx *store.Tx, op RegisterAgent) 
 		name := strings.NewReplacer(
 			"%hostname", firstNonEmpty(op.Hostname, "agent"), "%pid", strconv.Itoa(op.PID), "%random", randomText(6), "%n", strconv.Itoa(n),
 		).Replace(pattern)
+		if len(name) > maxLookedUp {
+			return "", refuse(Invalid, "The agent's name would have %d bytes, with what its placeholders stand for; the limit is %d.", len(name), maxLookedUp)
+		}
 		taken, err := tx.AgentNameTaken(ctx, op.Token.ClusterID, name)
 		if err != nil || !taken {
 			return name, err

@@ -43,7 +43,7 @@ func (p *progress) trigger(j store.Job, t pipeline.TriggerStep) error {
 	}
 	child, err := p.childBuild(j, t)
 	if refused, ok := errors.AsType[*Refused](err); ok {
-		return p.failTrigger(j, refused.Message)
+		return p.failTrigger(j, refused.inFull())
 	}
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -99,6 +100,9 @@ func (e *Engine) SetJobTimeout(ctx context.Context, jobID, minutes string) error
 
 // SetJobPriority changes a job's rank in dispatch.
 func (e *Engine) SetJobPriority(ctx context.Context, jobID string, priority int) (store.Job, error) {
+	if err := checkPriority(priority); err != nil {
+		return store.Job{}, err
+	}
 	var out store.Job
 	err := e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
 		if j.State.Terminal() {
@@ -109,6 +113,14 @@ func (e *Engine) SetJobPriority(ctx context.Context, jobID string, priority int)
 		return p.save(j)
 	})
 	return out, err
+}
+
+// checkPriority holds a priority to the bounds that a step's has.
+func checkPriority(n int) error {
+	if n < math.MinInt32 || n > math.MaxInt32 {
+		return refuse(Invalid, "Priority must be between %d and %d", math.MinInt32, math.MaxInt32)
+	}
+	return nil
 }
 
 // UpdateStep asks for another value of a step's attribute: its label or whom it notifies (replaced, or appended to), the
@@ -124,6 +136,9 @@ type UpdateStep struct {
 
 // UpdateStep changes an attribute of a step. With the uuid of a change that was made it does nothing.
 func (e *Engine) UpdateStep(ctx context.Context, op UpdateStep) error {
+	if len(op.UUID) > maxLookedUp {
+		return refuse(Invalid, "The idempotency_uuid has %d bytes; the limit is %d.", len(op.UUID), maxLookedUp)
+	}
 	return e.onBuild(ctx, op.BuildID, func(p *progress) error {
 		s, err := p.findStep(op.Step)
 		if err != nil {
@@ -152,6 +167,9 @@ func (p *progress) setPriority(s *store.Step, value string) error {
 	n, err := strconv.Atoi(value)
 	if err != nil {
 		return refuse(Invalid, "Priority must be an integer")
+	}
+	if err := checkPriority(n); err != nil {
+		return err
 	}
 	jobs, err := p.tx.JobsOfStep(p.ctx, s.ID)
 	if err != nil {

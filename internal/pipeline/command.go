@@ -23,7 +23,7 @@ func (p *planner) command(s *Step, body object) {
 		CancelOnBuildFailing: p.flag(body, "cancel_on_build_failing"),
 		Signed:               !body.get("signature").unset(),
 	}
-	c.TimeoutMinutes, _ = p.number(body, 1, "timeout_in_minutes", "timeout")
+	c.TimeoutMinutes = p.timeout(body)
 	if n, ok := p.number(body, math.MinInt32, "priority"); ok {
 		c.Priority = n
 	}
@@ -32,6 +32,17 @@ func (p *planner) command(s *Step, body object) {
 	p.secrets(c, body, own)
 	s.Command = c
 	s.Jobs = p.commandJobs(s, body, own)
+}
+
+// MaxTimeoutMinutes is the longest time limit of a step: 285 years. What is longer does not fit into a time.Duration.
+const MaxTimeoutMinutes = 150_000_000
+
+func (p *planner) timeout(body object) int {
+	n, _ := p.number(body, 1, "timeout_in_minutes", "timeout")
+	if n > MaxTimeoutMinutes {
+		p.add(body.get("timeout_in_minutes", "timeout").position(), "`timeout_in_minutes` may be at most %d, not %d", MaxTimeoutMinutes, n)
+	}
+	return n
 }
 
 func (p *planner) artifactPaths(v value) []string {
