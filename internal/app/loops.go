@@ -32,6 +32,7 @@ func (a *App) duties() []duty {
 		{"plan", 2 * time.Second, live.Plan, plan.Pass},
 		{"origins", 2 * time.Second, live.Origin, (&worker.Origins{Engine: e, Repos: repos}).Pass},
 		{"admit", 2 * time.Second, live.Admit, worker.Admit(e)},
+		{"cancel", 2 * time.Second, live.Cancel, worker.CancelRest(e)},
 		{"supersede", 2 * time.Second, live.Supersede, worker.Supersede(e)},
 		{"triggers", 2 * time.Second, live.Child, worker.Triggers(e)},
 		{"schedules", 5 * time.Second, "", worker.Schedules(e)},

@@ -87,6 +87,9 @@ func (p *progress) accept(j store.Job, agentID string) (Accepted, error) {
 	if err := requireAllow(p.build); err != nil {
 		return Accepted{}, err
 	}
+	if p.build.State == ci.BuildCanceling && j.State == ci.JobAssigned {
+		return Accepted{}, refuse(Conflict, "The build is being canceled.")
+	}
 	token := p.e.Sealer.Token("bkaj_", j.ID, a.ID)
 	j.TokenHash = secret.HashToken(token)
 	if j, err = p.apply(j, ci.JobAccept{Agent: agentID}); err != nil {
@@ -156,6 +159,9 @@ func (p *progress) takeScheduled(j store.Job, agentID string) (store.Job, error)
 	}
 	if a.JobID != "" || a.ClusterID != pl.ClusterID {
 		return j, refuse(Conflict, "The agent cannot take the job.")
+	}
+	if p.build.State == ci.BuildCanceling {
+		return j, refuse(Conflict, "The build is being canceled.")
 	}
 	if err := p.offer(j, a, "asked for this job"); err != nil {
 		return j, err

@@ -84,7 +84,8 @@ func (p *progress) assign(j store.Job, o Offer) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if j.State != ci.JobScheduled || j.Kind != ci.JobScript || !a.TakesJobs() || a.IgnoreInDispatches || a.JobID != "" {
+	if j.State != ci.JobScheduled || j.Kind != ci.JobScript || !a.TakesJobs() || a.IgnoreInDispatches || a.JobID != "" ||
+		p.build.State == ci.BuildCanceling {
 		return false, nil
 	}
 	if err := requireAllow(p.build); err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/engine"
@@ -126,5 +127,48 @@ func (w *world) startOn(b *testing.B, job store.Job, a store.Agent) {
 	must(w.AcceptJob(b.Context(), job.ID, a.ID))(b)
 	if err := w.StartJob(b.Context(), job.ID, w.Now()); err != nil {
 		b.Fatal(err)
+	}
+}
+
+// BenchmarkCancelBuild cancels builds of growing size while somebody else writes something small again and again: no size may keep
+// them waiting longer.
+func BenchmarkCancelBuild(b *testing.B) {
+	for _, size := range []int{100, 1_000, 10_000} {
+		b.Run(fmt.Sprintf("jobs=%d", size), func(b *testing.B) {
+			w, document := benchWorld(b), sideBySide(size)
+			var longest time.Duration
+			for b.Loop() {
+				b.StopTimer()
+				build := w.build(b, document)
+				done := make(chan struct{})
+				b.StartTimer()
+				go func() {
+					defer close(done)
+					must(w.CancelBuild(b.Context(), build.ID, "somebody"))(b)
+					if err := w.CancelRest(b.Context(), build.ID); err != nil {
+						b.Error(err)
+					}
+				}()
+				longest = max(longest, w.longestWait(b, done))
+			}
+			b.ReportMetric(float64(longest.Microseconds())/1e3, "ms-longest-wait")
+		})
+	}
+}
+
+// longestWait writes until done and returns how long one write took at most.
+func (w *world) longestWait(b *testing.B, done <-chan struct{}) (longest time.Duration) {
+	b.Helper()
+	for {
+		select {
+		case <-done:
+			return longest
+		default:
+		}
+		began := time.Now()
+		if err := w.Store.Update(b.Context(), func(tx *store.Tx) error { return tx.ClearSupersedes(b.Context(), store.Superseder{}) }); err != nil {
+			b.Fatal(err)
+		}
+		longest = max(longest, time.Since(began))
 	}
 }

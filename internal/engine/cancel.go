@@ -11,7 +11,8 @@ import (
 )
 
 // CancelBuild ends a build: what has not started ends at once, agents are told to stop what they
-// run. Canceling a build that is being canceled changes nothing.
+// run. A build with very many jobs is canceling at once, and CancelRest ends them some at a time. Canceling a build that is being
+// canceled changes nothing.
 func (e *Engine) CancelBuild(ctx context.Context, buildID string, by ci.Canceler) (store.Build, error) {
 	var out store.Build
 	err := e.onBuild(ctx, buildID, func(p *progress) error {
@@ -32,6 +33,10 @@ func (e *Engine) CancelBuild(ctx context.Context, buildID string, by ci.Canceler
 // cancelBuild ends a build that is open and not being canceled.
 func (p *progress) cancelBuild(by ci.Canceler) error {
 	p.build.CanceledBy = by
+	if p.tally.Open() > p.e.CancelTogether {
+		p.hint(live.Cancel)
+		return errors.Join(p.buildEvent(ci.BuildCancelRequested{}), p.tx.SetCancels(p.ctx, p.build.ID, true))
+	}
 	if err := p.readSteps(); err != nil {
 		return err
 	}
@@ -48,12 +53,17 @@ func (p *progress) cancelBuild(by ci.Canceler) error {
 // readSteps reads all steps of the build at once, for what reaches most of them.
 func (p *progress) readSteps() error {
 	steps, err := p.tx.Steps(p.ctx, p.build.ID)
+	p.know(steps)
+	return err
+}
+
+// know remembers steps as they are in the database, but those that it knows already.
+func (p *progress) know(steps []store.Step) {
 	for _, s := range steps {
 		if _, ok := p.steps[s.ID]; !ok {
 			p.steps[s.ID], p.stored[s.ID] = &s, s
 		}
 	}
-	return err
 }
 
 func everyJob(store.Job) (bool, error) { return true, nil }

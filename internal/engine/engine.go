@@ -50,6 +50,8 @@ type Config struct {
 	Policy trust.Policy
 	// OfferTerm is how long an assigned job waits to be accepted; 0: 30 s.
 	OfferTerm time.Duration
+	// CancelTogether is how many jobs of a canceled build one transaction ends; 0: 100. Others wait for as long, on SQLite some 5 ms.
+	CancelTogether int
 	// LossTerm is how long an agent may be silent before it is lost; 0: 3 min.
 	LossTerm time.Duration
 }
@@ -64,6 +66,9 @@ type Engine struct {
 func New(c Config) *Engine {
 	if c.OfferTerm == 0 {
 		c.OfferTerm = 30 * time.Second
+	}
+	if c.CancelTogether == 0 {
+		c.CancelTogether = 100
 	}
 	if c.LossTerm == 0 {
 		c.LossTerm = 3 * time.Minute

@@ -280,8 +280,12 @@ func (p *progress) setDeps(s *store.Step, deps ci.Deps) error {
 	return nil
 }
 
-// release moves the jobs of a step that wait to where its dependencies want them.
+// release moves the jobs of a step that wait to where its dependencies want them. Those of a build that is being canceled are left
+// to CancelRest, however many they are.
 func (p *progress) release(s *store.Step) error {
+	if p.build.State == ci.BuildCanceling {
+		return nil
+	}
 	jobs, err := p.jobsOf(s)
 	if err != nil {
 		return err

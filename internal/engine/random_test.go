@@ -23,6 +23,7 @@ import (
 func TestRandomBuildsKeepTheirInvariants(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, store.Options{Path: filepath.Join(t.TempDir(), "slipway.db")})
+	w.CancelTogether = 2
 	w.pipeline(t, "child", `{"steps": [{"command": "c", "key": "c"}]}`)
 	w.pipeline(t, "misled", `{"steps": [{"command": "c", "agents": {"queue": "nowhere"}}]}`)
 	rapid.Check(t, func(rt *rapid.T) {
@@ -46,6 +47,7 @@ func TestRandomBuildsKeepTheirInvariants(t *testing.T) {
 			"trigger":  p.trigger,
 			"admit":    p.admit,
 			"end":      p.cancelBuild,
+			"end rest": p.endRest,
 		})
 		p.drive()
 	})
@@ -153,7 +155,7 @@ func (p *play) finish(rt *rapid.T) {
 // runOne takes a scheduled job to running and most often to its end.
 func (p *play) runOne(rt *rapid.T) {
 	j, ok := p.pick(rt, func(j store.Job) bool { return j.State == ci.JobScheduled && j.Kind == ci.JobScript })
-	if !ok {
+	if !ok || must(p.Store.Build(context.Background(), p.id))(rt).State == ci.BuildCanceling {
 		return
 	}
 	p.world.start(rt, j)
@@ -281,6 +283,23 @@ func (p *play) cancelBuild(rt *rapid.T) {
 	}
 }
 
+// endRest is the pass over canceled builds, which may be killed anywhere.
+func (p *play) endRest(rt *rapid.T) {
+	ctx, kill := context.WithCancel(context.Background())
+	defer kill()
+	left, now := rapid.IntRange(0, 9).Draw(rt, "transactions"), p.Engine.Now
+	defer func() { p.Engine.Now = now }()
+	p.Engine.Now = func() time.Time {
+		if left--; left < 0 {
+			kill()
+		}
+		return now()
+	}
+	if err := p.CancelRest(ctx, p.id); ctx.Err() == nil {
+		said(rt, err)
+	}
+}
+
 // holds checks every invariant.
 func (p *play) holds(rt *rapid.T) {
 	b := must(p.Store.Build(context.Background(), p.id))(rt)
@@ -317,6 +336,7 @@ func (p *play) holdsJob(rt *rapid.T, j store.Job) {
 
 // drive does everything that agents, people and passes can do until nothing is left.
 func (p *play) drive() {
+	p.cancelRest(p.rt, store.Build{ID: p.id})
 	for range 400 {
 		j, ok := p.next()
 		if !ok {

@@ -159,7 +159,7 @@ func (e *Engine) stackJobs(ctx context.Context, k store.Stack, ids []string) (ma
 }
 
 func (p *progress) reserve(k store.Stack, ids []string, until time.Time) (reserved []string, err error) {
-	if p.build.Verdict.Decision != "allow" {
+	if p.build.Verdict.Decision != "allow" || p.build.State == ci.BuildCanceling {
 		return nil, nil
 	}
 	for _, id := range ids {

@@ -24,7 +24,7 @@ const maxTriggerDepth = 10
 func (e *Engine) TriggerBuild(ctx context.Context, jobID string) error {
 	return e.drafting(ctx, func(d *draft) error {
 		return e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
-			if j.State != ci.JobScheduled || j.Kind != ci.JobTrigger {
+			if j.State != ci.JobScheduled || j.Kind != ci.JobTrigger || p.build.State == ci.BuildCanceling {
 				return nil
 			}
 			s, err := p.step(j.StepID)

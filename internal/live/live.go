@@ -40,6 +40,7 @@ const (
 	Child  = "child"  // a trigger job waits for its build
 	Fleet  = "fleet"  // agents came, went or changed
 
+	Cancel    = "cancel"    // a build that is being canceled has jobs left
 	Supersede = "supersede" // a build makes older ones unnecessary
 	Origin    = "origin"    // of a held build, its repository may know more of the commit
 )

@@ -6,7 +6,7 @@
 //
 //   - Assign offers under the build's lock, so one offer stands. A match that lost is made anew.
 //   - Plan reads a repository perhaps twice, and plans the build once, under its lock.
-//   - Schedules, Triggers, Supersede, Admit, TimeOut, ExpireOffers, ExpireJobs, ResumeAgents and LoseAgents lock the row
+//   - Schedules, Triggers, Supersede, CancelRest, Admit, TimeOut, ExpireOffers, ExpireJobs, ResumeAgents and LoseAgents lock the row
 //     and do nothing if it is not due any more.
 //   - Relay claims an effect before it is delivered. Of a deliverer that died the claim runs out after 30 s.
 //   - LoseDead looks at processes of its own machine, which nobody else can.
@@ -48,6 +48,7 @@ const (
 	allAgents     = 20_000 // when the sample did not have the tags
 	warmSample    = 16     // idle agents looked at that last ran a pipeline
 	warmLanes     = 16     // lanes for which they are looked at
+	maxCanceling  = 200    // builds whose jobs are not even looked at
 	earlierAgents = 16     // attempts of a job whose agents are avoided
 	together      = 16     // assignments of one build in a transaction: it keeps others waiting for about 2 ms
 	parallel      = 16     // transactions under way at once: they share commits
@@ -125,6 +126,10 @@ func (a *Assign) jobs(ctx context.Context, queueID string) (jobs []store.Waiting
 	if err != nil {
 		return nil, false, err
 	}
+	canceling, err := a.Engine.Store.CancelingBuilds(ctx, maxCanceling)
+	if err != nil {
+		return nil, false, err
+	}
 	depth := roundJobs / len(heads)
 	if idle < manyIdle {
 		depth = min(depth, idle)
@@ -138,7 +143,9 @@ func (a *Assign) jobs(ctx context.Context, queueID string) (jobs []store.Waiting
 			}
 		}
 		cut = cut || len(lane) == n
-		jobs = append(jobs, slices.DeleteFunc(lane, a.aside.has)...)
+		jobs = append(jobs, slices.DeleteFunc(lane, func(j store.WaitingJob) bool {
+			return a.aside.has(j) || slices.Contains(canceling, j.BuildID)
+		})...)
 	}
 	return jobs, cut, nil
 }

@@ -122,6 +122,15 @@ func Supersede(e *engine.Engine) func(context.Context) (bool, error) {
 	}
 }
 
+// CancelRest ends the jobs that canceled builds have left.
+func CancelRest(e *engine.Engine) func(context.Context) (bool, error) {
+	rows := &loop.Rows[string]{Batch: batch, Parallel: 4, ID: func(build string) string { return build }}
+	return func(ctx context.Context) (bool, error) {
+		return rows.Each(func(n int) ([]string, error) { return e.Store.CancelingBuilds(ctx, n) },
+			func(build string) error { return e.CancelRest(ctx, build) })
+	}
+}
+
 // Admit lets jobs go that their concurrency group has room for, in the groups in which something changed.
 func Admit(e *engine.Engine) func(context.Context) (bool, error) {
 	rows := &loop.Rows[store.GroupDue]{Batch: batch, ID: func(g store.GroupDue) string { return g.ID }}

@@ -205,6 +205,7 @@ CREATE TABLE builds (
     canceled_by     TEXT NOT NULL DEFAULT '',
     next_position   BIGINT NOT NULL DEFAULT 0,
     supersedes      BIGINT NOT NULL DEFAULT 0, -- older builds are to be skipped (1) or canceled too (2)
+    cancels         BOOLEAN NOT NULL DEFAULT FALSE, -- it is being canceled, and not all of its jobs were told yet
     created_at      BIGINT NOT NULL,
     scheduled_at    BIGINT NOT NULL DEFAULT 0,
     started_at      BIGINT NOT NULL DEFAULT 0,
@@ -219,6 +220,7 @@ CREATE INDEX builds_open ON builds (organization_id, created_at)
 CREATE INDEX builds_branch ON builds (pipeline_id, branch, number);
 CREATE INDEX builds_of_branch_open ON builds (pipeline_id, branch, number)
     WHERE (state = 'creating' OR state = 'scheduled' OR state = 'running' OR state = 'failing' OR state = 'blocked');
+CREATE INDEX builds_cancels ON builds (created_at) WHERE cancels;
 CREATE INDEX builds_superseding ON builds (created_at) WHERE supersedes > 0;
 CREATE INDEX builds_commit ON builds (pipeline_id, commit_sha);
 CREATE INDEX builds_asking ON builds (ask_at) WHERE ask_at > 0;
