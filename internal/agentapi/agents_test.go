@@ -2,6 +2,8 @@ package agentapi_test
 
 import (
 	"encoding/json"
+	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -72,9 +74,17 @@ func TestAcquiringSaysWhetherToComeAgain(t *testing.T) {
 	for _, j := range must(w.Store.Jobs(t.Context(), b.ID))(t) {
 		ids = append(ids, j.ID)
 	}
-	locked := w.do(a.AccessToken, "PUT", "/v3/jobs/"+ids[2]+"/acquire", "")
-	if locked.status != 423 || locked.header.Get("Retry-After") == "" {
-		t.Errorf("a job that waits: %d, Retry-After %q, want 423 and a number", locked.status, locked.header.Get("Retry-After"))
+	var pauses []time.Duration
+	for n := range 7 { // as often as agents ask
+		_, err := a.Acquire(t.Context(), ids[2], n)
+		locked, ok := errors.AsType[*wire.Error](err)
+		if !ok || locked.Status != 423 {
+			t.Fatalf("a job that waits: %v, want 423", err)
+		}
+		pauses = append(pauses, locked.RetryAfter/time.Second)
+	}
+	if want := []time.Duration{2, 4, 8, 16, 32, 64, 64}; !slices.Equal(pauses, want) {
+		t.Errorf("agents are asked to come again after %d seconds, want %d", pauses, want)
 	}
 	must(a.Acquire(t.Context(), ids[0], 0))(t)
 	for what, got := range map[string]answer{

@@ -62,14 +62,22 @@ func (a *Server) dropped(r *http.Request, jobID, agentID string, refusal error) 
 	return refusal
 }
 
-// retryAcquire is how soon, in seconds, an agent asks again for a job that still waits.
-const retryAcquire = "2"
+// retryAcquire is how soon, in seconds, an agent asks again for a job that still waits. Agents say which of their seven attempts
+// this is, from 0. The pause doubles as their own would, which it replaces: short ones would use the attempts up in moments
+// (core/client.go of v3.138.1).
+func retryAcquire(h http.Header) string {
+	n, err := strconv.Atoi(h.Get("X-Buildkite-Backoff-Sequence"))
+	if err != nil {
+		n = 0
+	}
+	return strconv.Itoa(2 << max(0, min(n, 5)))
+}
 
 func (a *Server) acquire(w http.ResponseWriter, r *http.Request, c caller) error {
 	accepted, err := a.Engine.AcquireJob(r.Context(), r.PathValue("id"), c.agent.AgentID)
 	if errors.Is(err, engine.ErrNotYet) {
-		w.Header().Set("Retry-After", retryAcquire)
-		return httperr.New(http.StatusLocked, "The job still waits for its dependencies.")
+		w.Header().Set("Retry-After", retryAcquire(r.Header))
+		return httperr.New(http.StatusLocked, "The job still waits for its dependencies, or for its turn in its concurrency group.")
 	}
 	if err != nil {
 		return err
