@@ -17,40 +17,52 @@ import (
 
 func cacheCommands() []command {
 	return []command{
-		{name: "cache save", about: "Save directories for later jobs, as the cache file says", setup: cacheCommand((*cacher).save)},
-		{name: "cache restore", about: "Restore what an earlier job saved, as the cache file says", setup: cacheCommand((*cacher).restore)},
+		{name: "cache save", about: "Save directories for later jobs, as the cache file says", setup: func(f *flags) action { return cacheCommand(f, (*cacher).save) }},
+		{name: "cache restore", about: "Restore what an earlier job saved, as the cache file says", setup: cacheRestore},
 	}
 }
 
-// cacheCommand is a command that does something with each cache of a file (clicommand/cache_shared.go of buildkite-agent v3.138.1).
-func cacheCommand(each func(*cacher, context.Context, cacheEntry) error) func(*flags) action {
-	return func(f *flags) action {
-		server, job := f.server(), f.job()
-		names := f.list("name", "BUILDKITE_CACHE_NAMES", nil, "which caches of the file; default: all")
-		registry := f.text("registry", "BUILDKITE_AGENT_CACHE_REGISTRY", "~", "the registry of caches; ~ is the cluster's default")
-		store := f.text("cache-store-url", "BUILDKITE_AGENT_CACHE_STORE_URL", "", "not supported: the server keeps the bytes")
-		file := f.text("cache-config-file", "BUILDKITE_CACHE_CONFIG_FILE", "", "the cache file; default: .buildkite/cache.yml or .buildkite/cache.yaml")
-		f.number("concurrency", "BUILDKITE_CACHE_CONCURRENCY", 2, "accepted; one cache is handled at a time, with all processors")
-		return func(ctx context.Context, p *program, _ []string) error {
-			if *store != "" {
-				return fmt.Errorf("--cache-store-url (BUILDKITE_AGENT_CACHE_STORE_URL) is %q, but this command keeps caches on the server alone; unset it, or use the official agent", *store)
-			}
-			c, err := connectJob(p, server, *job)
-			if err != nil {
-				return err
-			}
-			entries, err := p.readCaches(*file, *names)
-			if err != nil {
-				return err
-			}
-			k := &cacher{program: p, client: c, registry: *registry}
-			for _, e := range entries {
-				if err := each(k, ctx, e); err != nil {
-					return fmt.Errorf("cache %s: %w", e.Name, err)
-				}
-			}
-			return nil
+// maxUnpackedMiB keeps the limit in bytes from wrapping round.
+const maxUnpackedMiB = 1 << 40
+
+func cacheRestore(f *flags) action {
+	limit := f.number("max-unpacked-mib", "SLIPWAY_CACHE_MAX_UNPACKED_MIB", 0,
+		"MiB that a cache may be on disk, 4 KiB for each file included; 0: nine tenths of what is free there")
+	return cacheCommand(f, func(k *cacher, ctx context.Context, e cacheEntry) error {
+		if *limit < 0 || *limit > maxUnpackedMiB {
+			return fmt.Errorf("--max-unpacked-mib is %d; it is 0 to %d", *limit, maxUnpackedMiB)
 		}
+		return k.restore(ctx, e, int64(*limit)<<20)
+	})
+}
+
+// cacheCommand does something with each cache of a file (clicommand/cache_shared.go of buildkite-agent v3.138.1).
+func cacheCommand(f *flags, each func(*cacher, context.Context, cacheEntry) error) action {
+	server, job := f.server(), f.job()
+	names := f.list("name", "BUILDKITE_CACHE_NAMES", nil, "which caches of the file; default: all")
+	registry := f.text("registry", "BUILDKITE_AGENT_CACHE_REGISTRY", "~", "the registry of caches; ~ is the cluster's default")
+	store := f.text("cache-store-url", "BUILDKITE_AGENT_CACHE_STORE_URL", "", "not supported: the server keeps the bytes")
+	file := f.text("cache-config-file", "BUILDKITE_CACHE_CONFIG_FILE", "", "the cache file; default: .buildkite/cache.yml or .buildkite/cache.yaml")
+	f.number("concurrency", "BUILDKITE_CACHE_CONCURRENCY", 2, "accepted; one cache is handled at a time, with all processors")
+	return func(ctx context.Context, p *program, _ []string) error {
+		if *store != "" {
+			return fmt.Errorf("--cache-store-url (BUILDKITE_AGENT_CACHE_STORE_URL) is %q, but this command keeps caches on the server alone; unset it, or use the official agent", *store)
+		}
+		c, err := connectJob(p, server, *job)
+		if err != nil {
+			return err
+		}
+		entries, err := p.readCaches(*file, *names)
+		if err != nil {
+			return err
+		}
+		k := &cacher{program: p, client: c, registry: *registry}
+		for _, e := range entries {
+			if err := each(k, ctx, e); err != nil {
+				return fmt.Errorf("cache %s: %w", e.Name, err)
+			}
+		}
+		return nil
 	}
 }
 
@@ -157,7 +169,7 @@ func (k *cacher) send(ctx context.Context, archive *os.File, key wire.CacheKey, 
 
 // restore puts back what fits a cache's key best. None is no error, and neither is one that does not hold what it should: the
 // job makes anew what it lacks.
-func (k *cacher) restore(ctx context.Context, e cacheEntry) error {
+func (k *cacher) restore(ctx context.Context, e cacheEntry, limit int64) error {
 	key, err := k.keyOf(e)
 	if err != nil {
 		return err
@@ -183,7 +195,7 @@ func (k *cacher) restore(ctx context.Context, e cacheEntry) error {
 		k.warn("cache %s was saved by another program and is not restored", e.Name)
 		return nil
 	}
-	if err := k.fetchCache(ctx, found, targets); errors.Is(err, errOtherBytes) {
+	if err := k.fetchCache(ctx, found, targets, limit); errors.Is(err, errOtherBytes) {
 		k.warn("cache %s is not restored: %v", e.Name, err)
 		return nil
 	} else if err != nil {
@@ -208,7 +220,7 @@ func keyText(key wire.CacheKey) string {
 var errOtherBytes = errors.New("its bytes are not those that were saved")
 
 // fetchCache downloads, verifies and only then unpacks.
-func (k *cacher) fetchCache(ctx context.Context, found wire.CacheFound, targets []string) error {
+func (k *cacher) fetchCache(ctx context.Context, found wire.CacheFound, targets []string, limit int64) error {
 	archive, err := os.CreateTemp("", "slipway-cache-*")
 	if err != nil {
 		return err
@@ -233,7 +245,7 @@ func (k *cacher) fetchCache(ctx context.Context, found wire.CacheFound, targets 
 	if _, err := archive.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	return unpackTargets(ctx, archive, targets)
+	return unpackTargets(ctx, archive, targets, limit)
 }
 
 // keyOf is the key of a cache, whose paths are a set.

@@ -86,26 +86,42 @@ type unpacked struct {
 	target string
 	beside string
 	root   *os.Root
-	dirs   []*tar.Header // their modes come last, for some can be read alone
+	dirs   []madeDir // their modes come last, for some can be read alone
+}
+
+// madeDir is what is kept of a directory's header, which may be a megabyte.
+type madeDir struct {
+	name string
+	mode fs.FileMode
+	at   time.Time // of its last change
 }
 
 const content = "content" // the name of the target in its directory
 
-// unpackTargets puts what an archive holds in the place of the targets, all or nothing of each.
-func unpackTargets(ctx context.Context, r io.Reader, targets []string) error {
+// unpackTargets puts what an archive holds in the place of the targets, all or nothing of each. It may unpack to limit bytes, if that is
+// not 0, and never to more than room allows.
+func unpackTargets(ctx context.Context, r io.Reader, targets []string, limit int64) error {
 	all := make([]*unpacked, len(targets))
 	defer func() {
 		for _, u := range all {
 			u.close()
 		}
 	}()
+	var err error
 	for i, target := range targets {
-		var err error
 		if all[i], err = startUnpacking(target); err != nil { // with what it made so far
 			return err
 		}
 	}
-	if err := unpackInto(ctx, r, all); err != nil {
+	beside := make([]string, len(all))
+	for i, u := range all {
+		beside[i] = u.beside
+	}
+	room, err := newRoom(limit, beside)
+	if err != nil {
+		return err
+	}
+	if err := unpackInto(ctx, r, all, room); err != nil {
 		return err
 	}
 	for _, u := range all {
@@ -129,8 +145,8 @@ func startUnpacking(target string) (*unpacked, error) {
 	return &unpacked{target: target, beside: beside, root: root}, err
 }
 
-func unpackInto(ctx context.Context, r io.Reader, all []*unpacked) error {
-	z, err := zstd.NewReader(r)
+func unpackInto(ctx context.Context, r io.Reader, all []*unpacked, room *room) error {
+	z, err := zstd.NewReader(r, zstd.WithDecoderMaxWindow(maxCacheWindow))
 	if err != nil {
 		return err
 	}
@@ -141,13 +157,18 @@ func unpackInto(ctx context.Context, r io.Reader, all []*unpacked) error {
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
-		if err = errors.Join(err, ctx.Err()); err != nil {
+		if err = errors.Join(err, ctx.Err()); errors.Is(err, zstd.ErrWindowSizeExceeded) {
+			return fmt.Errorf("the archive is packed so that reading it takes over %s of memory", mebibytes(maxCacheWindow))
+		} else if err != nil {
 			return err
 		}
 		index, rest, _ := strings.Cut(strings.TrimSuffix(h.Name, "/"), "/")
 		i, err := strconv.Atoi(index)
 		if err != nil || i < 0 || i >= len(all) || rest != "" && !filepath.IsLocal(rest) {
 			return fmt.Errorf("the archive has an entry %q, which is of none of the targets", h.Name)
+		}
+		if err := room.take(i, h); err != nil {
+			return fmt.Errorf("%s: %w", filepath.Join(all[i].target, rest), err)
 		}
 		h.Name = path.Join(content, rest)
 		if err := all[i].unpack(h, in); err != nil {
@@ -160,7 +181,7 @@ func unpackInto(ctx context.Context, r io.Reader, all []*unpacked) error {
 func (u *unpacked) unpack(h *tar.Header, r io.Reader) error {
 	switch h.Typeflag {
 	case tar.TypeDir:
-		u.dirs = append(u.dirs, h)
+		u.dirs = append(u.dirs, madeDir{h.Name, h.FileInfo().Mode().Perm(), h.ModTime})
 		return u.root.Mkdir(h.Name, 0o700)
 	case tar.TypeSymlink:
 		return u.root.Symlink(h.Linkname, h.Name)
@@ -192,18 +213,18 @@ func (u *unpacked) finish() error {
 	if err := os.Rename(filepath.Join(u.beside, content), u.target); err != nil || top == nil {
 		return err
 	}
-	return errors.Join(os.Chtimes(u.target, time.Time{}, top.ModTime), os.Chmod(u.target, top.FileInfo().Mode().Perm()))
+	return errors.Join(os.Chtimes(u.target, time.Time{}, top.at), os.Chmod(u.target, top.mode))
 }
 
 // setModes gives directories their modes, the innermost first, while the root keeps links from leading out: where the target is to
 // stand they may lead elsewhere. It returns the target itself, if that is a directory: one that can only be read cannot be moved.
-func (u *unpacked) setModes() (top *tar.Header, err error) {
-	for _, h := range slices.Backward(u.dirs) {
-		if h.Name == content {
-			top = h
+func (u *unpacked) setModes() (top *madeDir, err error) {
+	for _, d := range slices.Backward(u.dirs) {
+		if d.name == content {
+			top = &d
 			continue
 		}
-		if err := errors.Join(u.root.Chtimes(h.Name, time.Time{}, h.ModTime), u.root.Chmod(h.Name, h.FileInfo().Mode().Perm())); err != nil {
+		if err := errors.Join(u.root.Chtimes(d.name, time.Time{}, d.at), u.root.Chmod(d.name, d.mode)); err != nil {
 			return nil, err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
@@ -236,7 +237,7 @@ func TestAnArchiveStaysInItsTargets(t *testing.T) {
 		"a device":       {top, {Name: "0/evil", Typeflag: tar.TypeChar}},
 		"beside":         {top, {Name: "0/link", Typeflag: tar.TypeSymlink, Linkname: outside}, {Name: "0/../contentlink", Typeflag: tar.TypeDir, Mode: 0o777}},
 	} {
-		if err := unpackTargets(t.Context(), archiveOf(t, entries), []string{target}); err == nil {
+		if err := unpackTargets(t.Context(), archiveOf(t, entries), []string{target}, 0); err == nil {
 			t.Errorf("%s: no error", what)
 		}
 		if info, err := os.Stat(outside); err != nil || info.Mode().Perm() != 0o700 {
@@ -265,7 +266,7 @@ func TestModesOfAnArchiveStayInItsTargets(t *testing.T) {
 		{Name: "0/link", Typeflag: tar.TypeSymlink, Linkname: "../content"},
 		{Name: "0/link/sub", Typeflag: tar.TypeDir, Mode: 0o777},
 	})
-	if err := unpackTargets(t.Context(), archive, []string{filepath.Join(dir, "target")}); err != nil {
+	if err := unpackTargets(t.Context(), archive, []string{filepath.Join(dir, "target")}, 0); err != nil {
 		t.Error(err)
 	}
 	for path, want := range map[string]fs.FileMode{outside: 0o700, filepath.Join(dir, "target"): 0o755, filepath.Join(dir, "target", "sub"): 0o777} {
@@ -292,4 +293,77 @@ func archiveOf(t *testing.T, entries []tar.Header) *bytes.Buffer {
 		t.Fatal(err)
 	}
 	return &archive
+}
+
+// TestAnArchiveIsNoBomb: a small archive can hold very much.
+func TestAnArchiveIsNoBomb(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	target := filepath.Join(dir, "target")
+	old := write(t, 0o600, "old", target, "old")
+	top := tar.Header{Name: "0", Typeflag: tar.TypeDir, Mode: 0o755}
+	many := []tar.Header{top}
+	for i := range 600 {
+		many = append(many, tar.Header{Name: fmt.Sprintf("0/%d", i), Typeflag: tar.TypeReg})
+	}
+	var wide bytes.Buffer
+	z, err := zstd.NewWriter(&wide, zstd.WithWindowSize(64<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(onlyError(z.Write(make([]byte, 1024))), z.Flush(), z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for what, c := range map[string]struct {
+		archive *bytes.Buffer
+		limit   int64
+		want    string
+	}{
+		"a huge file":           {begunArchive(t, tar.Header{Name: "0", Typeflag: tar.TypeReg, Size: 1 << 50}), 0, "more than nine tenths of the"},
+		"a file":                {begunArchive(t, tar.Header{Name: "0", Typeflag: tar.TypeReg, Size: 1 << 20}), 1 << 20, "more than the 1.0 MiB that --max-unpacked-mib allows"},
+		"empty files":           {archiveOf(t, many), 2 << 20, "more than the 2.0 MiB that --max-unpacked-mib allows"},
+		"much to be remembered": {&wide, 0, "takes over 32.0 MiB of memory"},
+	} {
+		err := unpackTargets(t.Context(), c.archive, []string{target}, c.limit)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", what, err, c.want)
+		}
+		found, err := filepath.Glob(filepath.Join(dir, "*"))
+		if err != nil || len(found) != 1 || found[0] != target {
+			t.Errorf("%s: there are %v, %v", what, found, err)
+		}
+		if _, err := os.Stat(old); err != nil {
+			t.Errorf("%s: what was there is gone: %v", what, err)
+		}
+	}
+}
+
+func onlyError(_ int, err error) error { return err }
+
+// begunArchive is an archive that ends behind the header of its first file.
+func begunArchive(t *testing.T, h tar.Header) *bytes.Buffer {
+	t.Helper()
+	var archive bytes.Buffer
+	z, err := zstd.NewWriter(&archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := tar.NewWriter(z)
+	if err := errors.Join(out.WriteHeader(&h), z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return &archive
+}
+
+func TestARestoreHeedsItsLimit(t *testing.T) {
+	t.Parallel()
+	j, _ := cachingJob(t)
+	write(t, 0o600, strings.Repeat("object", 1<<18), j.dir, "target", "a.o")
+	write(t, 0o600, "tool", j.env["HOME"], "tool")
+	j.want(t, 0, "saved", "cache", "save")
+	j.want(t, 1, "a.o: it unpacks to more than the 1.0 MiB that --max-unpacked-mib allows", "cache", "restore", "--max-unpacked-mib", "1")
+	j.want(t, 1, "--max-unpacked-mib is -1; it is 0 to", "cache", "restore", "--max-unpacked-mib", "-1")
+	j.want(t, 0, "restored", "cache", "restore", "--max-unpacked-mib", "2")
+	j.env["SLIPWAY_CACHE_MAX_UNPACKED_MIB"] = "1"
+	j.want(t, 1, "it unpacks to more than the 1.0 MiB", "cache", "restore")
 }
