@@ -191,3 +191,28 @@ func TestARowThatIsLockedMayBeReferredTo(t *testing.T) {
 		})
 	})
 }
+
+// A write of which it turns out with the commit that its row is gone cannot undo the rest.
+func TestAnUpdateThatMissedARowIsToldAndNotRunAgain(t *testing.T) {
+	eachStore(t, func(t *testing.T, s *Store, _ Options) {
+		if !isPostgres(s) {
+			return // it is told at once
+		}
+		var runs [2]int
+		errs := line(t, s, 2, func(i int) func(*Tx) error {
+			return func(tx *Tx) error {
+				runs[i]++
+				err := insert(t.Context(), fmt.Sprint("row", i))(tx)
+				if runs[0]+runs[1] == 2 {
+					err = errors.Join(err, tx.UpdateAgent(t.Context(), agent("gone")))
+				}
+				return err
+			}
+		})
+		for i, err := range errs {
+			if !errors.Is(err, ErrNotFound) || runs[i] != 1 {
+				t.Errorf("update %d ran %d times: %v", i, runs[i], err)
+			}
+		}
+	})
+}

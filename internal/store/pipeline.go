@@ -80,7 +80,7 @@ func wrote(w statement, res pgx.BatchResults) error {
 	case err != nil:
 		return fmt.Errorf("%s: %w", firstWords(w.query), conflict(err))
 	case w.row && tag.RowsAffected() == 0:
-		return fmt.Errorf("%s: %w", firstWords(w.query), ErrNotFound)
+		return fmt.Errorf("%s: %w", firstWords(w.query), errMissed)
 	}
 	return nil
 }
@@ -153,6 +153,9 @@ func ended(err error, res pgx.BatchResults) error {
 	return err
 }
 
+// errMissed says that a write found no row that cannot but be there.
+var errMissed = fmt.Errorf("its row is gone: %w", ErrNotFound)
+
 // errUnsure says that the connection broke while a transaction was committed: it may have been.
 var errUnsure = errors.New("whether it was committed is not known")
 
@@ -162,13 +165,16 @@ func (t *pgTx) commit(ctx context.Context) error {
 		t.waiting = nil
 		return t.failed
 	}
+	if t.failed != nil {
+		return t.failed
+	}
 	var tag pgconn.CommandTag
 	res, err := t.send(ctx, statement{query: "COMMIT"})
 	if err == nil {
 		tag, err = res.Exec()
 		err = ended(err, res)
 	}
-	if err != nil && t.conn.IsClosed() {
+	if err != nil && (t.conn.IsClosed() || errors.Is(err, errMissed)) { // the rest was committed
 		return fmt.Errorf("%w: %w", errUnsure, err)
 	}
 	if err != nil {
