@@ -108,6 +108,25 @@ func Poison(t testing.TB, dsn, table, key string, keys []string) (heal func()) {
 	return heal
 }
 
+// Deadlocks returns how often PostgreSQL ended one of two transactions of a database that waited for each other. It waits for all other
+// sessions to end, which tell of what they counted with their end.
+func Deadlocks(t testing.TB, dsn string) (n int) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	for others := 1; others > 0; {
+		err := conn.QueryRow(t.Context(), `SELECT deadlocks, (SELECT COUNT(*) FROM pg_stat_activity a WHERE a.datname = d.datname
+			AND a.pid <> pg_backend_pid() AND a.backend_type = 'client backend') FROM pg_stat_database d WHERE d.datname = current_database()`).Scan(&n, &others)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return n
+}
+
 // server is a running PostgreSQL, its own or one named by the environment.
 type server struct {
 	admin  url.URL // of the database in which CREATE DATABASE is run

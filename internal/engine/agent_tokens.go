@@ -94,7 +94,7 @@ func requireAddress(t store.AgentToken, ip string) error {
 func (e *Engine) UpdateAgentToken(ctx context.Context, id string, description, allowedIPs *string) (store.AgentToken, error) {
 	var t store.AgentToken
 	err := e.Store.Update(ctx, func(tx *store.Tx) (err error) {
-		if t, err = tx.AgentTokenByID(ctx, id); err != nil {
+		if t, err = tx.LockAgentToken(ctx, id); err != nil {
 			return missing(err, "No token found")
 		}
 		if description != nil {
@@ -115,8 +115,13 @@ func (e *Engine) UpdateAgentToken(ctx context.Context, id string, description, a
 // their jobs are lost, and the tokens of these with them. Revoking twice ends what is left.
 func (e *Engine) RevokeAgentToken(ctx context.Context, id string) error {
 	err := e.Store.Update(ctx, func(tx *store.Tx) error {
-		if _, err := tx.AgentTokenByID(ctx, id); err != nil {
+		t, err := tx.LockAgentToken(ctx, id)
+		if err != nil {
 			return missing(err, "No token found")
+		}
+		// An agent that registers at this moment has seen the token as it was, and is to be among those that registered.
+		if _, err := tx.LockCluster(ctx, t.ClusterID); err != nil {
+			return err
 		}
 		return tx.RevokeAgentToken(ctx, id, e.Now())
 	})

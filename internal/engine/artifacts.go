@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 
 	"github.com/slipway-ci/slipway/internal/live"
@@ -12,8 +13,15 @@ import (
 // CreateArtifacts records what a job is about to upload. The same batch again gets the same
 // artifacts. What is over the organization's limits is Forbidden, all of the batch.
 func (e *Engine) CreateArtifacts(ctx context.Context, job store.Job, batchID string, files []store.Artifact) ([]store.Artifact, error) {
-	var out []store.Artifact
-	err := e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
+	out, err := e.createArtifacts(ctx, job, batchID, files)
+	if errors.Is(err, store.ErrConflict) { // the same batch came at once, and is known now
+		out, err = e.createArtifacts(ctx, job, batchID, files)
+	}
+	return out, err
+}
+
+func (e *Engine) createArtifacts(ctx context.Context, job store.Job, batchID string, files []store.Artifact) (out []store.Artifact, err error) {
+	err = e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
 		known, err := tx.ArtifactBatch(ctx, job.ID, batchID)
 		if err != nil || len(known) > 0 {
 			out = known
@@ -103,7 +111,8 @@ func (e *Engine) SetArtifactStates(ctx context.Context, job store.Job, states ma
 		}
 	}
 	return e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
-		for id, s := range states {
+		for _, id := range slices.Sorted(maps.Keys(states)) { // one order for all: each is a lock
+			s := states[id]
 			a, err := tx.LockArtifact(ctx, id)
 			if err == nil && a.JobID != job.ID {
 				err = store.ErrNotFound
@@ -148,8 +157,9 @@ func (e *Engine) ExpireArtifacts(ctx context.Context, ids []string) error {
 
 // removeArtifacts leaves the rows of artifacts, in a state, and lets go of their bytes.
 func (e *Engine) removeArtifacts(ctx context.Context, ids []string, state string) error {
-	slices.Sort(ids) // one order for all: each is a lock
+	slices.Sort(ids)
 	return e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
+		var gone []store.Artifact
 		for _, id := range ids {
 			a, err := tx.LockArtifact(ctx, id)
 			if err != nil {
@@ -158,24 +168,42 @@ func (e *Engine) removeArtifacts(ctx context.Context, ids []string, state string
 			if a.Gone() {
 				continue
 			}
-			if err := e.letGo(ctx, tx, a, state); err != nil {
+			if err := errors.Join(tx.SetArtifactState(ctx, id, state), tx.SetArtifactBlob(ctx, id, "")); err != nil {
 				return err
 			}
+			gone = append(gone, a)
 			hint(live.Build(a.BuildID))
 		}
-		return nil
+		return e.letGo(ctx, tx, gone)
 	})
 }
 
-func (e *Engine) letGo(ctx context.Context, tx *store.Tx, a store.Artifact, state string) error {
-	if err := errors.Join(tx.SetArtifactState(ctx, a.ID, state), tx.SetArtifactBlob(ctx, a.ID, ""), tx.TouchBuild(ctx, a.BuildID)); err != nil || a.Blob == "" {
-		return err
+// letGo lets go of the bytes of artifacts that are gone. All operations lock artifacts, builds, blobs and what an organization uses
+// in this order, and of a kind in the order of keys.
+func (e *Engine) letGo(ctx context.Context, tx *store.Tx, gone []store.Artifact) error {
+	builds, blobs, bytes := map[string]bool{}, map[string]bool{}, map[string]int64{}
+	for _, a := range gone {
+		if builds[a.BuildID] = true; a.Blob == "" {
+			continue
+		}
+		b, err := tx.Build(ctx, a.BuildID)
+		if err != nil {
+			return err
+		}
+		blobs[a.Blob] = true
+		bytes[b.OrganizationID] -= a.Size
 	}
-	b, err := tx.Build(ctx, a.BuildID)
-	if err != nil {
-		return err
+	var err error
+	for _, id := range slices.Sorted(maps.Keys(builds)) {
+		err = errors.Join(err, tx.TouchBuild(ctx, id))
 	}
-	return errors.Join(tx.KillBlob(ctx, a.Blob, e.Now()), tx.ChangeArtifactUsage(ctx, b.OrganizationID, -a.Size))
+	for _, key := range slices.Sorted(maps.Keys(blobs)) {
+		err = errors.Join(err, tx.KillBlob(ctx, key, e.Now()))
+	}
+	for _, id := range slices.Sorted(maps.Keys(bytes)) {
+		err = errors.Join(err, tx.ChangeArtifactUsage(ctx, id, bytes[id]))
+	}
+	return err
 }
 
 // BlobDeleted forgets a dead blob whose bytes are gone; one that is forgotten is no error.

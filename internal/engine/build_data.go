@@ -167,6 +167,9 @@ func (e *Engine) annotated(a store.Annotation, op Annotate) (store.Annotation, e
 func (e *Engine) RemoveAnnotation(ctx context.Context, buildID, jobID, name string) error {
 	return e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
 		hint(live.Build(buildID))
-		return errors.Join(tx.DeleteAnnotation(ctx, buildID, jobID, name), tx.TouchBuild(ctx, buildID))
+		if err := tx.TouchBuild(ctx, buildID); err != nil { // the build is locked first, as where one is written
+			return err
+		}
+		return tx.DeleteAnnotation(ctx, buildID, jobID, name)
 	})
 }

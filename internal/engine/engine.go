@@ -12,6 +12,20 @@
 //     outbox, written in the same transaction.
 //   - An operation on a build locks the build's row first, so operations on one build never
 //     interleave; agents' rows are locked after builds', never before.
+//
+// PostgreSQL runs operations side by side, and ends one of two that wait for each other after a second. So locks are taken in the order
+// of this list, and several of a kind in the order of their keys; a write is a lock too, and to refer to a row is none (package store):
+//
+//   - agent tokens, clusters, queues; organizations before what is counted for them;
+//   - a schedule or an address that makes a build, artifacts, cache entries;
+//   - builds, and then what belongs to them;
+//   - pipelines, of which an operation locks one alone, also to take a build's number;
+//   - agents, which operations of one build that share a transaction lock as they come (docs/adr/0036-updates-of-one-build-share.md);
+//   - concurrency groups;
+//   - blobs, then what an organization's artifacts and caches use.
+//
+// What is read to be changed is locked first, and what must not be there twice has a unique index: SQLite, where one operation writes
+// at a time, does not show where either is missing.
 package engine
 
 import (

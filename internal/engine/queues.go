@@ -105,7 +105,7 @@ func (e *Engine) ResumeQueue(ctx context.Context, id string) (store.Queue, error
 func (e *Engine) onQueue(ctx context.Context, id string, change func(*store.Queue) error) (store.Queue, error) {
 	var q store.Queue
 	err := e.update(ctx, func(tx *store.Tx, hint func(...string)) (err error) {
-		if q, err = tx.QueueByID(ctx, id); err != nil {
+		if q, err = tx.LockQueue(ctx, id); err != nil {
 			return missing(err, "No queue found")
 		}
 		if err := change(&q); err != nil {

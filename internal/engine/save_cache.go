@@ -135,6 +135,18 @@ func (e *Engine) TrimCaches(ctx context.Context, organizationID string) (more bo
 	return more, err
 }
 
+// lockCacheEntry keeps other changes of the organization's caches out: one may take away several, and count each.
+func lockCacheEntry(ctx context.Context, tx *store.Tx, id string) (store.CacheEntry, error) {
+	v, err := tx.CacheEntry(ctx, id)
+	if err != nil {
+		return v, err
+	}
+	if _, err := tx.LockOrganization(ctx, v.OrganizationID); err != nil {
+		return v, err
+	}
+	return tx.LockCacheEntry(ctx, id)
+}
+
 // dropCache forgets an entry, and lets go of its bytes. Those that agents keep are theirs to delete.
 func (e *Engine) dropCache(ctx context.Context, tx *store.Tx, v store.CacheEntry) error {
 	if err := tx.DeleteCacheEntry(ctx, v.ID); err != nil || v.Blob == "" {
@@ -146,7 +158,7 @@ func (e *Engine) dropCache(ctx context.Context, tx *store.Tx, v store.CacheEntry
 // CacheArrived is ArtifactArrived for the bytes of a cache entry.
 func (e *Engine) CacheArrived(ctx context.Context, id, key string) (used string, err error) {
 	err = e.Store.Update(ctx, func(tx *store.Tx) error {
-		v, err := tx.LockCacheEntry(ctx, id)
+		v, err := lockCacheEntry(ctx, tx, id)
 		if err != nil {
 			return missing(err, "The cache entry is gone.")
 		}
@@ -174,7 +186,7 @@ func (e *Engine) CommitCache(ctx context.Context, jobID, id string) error {
 
 func (e *Engine) commitCache(ctx context.Context, jobID, id string) func(*store.Tx) error {
 	return func(tx *store.Tx) error {
-		v, err := tx.LockCacheEntry(ctx, id)
+		v, err := lockCacheEntry(ctx, tx, id)
 		if err == nil && v.JobID != jobID {
 			err = store.ErrNotFound
 		}
@@ -209,6 +221,9 @@ func (e *Engine) ExpireCache(ctx context.Context, c Cache) error {
 	}
 	all := s.addresses(s.own, c)
 	err = e.Store.Update(ctx, func(tx *store.Tx) error {
+		if _, err := tx.LockOrganization(ctx, s.accepted.Organization.ID); err != nil {
+			return err
+		}
 		v, err := tx.CacheEntryAt(ctx, all[len(all)-1])
 		if err != nil {
 			return err
@@ -228,7 +243,7 @@ func (e *Engine) ExpireCache(ctx context.Context, c Cache) error {
 // committed, unless it has been since.
 func (e *Engine) DropUnusedCache(ctx context.Context, seen store.CacheEntry) error {
 	err := e.Store.Update(ctx, func(tx *store.Tx) error {
-		v, err := tx.LockCacheEntry(ctx, seen.ID)
+		v, err := lockCacheEntry(ctx, tx, seen.ID)
 		if err != nil || !v.UsedAt.Equal(seen.UsedAt) || !v.CommittedAt.Equal(seen.CommittedAt) {
 			return err
 		}

@@ -22,15 +22,16 @@ const maxSchedules = 100
 func (e *Engine) SaveSchedule(ctx context.Context, pipelineID, id string, change func(store.Schedule) store.Schedule) (store.Schedule, error) {
 	var out store.Schedule
 	err := e.Store.Update(ctx, func(tx *store.Tx) error {
-		if _, err := tx.LockPipeline(ctx, pipelineID); err != nil {
-			return missing(err, "No pipeline found")
-		}
 		was := store.Schedule{ID: e.NewID(), PipelineID: pipelineID, Commit: "HEAD", Enabled: true, CreatedAt: e.Now()}
-		if id != "" {
-			var err error
-			if was, err = scheduleOf(ctx, tx, pipelineID, id); err != nil {
-				return err
-			}
+		var err error
+		if id != "" { // whose lock comes before its pipeline's, as where it makes a build
+			was, err = scheduleOf(ctx, tx, pipelineID, id)
+		} else {
+			_, err = tx.LockPipeline(ctx, pipelineID)
+			err = missing(err, "No pipeline found")
+		}
+		if err != nil {
+			return err
 		}
 		out = change(was)
 		out.ID, out.PipelineID, out.CreatedAt = was.ID, was.PipelineID, was.CreatedAt

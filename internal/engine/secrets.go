@@ -116,7 +116,7 @@ type UpdateSecret struct {
 func (e *Engine) UpdateSecret(ctx context.Context, op UpdateSecret) (store.Secret, error) {
 	var v store.Secret
 	err := e.Store.Update(ctx, func(tx *store.Tx) (err error) {
-		if v, err = tx.Secret(ctx, op.ID); err != nil {
+		if v, err = tx.LockSecret(ctx, op.ID); err != nil {
 			return missing(err, "No secret found")
 		}
 		v.Description, v.Policy = *cmp.Or(op.Description, &v.Description), *cmp.Or(op.Policy, &v.Policy)
@@ -135,7 +135,7 @@ func (e *Engine) SetSecretValue(ctx context.Context, id, value, by string) error
 		return invalidField("value", why)
 	}
 	return e.Store.Update(ctx, func(tx *store.Tx) error {
-		v, err := tx.Secret(ctx, id)
+		v, err := tx.LockSecret(ctx, id)
 		if err != nil {
 			return missing(err, "No secret found")
 		}

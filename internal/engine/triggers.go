@@ -37,14 +37,15 @@ type SaveTrigger struct {
 func (e *Engine) SaveTrigger(ctx context.Context, op SaveTrigger) (out store.PipelineTrigger, token string, err error) {
 	err = e.Store.Update(ctx, func(tx *store.Tx) error {
 		token = ""
-		if _, err := tx.LockPipeline(ctx, op.PipelineID); err != nil {
-			return missing(err, "No pipeline found")
-		}
 		was := store.PipelineTrigger{ID: e.NewID(), PipelineID: op.PipelineID, Commit: "HEAD", Enabled: true, CreatedAt: e.Now()}
-		if op.ID != "" {
-			if was, err = triggerOf(ctx, tx, op.PipelineID, op.ID); err != nil {
-				return err
-			}
+		if op.ID != "" { // whose lock comes before its pipeline's, as where it makes a build
+			was, err = triggerOf(ctx, tx, op.PipelineID, op.ID)
+		} else {
+			_, err = tx.LockPipeline(ctx, op.PipelineID)
+			err = missing(err, "No pipeline found")
+		}
+		if err != nil {
+			return err
 		}
 		out = op.Change(was)
 		out.ID, out.PipelineID, out.CreatedAt, out.TokenHash, out.Signed = was.ID, was.PipelineID, was.CreatedAt, was.TokenHash, was.Signed

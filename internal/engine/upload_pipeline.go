@@ -41,7 +41,11 @@ func (e *Engine) UploadPipeline(ctx context.Context, op UploadPipeline) (store.U
 	var refused *Refused
 	if err = planRefusal(err); errors.As(err, &refused) && refused.Why != Missing {
 		up.State, up.Message, up.Jobs = "rejected", refused.Message, 0
-		return e.rejectUpload(ctx, up)
+		known, err := e.rejectUpload(ctx, up)
+		if errors.Is(err, store.ErrConflict) { // the same upload was refused at once, and is known now
+			return e.rejectUpload(ctx, up)
+		}
+		return known, err
 	}
 	return up, err
 }

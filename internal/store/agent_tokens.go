@@ -35,6 +35,11 @@ func (r Reader) AgentsOfToken(ctx context.Context, tokenID string, limit int) ([
 	return list(ctx, r.q, scanString, sqlAgentsOfToken, tokenID, limit)
 }
 
+// LockAgentToken is AgentTokenByID that keeps other changes out until the transaction ends.
+func (tx *Tx) LockAgentToken(ctx context.Context, id string) (AgentToken, error) {
+	return one(ctx, tx.q, scanAgentToken, sqlAgentTokenByID+tx.forUpdate, id)
+}
+
 // UpdateAgentToken saves a token's description and networks.
 func (tx *Tx) UpdateAgentToken(ctx context.Context, t AgentToken) error {
 	return exec(ctx, tx.q, sqlUpdateAgentToken, t.ID, t.Description, t.AllowedIPs)

@@ -167,6 +167,11 @@ func (r Reader) Queue(ctx context.Context, clusterID, key string) (Queue, error)
 	return one(ctx, r.q, scanQueue, sqlQueue, clusterID, key)
 }
 
+// LockQueue is QueueByID that keeps other changes out until the transaction ends.
+func (tx *Tx) LockQueue(ctx context.Context, id string) (Queue, error) {
+	return one(ctx, tx.q, scanQueue, sqlQueueByID+tx.forUpdate, id)
+}
+
 // QueueByID returns the queue with an id.
 func (r Reader) QueueByID(ctx context.Context, id string) (Queue, error) {
 	return one(ctx, r.q, scanQueue, sqlQueueByID, id)

@@ -75,7 +75,11 @@ func (tx *Tx) UpdatePipeline(ctx context.Context, p Pipeline) error {
 		p.Path, p.DefaultBranch, text(p.Settings), micros(p.ArchivedAt))
 }
 
-// NextBuildNumber takes the pipeline's next build number. Numbers grow and are never used twice.
+// NextBuildNumber takes the pipeline's next build number. Numbers grow and are never used twice. Until the transaction ends no
+// other takes one of the pipeline, so that an operation takes one alone.
 func (tx *Tx) NextBuildNumber(ctx context.Context, pipelineID string) (int64, error) {
+	if tx.shared {
+		return 0, errNotShared // several operations in a row take them of several pipelines, in any order
+	}
 	return one(ctx, tx.q, scanInt, sqlNextBuildNumber, pipelineID)
 }

@@ -61,6 +61,11 @@ func (r Reader) CountSecrets(ctx context.Context, clusterID string) (int, error)
 	return int(n), err
 }
 
+// LockSecret is Secret that keeps other changes out until the transaction ends.
+func (tx *Tx) LockSecret(ctx context.Context, id string) (Secret, error) {
+	return one(ctx, tx.q, scanSecret, sqlSecret+tx.forUpdate, id)
+}
+
 // InsertSecret adds a secret; ErrConflict if its cluster has the key.
 func (tx *Tx) InsertSecret(ctx context.Context, v Secret) error {
 	return exec(ctx, tx.q, sqlInsertSecret, v.ID, v.ClusterID, v.Key, v.Description, v.Policy, v.CreatedBy, v.UpdatedBy,
