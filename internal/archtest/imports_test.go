@@ -182,7 +182,7 @@ func TestPurePackagesTouchNothing(t *testing.T) {
 func TestSQLOnlyInStore(t *testing.T) {
 	t.Parallel()
 	drivers := []string{
-		"database/sql", "github.com/jackc/pgx", "modernc.org/sqlite", "github.com/pressly/goose",
+		"database/sql", "github.com/jackc/pgx", "modernc.org/sqlite", "zombiezen.com/go/sqlite", "github.com/pressly/goose",
 	}
 	r := repo(t)
 	for _, f := range r.files {

@@ -30,7 +30,7 @@ func openPostgres(ctx context.Context, o Options) (*Store, error) {
 	}
 	u := &pgUpdater{db, o}
 	return &Store{
-		Reader: Reader{o.traced(direct{db})}, db: db, update: u, lanes: &lanes{run: u.inLane}, kind: goose.DialectPostgres, name: newName(),
+		Reader: Reader{o.traced(direct{db})}, conns: direct{db}, db: db, update: u, lanes: &lanes{run: u.inLane}, kind: goose.DialectPostgres, name: newName(),
 	}, nil
 }
 
@@ -117,6 +117,10 @@ func aborted(err error) bool {
 
 // direct passes questions on: pgx keeps the prepared ones itself.
 type direct struct{ db *sql.DB }
+
+func (d direct) ping(ctx context.Context) error { return d.db.PingContext(ctx) }
+
+func (d direct) close() error { return d.db.Close() }
 
 func (d direct) execContext(context.Context, string, ...any) (int64, error) {
 	return 0, errNoTransaction

@@ -2,14 +2,12 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 	"unicode/utf8"
 )
@@ -108,72 +106,9 @@ func (t traced) together(ctx context.Context, questions []question) error {
 	return t.querier.together(ctx, questions)
 }
 
-// stmtCache keeps prepared statements: SQLite compiles a text anew each time it sees one.
-type stmtCache struct {
-	prepare func(context.Context, string) (*sql.Stmt, error)
-	mu      sync.Mutex
-	stmts   map[string]*sql.Stmt
-}
-
-func (c *stmtCache) get(ctx context.Context, q string) (*sql.Stmt, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if st, ok := c.stmts[q]; ok {
-		return st, nil
-	}
-	st, err := c.prepare(context.WithoutCancel(ctx), q)
-	if err != nil {
-		return nil, fmt.Errorf("preparing %q: %w", firstWords(q), err)
-	}
-	if c.stmts == nil {
-		c.stmts = map[string]*sql.Stmt{}
-	}
-	c.stmts[q] = st
-	return st, nil
-}
-
 func firstWords(q string) string {
 	q = strings.Join(strings.Fields(q), " ")
 	return q[:min(len(q), 80)]
-}
-
-// pool is the read-only side of SQLite.
-type pool struct {
-	db    *sql.DB
-	once  sync.Once
-	stmts stmtCache
-}
-
-func (p *pool) cache() *stmtCache {
-	p.once.Do(func() {
-		p.stmts.prepare = func(ctx context.Context, q string) (*sql.Stmt, error) { return p.db.PrepareContext(ctx, nameless(q)) }
-	})
-	return &p.stmts
-}
-
-var errNoTransaction = errors.New("writing outside a transaction")
-
-func (p *pool) execContext(context.Context, string, ...any) (int64, error) {
-	return 0, errNoTransaction
-}
-
-func (p *pool) later(context.Context, string, ...any) error { return errNoTransaction }
-
-func (p *pool) together(ctx context.Context, questions []question) error {
-	return oneByOne(ctx, p, questions)
-}
-
-// queryContext runs a query to its end, whatever becomes of ctx once it has begun: every query is bounded, and to watch a context
-// costs two goroutines for each, more than most queries take.
-func (p *pool) queryContext(ctx context.Context, q string, args ...any) (rows, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	st, err := p.cache().get(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	return st.QueryContext(context.WithoutCancel(ctx), args...)
 }
 
 // scanner is a row that can be scanned.
@@ -318,11 +253,15 @@ func (i instant) Scan(v any) error {
 	if !ok {
 		return fmt.Errorf("an instant is %T", v)
 	}
-	*i.t = time.Time{}
-	if n != 0 {
-		*i.t = time.UnixMicro(n).UTC()
-	}
+	i.set(n)
 	return nil
+}
+
+func (i instant) set(micros int64) {
+	*i.t = time.Time{}
+	if micros != 0 {
+		*i.t = time.UnixMicro(micros).UTC()
+	}
 }
 
 // document scans JSON text into a value.

@@ -8,14 +8,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime"
-	"strconv"
 	"sync"
 
 	"github.com/pressly/goose/v3"
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
+	migrator "modernc.org/sqlite"
 )
 
 // maxGroup is how many updates share a commit at most. It bounds how long the first of them waits.
@@ -25,33 +22,31 @@ func openSQLite(ctx context.Context, o Options) (*Store, error) {
 	if err := writableFolder(filepath.Dir(o.Path)); err != nil {
 		return nil, err
 	}
-	if _, err := sqlite.Fdatasync(true); err != nil && !errors.Is(err, sqlite.ErrFdatasyncUnavailable) {
+	if _, err := migrator.Fdatasync(true); err != nil && !errors.Is(err, migrator.ErrFdatasyncUnavailable) {
 		return nil, err
 	}
-	w, err := sql.Open("sqlite", sqliteURL(o.Path, ""))
+	if err := migrateFile(ctx, o.Path); err != nil {
+		return nil, fmt.Errorf("database %s: %w", o.Path, err)
+	}
+	conn, err := openConn(o.Path, "synchronous = full")
 	if err != nil {
 		return nil, err
 	}
-	w.SetMaxOpenConns(1)
-	if err := migrate(ctx, w, goose.DialectSQLite3); err != nil {
-		return nil, errors.Join(fmt.Errorf("database %s: %w", o.Path, err), w.Close())
-	}
-	conn, err := w.Conn(ctx)
+	p := newPool(o.Path, max(4, 2*runtime.NumCPU()))
+	return &Store{Reader: Reader{o.traced(p)}, conns: p, update: startWriter(conn, o), kind: goose.DialectSQLite3}, nil
+}
+
+// migrateFile makes the file, if it is not there, and its schema, with the driver that goose wants. SQLite itself is the same code as
+// that of the connections that are opened next.
+func migrateFile(ctx context.Context, path string) (err error) {
+	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath()}
+	db, err := sql.Open("sqlite", u.String()+"?_pragma=journal_mode(wal)&_pragma=synchronous(full)&_pragma=foreign_keys(1)&_pragma=busy_timeout(10000)")
 	if err != nil {
-		return nil, errors.Join(err, w.Close())
+		return err
 	}
-	r, err := sql.Open("sqlite", sqliteURL(o.Path, "&_pragma=query_only(1)"))
-	if err != nil {
-		return nil, errors.Join(err, w.Close())
-	}
-	r.SetMaxOpenConns(max(4, 2*runtime.NumCPU()))
-	r.SetMaxIdleConns(max(4, 2*runtime.NumCPU()))
-	return &Store{
-		Reader: Reader{o.traced(&pool{db: r})},
-		db:     r,
-		update: startWriter(w, conn, o),
-		kind:   goose.DialectSQLite3,
-	}, nil
+	defer func() { err = errors.Join(err, db.Close()) }()
+	db.SetMaxOpenConns(1)
+	return migrate(ctx, db, goose.DialectSQLite3)
 }
 
 // writableFolder says what to do where the database could not be made, which SQLite reports in
@@ -64,33 +59,9 @@ func writableFolder(dir string) error {
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
-func sqliteURL(path, more string) string {
-	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath()}
-	return u.String() + "?_txlock=immediate&_pragma=journal_mode(wal)&_pragma=synchronous(full)" +
-		"&_pragma=foreign_keys(1)&_pragma=busy_timeout(10000)&_pragma=temp_store(memory)" +
-		"&_pragma=cache_size(-16000)" + more
-}
-
-// nameless replaces a statement's parameters by "?" where each stands once and in order. SQLite keeps "$1" as
-// a name, and the driver asks for the name of each parameter, which SQLite looks for from the first.
-func nameless(q string) string {
-	inOrder, n := true, 0
-	out := regexp.MustCompile(`\$\d+`).ReplaceAllStringFunc(q, func(mark string) string {
-		n++
-		inOrder = inOrder && mark == "$"+strconv.Itoa(n)
-		return "?"
-	})
-	if !inOrder {
-		return q
-	}
-	return out
-}
-
 // writer owns the one connection that writes. Its goroutine ends with close.
 type writer struct {
-	db    *sql.DB
-	conn  *sql.Conn
-	stmts stmtCache
+	conn  *sqliteConn
 	tx    Reader // what each update is given
 	queue chan *request
 	mu    sync.RWMutex // held for reading while sending on queue
@@ -107,10 +78,8 @@ type request struct {
 	lead   chan []*request // on PostgreSQL: it is to run these, of which it is the first
 }
 
-func startWriter(db *sql.DB, conn *sql.Conn, o Options) *writer {
-	w := &writer{db: db, conn: conn, stmts: stmtCache{prepare: func(ctx context.Context, q string) (*sql.Stmt, error) {
-		return conn.PrepareContext(ctx, nameless(q))
-	}}, queue: make(chan *request, maxGroup)}
+func startWriter(conn *sqliteConn, o Options) *writer {
+	w := &writer{conn: conn, queue: make(chan *request, maxGroup)}
 	w.tx = Reader{o.traced(w)}
 	w.done.Go(w.run)
 	return w
@@ -244,16 +213,8 @@ func (w *writer) exec(ctx context.Context, q string) error {
 	return err
 }
 
-func (w *writer) execContext(ctx context.Context, q string, args ...any) (int64, error) {
-	st, err := w.stmts.get(ctx, q)
-	if err != nil {
-		return 0, err
-	}
-	res, err := st.ExecContext(context.WithoutCancel(ctx), args...)
-	if err != nil {
-		return 0, sqliteError(err)
-	}
-	return res.RowsAffected()
+func (w *writer) execContext(_ context.Context, q string, args ...any) (int64, error) {
+	return w.conn.exec(q, args)
 }
 
 func (w *writer) later(ctx context.Context, q string, args ...any) error {
@@ -264,12 +225,8 @@ func (w *writer) together(ctx context.Context, questions []question) error {
 	return oneByOne(ctx, w, questions)
 }
 
-func (w *writer) queryContext(ctx context.Context, q string, args ...any) (rows, error) {
-	st, err := w.stmts.get(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	return st.QueryContext(context.WithoutCancel(ctx), args...)
+func (w *writer) queryContext(_ context.Context, q string, args ...any) (rows, error) {
+	return w.conn.query(q, args)
 }
 
 func (w *writer) close() error {
@@ -282,15 +239,5 @@ func (w *writer) close() error {
 	close(w.queue)
 	w.mu.Unlock()
 	w.done.Wait()
-	return errors.Join(w.conn.Close(), w.db.Close())
-}
-
-func sqliteError(err error) error {
-	if e, ok := errors.AsType[*sqlite.Error](err); ok {
-		switch e.Code() {
-		case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
-			return fmt.Errorf("%w: %w", ErrConflict, err)
-		}
-	}
-	return err
+	return w.conn.Close()
 }

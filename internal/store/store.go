@@ -51,7 +51,8 @@ func (o Options) traced(q querier) querier {
 // Store is an open database. It is safe for concurrent use.
 type Store struct {
 	Reader
-	db     *sql.DB
+	conns  connections
+	db     *sql.DB // PostgreSQL's, nil on SQLite
 	update updater
 	lanes  *lanes // nil on SQLite, where all updates share one
 	kind   goose.Dialect
@@ -61,6 +62,12 @@ type Store struct {
 // updater runs one function in one transaction.
 type updater interface {
 	update(ctx context.Context, fn func(*Tx) error) error
+	close() error
+}
+
+// connections are those that read.
+type connections interface {
+	ping(ctx context.Context) error
 	close() error
 }
 
@@ -120,11 +127,11 @@ func (s *Store) UpdateBuildOfJob(ctx context.Context, jobID string, fn func(*Tx)
 
 // Close waits for the updates under way and closes the database.
 func (s *Store) Close() error {
-	return errors.Join(s.update.close(), s.db.Close())
+	return errors.Join(s.update.close(), s.conns.close())
 }
 
 // Ping says whether the database answers.
-func (s *Store) Ping(ctx context.Context) error { return s.db.PingContext(ctx) }
+func (s *Store) Ping(ctx context.Context) error { return s.conns.ping(ctx) }
 
 func migrate(ctx context.Context, db *sql.DB, d goose.Dialect) error {
 	dir, err := fs.Sub(migrations, "migrations")
