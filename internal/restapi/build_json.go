@@ -105,11 +105,11 @@ type buildView struct {
 // toBuilds renders builds; the number of statements does not depend on theirs.
 func (q *request) toBuilds(builds []store.Build, v buildView) ([]buildJSON, error) {
 	var jobs []store.Job
+	var ids []string
+	for _, b := range builds {
+		ids = append(ids, b.ID)
+	}
 	if v.jobs || v.counts {
-		var ids []string
-		for _, b := range builds {
-			ids = append(ids, b.ID)
-		}
 		var err error
 		if jobs, err = q.Store.JobsOfBuilds(q.ctx, ids); err != nil {
 			return nil, err
@@ -117,6 +117,9 @@ func (q *request) toBuilds(builds []store.Build, v buildView) ([]buildJSON, erro
 	}
 	s, err := q.newScene(builds, jobs)
 	if err != nil {
+		return nil, err
+	}
+	if s.metaData, err = q.Store.MetaDataOfBuilds(q.ctx, ids); err != nil {
 		return nil, err
 	}
 	perBuild := map[string][]store.Job{}

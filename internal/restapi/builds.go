@@ -40,12 +40,8 @@ func listBuilds(q *request) error {
 			return err
 		}
 	}
-	out, err := q.toBuilds(builds, q.buildView())
-	if err != nil {
-		return err
-	}
 	q.link(p, total)
-	return q.reply(http.StatusOK, out)
+	return q.replyBuilds(builds, q.buildView())
 }
 
 func (q *request) buildFilter() (f store.BuildFilter, err error) {

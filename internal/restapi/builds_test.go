@@ -336,3 +336,42 @@ func TestABuildMayIgnoreTheBranchFilter(t *testing.T) {
 	}
 	w.ask(t, "POST", main+"/pipelines/f/builds", `{"commit": "HEAD", "branch": "topic", "ignore_pipeline_branch_filters": true}`, http.StatusCreated)
 }
+
+func TestAPageOfLargeBuildsIsWholeAndReadInPortions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	pl := w.pipeline(t, "hello", "steps:\n- {command: a, key: a, parallelism: 40}\n")
+	for range 5 {
+		b := w.build(t, pl)
+		values := map[string]string{}
+		for i := range 35 {
+			values[fmt.Sprint("key", i)] = strings.Repeat("v", 100<<10)
+		}
+		must(0, w.SetMetaData(t.Context(), b.ID, values))(t)
+	}
+	cost := func(size, want int) int64 {
+		before := w.asked.Load()
+		type large struct {
+			Number   int
+			MetaData map[string]string `json:"meta_data"`
+			Jobs     []jobView
+		}
+		got := get[[]large](t, w, fmt.Sprintf("%s/builds?per_page=%d", main, size))
+		if len(got) != want {
+			t.Fatalf("%d builds, want %d", len(got), want)
+		}
+		for i, b := range got {
+			if b.Number != 5-i || len(b.MetaData) != 35 || len(b.Jobs) != 40 {
+				t.Errorf("build %d has %d keys and %d jobs", b.Number, len(b.MetaData), len(b.Jobs))
+			}
+		}
+		return w.asked.Load() - before
+	}
+	if two, five := cost(2, 2), cost(9, 5); five <= 2*two {
+		t.Errorf("17 MiB of meta-data were read with %d statements, 7 MiB with %d: want three portions, and one", five, two)
+	}
+	w.pipeline(t, "none", "steps: [{command: a}]")
+	if got := w.ask(t, "GET", main+"/pipelines/none/builds", "", 200).text; got != "[]\n" {
+		t.Errorf("no builds are %q", got)
+	}
+}

@@ -8,7 +8,8 @@
 // send both. What belongs to another organization than the token's does not exist.
 //
 // A route names the scope that it asks for in the table of routes.go, and nothing is looked up before
-// the token has it. A page of any list costs a fixed number of statements, however much is on it.
+// the token has it. A page of any list costs a fixed number of statements, however many rows are on it; a page of builds with
+// megabytes of meta-data and thousands of jobs is read and sent in portions, each of which costs as many.
 // All state is the engine's: a handler that fails has changed nothing, and one whose answer is lost
 // may be asked again as far as the operation allows it.
 package restapi

@@ -14,8 +14,8 @@ type scene struct {
 	agents    map[string]store.Agent
 	queues    map[string]store.Queue
 	users     map[string]store.User
-	children  map[string]store.BuildRef // builds that trigger jobs made
-	metaData  map[string]map[string]string
+	children  map[string]store.BuildRef    // builds that trigger jobs made
+	metaData  map[string]map[string]string // where builds are shown, not their jobs alone
 	builds    map[string]store.Build
 	rosters   map[string]*engine.Roster // by cluster, of builds that ask who serves them
 }
@@ -37,8 +37,8 @@ func (q *request) newScene(builds []store.Build, jobs []store.Job) (s scene, err
 	if s.users, err = q.Store.UsersByID(q.ctx, userIDs); err != nil {
 		return s, err
 	}
-	if s.metaData, err = q.Store.MetaDataOfBuilds(q.ctx, buildIDs); err != nil || len(jobs) == 0 {
-		return s, err
+	if len(jobs) == 0 {
+		return s, nil
 	}
 	if s.steps, err = q.Store.StepsOfBuilds(q.ctx, buildIDs); err != nil {
 		return s, err

@@ -16,6 +16,7 @@ const (
 	// Written also where nothing changes: its row is the lock of a build's meta-data.
 	sqlAddMetaDataBytes = `INSERT INTO build_usage (build_id, meta_data) VALUES ($1, $2)
 		ON CONFLICT (build_id) DO UPDATE SET meta_data = build_usage.meta_data + excluded.meta_data RETURNING meta_data`
+	sqlMetaDataBytes = `SELECT build_id, meta_data FROM build_usage WHERE build_id IN ($1)`
 )
 
 // MetaData returns the value of a build's key.
@@ -57,6 +58,20 @@ func (tx *Tx) MetaDataSize(ctx context.Context, buildID, key string) (int64, err
 // ends no other counts.
 func (tx *Tx) AddMetaDataBytes(ctx context.Context, buildID string, bytes int64) (int64, error) {
 	return one(ctx, tx.q, scanInt, sqlAddMetaDataBytes, buildID, bytes)
+}
+
+// MetaDataBytes returns how many bytes of meta-data builds have, without the payload of a webhook.
+func (r Reader) MetaDataBytes(ctx context.Context, buildIDs []string) (map[string]int64, error) {
+	type row struct {
+		build string
+		bytes int64
+	}
+	rows, err := many(ctx, r.q, func(s scanner) (v row, err error) { return v, s.Scan(&v.build, &v.bytes) }, sqlMetaDataBytes, buildIDs)
+	out := make(map[string]int64, len(rows))
+	for _, v := range rows {
+		out[v.build] = v.bytes
+	}
+	return out, err
 }
 
 // Annotation is a text shown with a build or a job.
