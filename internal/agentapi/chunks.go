@@ -1,6 +1,7 @@
 package agentapi
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -12,7 +13,6 @@ import (
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/httperr"
 	"github.com/slipway-ci/slipway/internal/joblog"
-	"github.com/slipway-ci/slipway/internal/store"
 )
 
 // maxChunkBody bounds a compressed chunk in bytes: an incompressible one of the largest size that the
@@ -23,14 +23,16 @@ const maxChunkBody = joblog.DefaultMaxChunk + 8<<10
 // fault; a 4xx loses the piece for good (agent/log_streamer.go of v3.138.1), so only what can never
 // be stored gets one.
 func (a *Server) chunk(w http.ResponseWriter, r *http.Request, c caller) error {
-	k, err := readChunk(w, r)
+	body := a.bodies.get()
+	defer a.bodies.put(body)
+	k, err := readChunk(w, r, body)
 	if err != nil {
 		return err
 	}
 	if err := a.takesChunks(r, c); err != nil {
 		return err
 	}
-	if k.Most, err = a.limits.of(r.Context(), a.Store, c.job.PipelineID, a.Now()); err != nil {
+	if k.Most, err = a.logLimit(r.Context(), c.job.PipelineID); err != nil {
 		return err
 	}
 	if _, err := a.Logs.Append(r.Context(), c.job.ID, k); err != nil {
@@ -53,7 +55,26 @@ func (a *Server) takesChunks(r *http.Request, c caller) error {
 	return err
 }
 
-func readChunk(w http.ResponseWriter, r *http.Request) (joblog.Chunk, error) {
+// bodies lends what chunks are read into. One that a large chunk has made large is not kept.
+type bodies struct{ pool sync.Pool }
+
+const keepBody = 256 << 10
+
+func (p *bodies) get() *bytes.Buffer {
+	if b, ok := p.pool.Get().(*bytes.Buffer); ok {
+		return b
+	}
+	return new(bytes.Buffer)
+}
+
+func (p *bodies) put(b *bytes.Buffer) {
+	if b.Cap() <= keepBody {
+		b.Reset()
+		p.pool.Put(b)
+	}
+}
+
+func readChunk(w http.ResponseWriter, r *http.Request, body *bytes.Buffer) (joblog.Chunk, error) {
 	var k joblog.Chunk
 	query := r.URL.Query()
 	for name, to := range map[string]*int64{"sequence": &k.Sequence, "offset": &k.Offset, "size": &k.Size} {
@@ -66,8 +87,8 @@ func readChunk(w http.ResponseWriter, r *http.Request) (joblog.Chunk, error) {
 	if r.Header.Get("Content-Encoding") != "gzip" {
 		return k, httperr.New(http.StatusUnsupportedMediaType, "Chunks are sent with Content-Encoding: gzip.")
 	}
-	var err error
-	k.Gzip, err = httperr.Body(w, r, maxChunkBody)
+	err := httperr.ReadBody(w, r, maxChunkBody, body)
+	k.Gzip = body.Bytes()
 	return k, err
 }
 
@@ -107,34 +128,20 @@ func (a *Server) headerTimes(w http.ResponseWriter, r *http.Request, c caller) e
 	return ok(w)
 }
 
-// logLimits remembers for a while how long the logs of a pipeline's jobs may be: each chunk asks.
-type logLimits struct {
-	mu    sync.Mutex
-	known map[string]logLimit
-}
+// limitTerm is how long the logs of a pipeline's jobs may be as long as before after the setting changed.
+const limitTerm = 10 * time.Second
 
-type logLimit struct {
-	bytes int64
-	until time.Time
-}
-
-const (
-	limitTerm   = 10 * time.Second // after which a changed setting is heeded
-	knownLimits = 10_000
-)
-
-func (l *logLimits) of(ctx context.Context, s *store.Store, pipelineID string, now time.Time) (int64, error) {
-	l.mu.Lock()
-	known, ok := l.known[pipelineID]
-	l.mu.Unlock()
-	if ok && now.Before(known.until) {
-		return known.bytes, nil
+// logLimit is how many bytes the logs of a pipeline's jobs may have. Each chunk asks.
+func (a *Server) logLimit(ctx context.Context, pipelineID string) (int64, error) {
+	now := a.Now()
+	if bytes, ok := a.limits.get(pipelineID, now); ok {
+		return bytes, nil
 	}
-	p, err := s.PipelineByID(ctx, pipelineID)
+	p, err := a.Store.PipelineByID(ctx, pipelineID)
 	if err != nil {
 		return 0, err
 	}
-	org, err := s.OrganizationByID(ctx, p.OrganizationID)
+	org, err := a.Store.OrganizationByID(ctx, p.OrganizationID)
 	if err != nil {
 		return 0, err
 	}
@@ -142,11 +149,6 @@ func (l *logLimits) of(ctx context.Context, s *store.Store, pipelineID string, n
 	if err != nil {
 		return 0, err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.known == nil || len(l.known) >= knownLimits {
-		l.known = map[string]logLimit{}
-	}
-	l.known[pipelineID] = logLimit{decided.MaxLogBytes(), now.Add(limitTerm)}
+	a.limits.put(pipelineID, decided.MaxLogBytes(), now.Add(limitTerm))
 	return decided.MaxLogBytes(), nil
 }

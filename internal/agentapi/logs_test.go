@@ -99,6 +99,35 @@ func TestTheLogOfALostJobIsClosed(t *testing.T) {
 	}
 }
 
+// A job that prints much is not looked up for each chunk. What its token opens must stay its own log, for as long as that is open.
+func TestTheTokenOfAJobThatPrints(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h, other := w.running(), w.running()
+	if err := h.chunk(t, 1, 0, "first\n"); err != nil {
+		t.Fatal(err)
+	}
+	astray := h
+	astray.job = other.job
+	if err := astray.chunk(t, 1, 0, "stray\n"); wire.Status(err) != 403 {
+		t.Errorf("a chunk for another job: %v, want 403", err)
+	}
+	if err := w.LoseAgent(t.Context(), h.agent.ID, "its process ended"); err != nil {
+		t.Fatal(err)
+	}
+	pass(t, worker.CloseLogs(w.Engine, w.logs))
+	if err := h.chunk(t, 2, 6, "late\n"); wire.Status(err) != 422 {
+		t.Errorf("a chunk for a log that was closed this moment: %v, want 422", err)
+	}
+	if err := w.logs.Delete(t.Context(), h.job.ID); err != nil {
+		t.Fatal(err)
+	}
+	w.advance(time.Second)
+	if err := h.chunk(t, 3, 11, "later\n"); wire.Status(err) != 422 {
+		t.Errorf("a chunk for a log that was deleted: %v, want 422", err)
+	}
+}
+
 func TestLogsAreKeptAsLongAsTheOrganizationWants(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/slipway-ci/slipway/internal/auth"
 	"github.com/slipway-ci/slipway/internal/edge"
@@ -22,6 +23,7 @@ const (
 	streaming                          // the same; that of an open stream is not looked up
 	ownJob                             // the token of the job that the path names, which has not ended
 	endedJob                           // the same, but the job may have ended: the handler says what follows
+	printing                           // the same; that of a job that printed within the last second is not looked up
 	anyJob                             // the token of some job that has not ended
 	sessionOrJob                       // either of the two
 	signed                             // a URL that the server signed
@@ -65,7 +67,7 @@ var routes = []route{
 	{"PUT /v3/jobs/{id}/start", endedJob, (*Server).start, "api/jobs.go", []int{200, 422}},
 	{"GET /v3/jobs/{id}", endedJob, (*Server).jobState, "api/jobs.go", []int{200}},
 	{"PUT /v3/jobs/{id}/finish", endedJob, (*Server).finish, "api/jobs.go", []int{200, 422}},
-	{"POST /v3/jobs/{id}/chunks", endedJob, (*Server).chunk, "api/chunks.go", []int{201, 422}},
+	{"POST /v3/jobs/{id}/chunks", printing, (*Server).chunk, "api/chunks.go", []int{201, 422}},
 	{"POST /v3/jobs/{id}/header_times", endedJob, (*Server).headerTimes, "api/header_times.go", []int{200, 422}},
 	{"PUT /v3/jobs/{id}", ownJob, (*Server).updateJob, "api/jobs.go", []int{200, 422}},
 	{"PUT /v3/jobs/{id}/promise_failure", ownJob, (*Server).promiseFailure, "api/jobs.go", []int{204, 409, 422}},
@@ -154,8 +156,12 @@ func (a *Server) authorise(p permission, r *http.Request) (c caller, err error) 
 		c.agent, err = a.session(ctx, r)
 	case streaming:
 		c.agent, err = a.streamingSession(ctx, r)
-	case ownJob, endedJob:
-		c.job, err = a.ownJob(ctx, r, p == endedJob)
+	case ownJob:
+		c.job, err = a.ownJob(r, a.heldJob)
+	case endedJob:
+		c.job, err = a.ownJob(r, a.Auth.Job)
+	case printing:
+		c.job, err = a.ownJob(r, a.printingJob)
 	case anyJob:
 		c.job, err = a.heldJob(ctx, r)
 	case sessionOrJob:
@@ -206,13 +212,27 @@ func (a *Server) heldJob(ctx context.Context, r *http.Request) (store.TokenJob, 
 	return j, nil
 }
 
-// ownJob is the job that the path names, for the bearer of its token.
-func (a *Server) ownJob(ctx context.Context, r *http.Request, ended bool) (j store.TokenJob, err error) {
-	if ended {
-		j, err = a.Auth.Job(ctx, r)
-	} else {
-		j, err = a.heldJob(ctx, r)
+// printTerm is for how long a job whose log grows is not looked up again. A job that prints much sends several chunks a second.
+const printTerm = time.Second
+
+// printingJob is the job whose token the request bears, for what does no harm a moment after the job's end: that its log is closed
+// is known to the log.
+func (a *Server) printingJob(ctx context.Context, r *http.Request) (store.TokenJob, error) {
+	now := a.Now()
+	hash, _ := auth.SessionHash(r) // of no token, no job is remembered
+	if j, ok := a.printed.get(hash, now); ok {
+		return j, nil
 	}
+	j, err := a.Auth.Job(ctx, r)
+	if err == nil && auth.Holds(j) {
+		a.printed.put(hash, j, now.Add(printTerm))
+	}
+	return j, err
+}
+
+// ownJob is the job that the path names, for the bearer of its token.
+func (a *Server) ownJob(r *http.Request, bearer func(context.Context, *http.Request) (store.TokenJob, error)) (store.TokenJob, error) {
+	j, err := bearer(r.Context(), r)
 	if err != nil {
 		return j, err
 	}

@@ -125,25 +125,33 @@ func Decode(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
 // mostAtOnce is how many bytes of memory a body gets because its length is announced, before any of it is there: a chunk of a log.
 const mostAtOnce = 128 << 10
 
-// Body reads a request's body of at most limit bytes. That it does not arrive is no fault of the server: it is a 408 where it may
-// arrive another time, because the caller or the network was slow or gave up, and a 400 where it is not HTTP.
+// Body reads a request's body of at most limit bytes.
 func Body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	var body bytes.Buffer
-	body.Grow(int(min(max(r.ContentLength, 0), mostAtOnce)) + bytes.MinRead)
-	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, limit))
+	if err := ReadBody(w, r, limit, &body); err != nil {
+		return nil, err
+	}
+	return body.Bytes(), nil
+}
+
+// ReadBody appends a request's body of at most limit bytes to to. That it does not arrive is no fault of the server: it is a 408
+// where it may arrive another time, because the caller or the network was slow or gave up, and a 400 where it is not HTTP.
+func ReadBody(w http.ResponseWriter, r *http.Request, limit int64, to *bytes.Buffer) error {
+	to.Grow(int(min(max(r.ContentLength, 0), mostAtOnce)) + bytes.MinRead)
+	_, err := to.ReadFrom(http.MaxBytesReader(w, r.Body, limit))
 	if err == nil {
-		return body.Bytes(), nil
+		return nil
 	}
 	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
 	switch {
 	case tooLarge:
-		return nil, err
+		return err
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, New(http.StatusRequestTimeout, "The request's body did not arrive whole, or not in time; send it again.")
+		return New(http.StatusRequestTimeout, "The request's body did not arrive whole, or not in time; send it again.")
 	case r.Context().Err() != nil:
-		return nil, r.Context().Err()
+		return r.Context().Err()
 	}
-	return nil, New(http.StatusBadRequest, "The request's body can't be read: %v", err)
+	return New(http.StatusBadRequest, "The request's body can't be read: %v", err)
 }
 
 // misfit says what is wrong with a body in the words of JSON: those of encoding/json name our types.
