@@ -81,8 +81,10 @@ const (
 	sqlErrand    = `SELECT ` + errandColumns + ` WHERE a.id = $1`
 	sqlErrands   = `SELECT ` + errandColumns + ` WHERE a.id IN ($1)
 		AND (a.state <> 'connected' OR a.paused OR a.job_id <> '')`
-	sqlIdleQueues = `SELECT id FROM queues WHERE EXISTS (SELECT 1 FROM agents WHERE queue_id = queues.id AND ` + idleAgents + `)
-		AND EXISTS (SELECT 1 FROM jobs WHERE queue_id = queues.id AND state = 'scheduled' AND kind = 'script')`
+	// PostgreSQL would answer EXISTS by reading all jobs that wait, to join them. The order is that of an index.
+	sqlIdleQueues = `SELECT id FROM queues
+		WHERE (SELECT 1 FROM agents WHERE queue_id = queues.id AND ` + idleAgents + ` ORDER BY changed_at LIMIT 1) = 1
+		AND (SELECT 1 FROM jobs WHERE queue_id = queues.id AND state = 'scheduled' AND kind = 'script' ORDER BY 0 - priority LIMIT 1) = 1`
 	sqlQuietAgents = `SELECT ` + agentColumns + ` FROM agents WHERE ` + liveAgents + ` AND last_seen_at < $1
 		ORDER BY last_seen_at LIMIT $2`
 	sqlQuietJobs = `SELECT id, job_id, COALESCE((SELECT j.state FROM jobs j WHERE j.id = job_id), ''), job_seen_at FROM agents WHERE ` + liveAgents + `

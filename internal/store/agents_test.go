@@ -2,11 +2,16 @@ package store
 
 import (
 	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/dbtest"
 )
 
 func TestErrandsOfManyAgentsAreThoseOfEachThatIsNotFree(t *testing.T) {
@@ -38,4 +43,30 @@ func TestErrandsOfManyAgentsAreThoseOfEachThatIsNotFree(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Each pass of dispatch asks for the queues that have work and an idle agent: what that costs must not depend on how many jobs wait.
+func TestQueuesWithWorkAreFoundInOneLook(t *testing.T) {
+	t.Parallel()
+	s := reopen(t, Options{Postgres: dbtest.Template(t, "store", migrated)})
+	seed(t, s)
+	jobs := make([]Job, 2000)
+	for i := range jobs {
+		jobs[i] = job(fmt.Sprintf("j%04d", i))
+	}
+	update(t, s, func(tx *Tx) error { return tx.InsertJobs(t.Context(), jobs) })
+	for _, analyzed := range []string{"before", "after"} {
+		plan, err := list(t.Context(), s.q, scanString, "EXPLAIN (ANALYZE, COSTS FALSE, TIMING FALSE) "+sqlIdleQueues)
+		text := strings.Join(plan, "\n")
+		read := regexp.MustCompile(`on jobs.*rows=(\d+)`).FindStringSubmatch(text)
+		if err != nil || len(read) != 2 || read[1] != "1" {
+			t.Errorf("err %v, %s the database looked at its tables the plan is\n%s", err, analyzed, text)
+		}
+		if _, err := s.db.ExecContext(t.Context(), "ANALYZE"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if queues, err := s.IdleQueues(t.Context()); err != nil || !slices.Equal(queues, []string{"q"}) {
+		t.Errorf("queues with work are %v, %v", queues, err)
+	}
 }
