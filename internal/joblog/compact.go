@@ -13,14 +13,14 @@ import (
 // compactBatch is how many logs one call of Compact attends to.
 const compactBatch = 100
 
-// Compact moves records of shared logs from the database to blobs: all of the logs that ended, and of those that grow once there are more
-// than a few megabytes. It removes the blobs of deleted logs. It may be ended anywhere and run on several servers at once. It reports
+// Compact moves records of shared logs from the database to blobs: those of logs that ended with more than a few kilobytes of them, and of
+// those that grow once there are more than a few megabytes. It removes the blobs of deleted logs. It may be ended anywhere and run on several servers at once. It reports
 // whether there is more to do.
 func (s *Store) Compact(ctx context.Context) (more bool, err error) {
 	if s.shared == nil {
 		return false, nil
 	}
-	list := func(n int) ([]store.Log, error) { return s.shared.db.LogsToKeep(ctx, s.shared.tail, n) }
+	list := func(n int) ([]store.Log, error) { return s.shared.db.LogsToKeep(ctx, s.shared.small, s.shared.tail, n) }
 	_, err = s.shared.toKeep.Each(list, func(l store.Log) error {
 		moved, err := s.shared.keep(ctx, l)
 		more = more || moved

@@ -22,8 +22,8 @@ var (
 	errReplaced = errors.New("another server deleted the log")
 )
 
-// OpenShared keeps logs where several servers can write and read each of them: the records that were just received in rows of the
-// database, all others in blobs, to which Compact moves them. Each server has the index of the logs that it is asked about in its memory,
+// OpenShared keeps logs where several servers can write and read each of them: the records that were just received and those of small
+// logs in rows of the database, all others in blobs, to which Compact moves them. Each server has the index of the logs that it is asked about in its memory,
 // and brings it up to date with what others wrote when it is asked again. The caller closes the store.
 //
 // A record is appended by whoever saw the log as it is: the database refuses the others, who look again. Append and Finish return after the
@@ -34,7 +34,7 @@ func OpenShared(db *store.Store, blobs blob.Store, options Options, log *slog.Lo
 		return nil, err
 	}
 	k := &shared{
-		db: db, blobs: blobs, tail: defaultTail, part: defaultPart,
+		db: db, blobs: blobs, small: defaultSmall, tail: defaultTail, part: defaultPart,
 		toKeep: loop.Rows[store.Log]{Batch: compactBatch, ID: func(l store.Log) string { return l.Generation }},
 		trash:  loop.Rows[string]{Batch: compactBatch, ID: func(generation string) string { return generation }},
 	}
@@ -45,8 +45,9 @@ func OpenShared(db *store.Store, blobs blob.Store, options Options, log *slog.Lo
 
 // Bounds of what is in rows and in one blob, in bytes.
 const (
-	defaultTail = 4 << 20
-	defaultPart = 32 << 20
+	defaultSmall = 16 << 10
+	defaultTail  = 4 << 20
+	defaultPart  = 32 << 20
 )
 
 // term bounds a call to the database or to blob storage: reading a log goes through io.ReaderAt, which has no context.
@@ -59,6 +60,7 @@ func bounded() (context.Context, context.CancelFunc) {
 type shared struct {
 	db    *store.Store
 	blobs blob.Store
+	small int64 // of an ended log that stay in rows: a blob costs three flushes, or a request that is paid for
 	tail  int64 // of a growing log that may be in rows
 	part  int64 // of a blob
 	cache blockCache

@@ -2,6 +2,7 @@ package joblog_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -53,6 +54,7 @@ func openServers(t testing.TB, o joblog.Options) *servers {
 		if *to, err = joblog.OpenShared(db, blobs, o, discard()); err != nil {
 			t.Fatal(err)
 		}
+		(*to).MoveSmall()
 	}
 	t.Cleanup(func() {
 		if err := errors.Join(s.a.Close(), s.b.Close(), blobs.Close(), db.Close()); err != nil {
@@ -188,6 +190,40 @@ func count(t *testing.T, blobs *blobfs.Store) int {
 		n++
 	}
 	return n
+}
+
+// TestSmallLogsStayInTheDatabase: a blob for each would cost more than all else that becomes of them.
+func TestSmallLogsStayInTheDatabase(t *testing.T) {
+	t.Parallel()
+	s := openServers(t, joblog.Options{})
+	server := openAgain(t, s)
+	var random strings.Builder // so that compressing it gains little
+	for range 3000 {
+		random.WriteString(rand.Text() + "\n")
+	}
+	for id, text := range map[string]string{"small": "one line\n", "large": random.String()} {
+		for _, c := range joblogtest.Split(text, 10_000) {
+			if _, err := server.Append(t.Context(), id, c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := server.Finish(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if compact(t, server); count(t, s.blobs) != 1 {
+		t.Errorf("%d blobs, want that of the large log alone", count(t, s.blobs))
+	}
+	if got := joblogtest.Read(t, openAgain(t, s), "small", 0); got != "one line\n" {
+		t.Errorf("another server reads %q", got)
+	}
+	if err := server.Delete(t.Context(), "small"); err != nil {
+		t.Fatal(err)
+	}
+	compact(t, server)
+	if _, err := openAgain(t, s).Size(t.Context(), "small"); !errors.Is(err, joblog.ErrNotFound) {
+		t.Errorf("of the deleted log is left: %v", err)
+	}
 }
 
 // TestServersWriteOneLog has both take chunks, end it and move it to blobs at the same time.

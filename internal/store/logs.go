@@ -36,8 +36,9 @@ const (
 		AND position + length > $2 ORDER BY position`
 	sqlLogCut = `SELECT COALESCE(MAX(position + length), 0) FROM log_records WHERE generation = $1
 		AND position + length <= $2`
-	sqlLogParts      = `SELECT position, length FROM log_parts WHERE generation = $1 ORDER BY position`
-	sqlLogsToKeep    = `SELECT ` + logColumns + ` FROM logs WHERE kept < length AND (ended OR length - kept > $1) ORDER BY job_id LIMIT $2`
+	sqlLogParts   = `SELECT position, length FROM log_parts WHERE generation = $1 ORDER BY position`
+	sqlLogsToKeep = `SELECT ` + logColumns + ` FROM logs WHERE kept < length AND length - kept > $1 AND (ended OR length - kept > $2)
+		ORDER BY length - kept DESC LIMIT $3`
 	sqlKeepLog       = `UPDATE logs SET kept = $4 WHERE job_id = $1 AND generation = $2 AND kept = $3`
 	sqlInsertLogPart = `INSERT INTO log_parts (generation, position, length) VALUES ($1, $2, $3)`
 	sqlKeptRecords   = `DELETE FROM log_records WHERE generation = $1 AND position < $2`
@@ -75,9 +76,10 @@ func (r Reader) LogParts(ctx context.Context, generation string) ([]LogPart, err
 	return list(ctx, r.q, scan, sqlLogParts, generation)
 }
 
-// LogsToKeep returns logs with records to be moved to blobs: those that ended, and those with more than tail bytes of them.
-func (r Reader) LogsToKeep(ctx context.Context, tail int64, limit int) ([]Log, error) {
-	return list(ctx, r.q, scanLog, sqlLogsToKeep, tail, limit)
+// LogsToKeep returns logs with records to be moved to blobs: those that ended and have more than small bytes of them, and those with
+// more than tail.
+func (r Reader) LogsToKeep(ctx context.Context, small, tail int64, limit int) ([]Log, error) {
+	return list(ctx, r.q, scanLog, sqlLogsToKeep, small, tail, limit)
 }
 
 // LogTrash returns the generations of deleted logs whose blobs are still there.

@@ -693,7 +693,7 @@ CREATE TABLE header_times (
 );
 
 -- Logs of jobs, where several servers share a database: the bytes that one server would append to a file. The first kept of them
--- are in blobs, the rest in records. A generation is a log's name among blobs, so that one begun anew is not taken for the old one.
+-- are in blobs, the rest, and all of small logs, in records. A generation is a log's name among blobs, so that one begun anew is not taken for the old one.
 CREATE TABLE logs (
     job_id     TEXT PRIMARY KEY,
     generation TEXT NOT NULL UNIQUE,
@@ -701,7 +701,7 @@ CREATE TABLE logs (
     kept       BIGINT NOT NULL,
     ended      BOOLEAN NOT NULL
 );
-CREATE INDEX logs_to_keep ON logs (job_id) WHERE kept < length;
+CREATE INDEX logs_to_keep ON logs ((length - kept)) WHERE kept < length;
 CREATE TABLE log_records (
     generation TEXT NOT NULL,
     position   BIGINT NOT NULL,
