@@ -182,6 +182,7 @@ type Agent struct {
 	Paused          bool       `json:"paused"`
 	Job             *Job       `json:"job"`
 	ConnectedAt     *time.Time `json:"connected_at"`
+	SilentSince     *time.Time `json:"silent_since"` // when it was last heard of, if it has missed heartbeats since
 }
 
 // Artifact is a file that a job uploaded.

@@ -63,6 +63,16 @@ func (AgentLose) agentEvent()       {}
 // Live says whether the session has not ended.
 func (a Agent) Live() bool { return a.State != AgentDisconnected && a.State != AgentLost }
 
+// SilentTerm is after how long an agent that is not heard of counts as silent: two of its heartbeats, which come every 30 s, and the
+// 30 s that may pass until one is written down.
+const SilentTerm = 90 * time.Second
+
+// Silent says whether an agent that should be there was not heard of for so long that something is wrong with it, or between it and the
+// server. It is not lost yet.
+func (a Agent) Silent(now time.Time) bool {
+	return (a.State == AgentConnected || a.State == AgentStopping) && now.Sub(a.LastSeen) > SilentTerm
+}
+
 // TakesJobs says whether jobs may be assigned to the agent.
 func (a Agent) TakesJobs() bool { return a.State == AgentConnected && !a.Paused }
 

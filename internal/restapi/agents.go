@@ -63,7 +63,7 @@ func (q *request) toAgents(agents []store.Agent) ([]agentJSON, error) {
 	}
 	out := make([]agentJSON, len(agents))
 	for i, a := range agents {
-		out[i] = *toAgent(q.addresses(), a, queues[a.QueueID])
+		out[i] = *toAgent(q.addresses(), a, queues[a.QueueID], q.Now())
 		out[i].PausedTimeout = minutesLeft(a, q.Now())
 		if j, ok := held[a.ID]; ok {
 			j.Agent = nil // it would be the agent again

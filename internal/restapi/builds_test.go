@@ -375,3 +375,28 @@ func TestAPageOfLargeBuildsIsWholeAndReadInPortions(t *testing.T) {
 		t.Errorf("no builds are %q", got)
 	}
 }
+
+func TestASilentAgentSaysSinceWhen(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.build(t, w.pipeline(t, "hello", "steps: [{command: a, key: a}]"))
+	a := w.agent(t, "a1")
+	w.start(t, w.job(t, b, "a"), a)
+	type agent struct {
+		SilentSince *time.Time `json:"silent_since"`
+	}
+	since := w.Now()
+	for _, want := range []*time.Time{nil, &since} {
+		of := get[struct{ Agent agent }](t, w, main+"/jobs/"+w.job(t, b, "a").ID)
+		for _, got := range []agent{get[agent](t, w, main+"/agents/"+a.ID), get[[]agent](t, w, main+"/agents")[0], of.Agent} {
+			if (got.SilentSince == nil) != (want == nil) || want != nil && !got.SilentSince.Equal(*want) {
+				t.Errorf("silent since %v, want %v", got.SilentSince, want)
+			}
+		}
+		w.advance(91 * time.Second)
+	}
+	must(0, w.LoseAgent(t.Context(), a.ID, "silent"))(t)
+	if got := get[agent](t, w, main+"/agents/"+a.ID); got.SilentSince != nil {
+		t.Errorf("a lost agent is silent since %v", got.SilentSince)
+	}
+}

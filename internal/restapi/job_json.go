@@ -233,7 +233,7 @@ func (s scene) addPlace(out *jobJSON, j store.Job) {
 	}
 	out.AgentQueryRules = append(out.AgentQueryRules, j.Rules...)
 	if a, ok := s.agents[j.AgentID]; ok {
-		out.Agent, out.AgentReason = toAgent(s.at, a, s.queues[a.QueueID]), maybe(j.AgentReason)
+		out.Agent, out.AgentReason = toAgent(s.at, a, s.queues[a.QueueID], s.now), maybe(j.AgentReason)
 	}
 }
 
@@ -286,6 +286,7 @@ type agentJSON struct {
 	Creator         *userJSON `json:"creator"`
 	CreatedAt       stamp     `json:"created_at"`
 	ConnectedAt     stamp     `json:"connected_at"`
+	SilentSince     stamp     `json:"silent_since"` // it missed heartbeats; null: it did not, or has left
 	DisconnectedAt  stamp     `json:"disconnected_at"`
 	LostAt          stamp     `json:"lost_at"`
 	StoppedAt       stamp     `json:"stopped_at"`
@@ -300,12 +301,15 @@ type agentJSON struct {
 	PausedTimeout   *int      `json:"paused_timeout_in_minutes"`
 }
 
-func toAgent(at addresses, a store.Agent, queue store.Queue) *agentJSON {
+func toAgent(at addresses, a store.Agent, queue store.Queue, now time.Time) *agentJSON {
 	out := &agentJSON{
 		ID: a.ID, GraphQLID: graphID("Agent", a.ID), URL: at.agent(a.ID), WebURL: at.web() + "/agents/" + a.ID, Name: a.Name,
 		ConnectionState: string(a.State), Hostname: a.Hostname, IPAddress: a.IP, UserAgent: a.UserAgent, Version: a.Version,
 		OSID: a.OS, Arch: a.Arch, Queue: queue.Key, CreatedAt: stamp(a.CreatedAt), ConnectedAt: stamp(a.ConnectedAt),
 		LastJobAt: stamp(a.LastJobAt), Priority: a.Priority, MetaData: list(a.Tags), Paused: a.Paused, PausedNote: maybe(a.PauseNote),
+	}
+	if a.Silent(now) {
+		out.SilentSince = stamp(a.LastSeen)
 	}
 	switch a.State {
 	case ci.AgentDisconnected:

@@ -1,6 +1,8 @@
 package restapi
 
 import (
+	"time"
+
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/store"
 )
@@ -9,6 +11,7 @@ import (
 // depend on how many they are.
 type scene struct {
 	at        addresses
+	now       time.Time
 	pipelines map[string]store.Pipeline
 	steps     map[string]store.Step
 	agents    map[string]store.Agent
@@ -22,7 +25,7 @@ type scene struct {
 
 // newScene loads what the builds and the jobs, which are of these builds, refer to.
 func (q *request) newScene(builds []store.Build, jobs []store.Job) (s scene, err error) {
-	s = scene{at: q.addresses(), builds: map[string]store.Build{}}
+	s = scene{at: q.addresses(), now: q.Now(), builds: map[string]store.Build{}}
 	var buildIDs, pipelineIDs, userIDs []string
 	for _, b := range builds {
 		s.builds[b.ID] = b

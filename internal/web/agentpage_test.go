@@ -69,6 +69,27 @@ func TestAnAgentsPage(t *testing.T) {
 	s.get("/main/nothing/nobody", http.StatusNotFound)
 }
 
+// An agent that has missed its heartbeats is said to be silent, since when, and what follows, before it is lost.
+func TestASilentAgentIsSaidToBe(t *testing.T) {
+	t.Parallel()
+	s, b := seeded(t)
+	a := must(s.Store.Agent(t.Context(), must(s.Store.Job(t.Context(), s.job(b, "lint").ID))(t).AgentID))(t)
+	pages := []string{"/main/agents", "/main/agents/" + a.ID}
+	heard := func(ago time.Duration) {
+		t.Helper()
+		a.LastSeen = time.Now().Add(-ago)
+		if err := s.Store.Update(t.Context(), func(tx *store.Tx) error { return tx.UpdateAgent(t.Context(), a) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, page := range pages {
+		heard(time.Minute)
+		s.lacks(s.get(page, http.StatusOK), "Silent", "Not heard of since")
+		heard(2 * time.Minute)
+		s.has(s.get(page, http.StatusOK), "Silent", "Not heard of since", "given up about", "test #1")
+	}
+}
+
 // A job's page leads to its agent and says why that one ran it, also when the job has ended.
 func TestAJobsPageSaysWhyItsAgent(t *testing.T) {
 	t.Parallel()

@@ -26,7 +26,8 @@ type AgentRow struct {
 	ID      string
 	Name    string
 	State   State
-	Word    string // Busy, Idle, Paused, Stopping, Connecting
+	Word    string // Busy, Idle, Paused, Stopping, Connecting, Silent
+	Silent  string // since when it is not heard of
 	Note    string // why it is paused, and until when
 	Queue   string
 	Tags    []string // without the queue's
@@ -123,6 +124,9 @@ func (q *request) agentRow(a store.Agent, queue string, manage bool) AgentRow {
 	}
 	row.Tags = slices.DeleteFunc(slices.Clone(a.Tags), func(t string) bool { return strings.HasPrefix(t, "queue=") })
 	row.State, row.Word = agentLook(a)
+	if a.Silent(q.now) {
+		row.State, row.Word, row.Silent = Stuck, "Silent", q.silence(a)
+	}
 	if a.Paused {
 		row.Note = a.PauseNote
 		if !a.PauseUntil.IsZero() {
@@ -141,6 +145,12 @@ func (q *request) agentRow(a store.Agent, queue string, manage bool) AgentRow {
 		row.Pause, row.Stop = base+"pause/"+a.ID, base+"stop/"+a.ID
 	}
 	return row
+}
+
+// silence says since when an agent is not heard of, and what follows.
+func (q *request) silence(a store.Agent) string {
+	given := a.LastSeen.Add(q.Engine.LossTerm)
+	return "Not heard of since " + q.when(a.LastSeen, "").At.Text() + "; given up about " + q.when(given, "").At.Text() + " unless it comes back."
 }
 
 // osName is what an agent says its system is, which on Linux is the text of
