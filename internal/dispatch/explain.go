@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -25,7 +26,7 @@ func Explain(j Job, s Snapshot) string {
 	case !j.Clearance.granted:
 		return "no verdict allows its commit"
 	case s.paused(j.Queue):
-		return fmt.Sprintf("queue %s is paused", key)
+		return "queue " + key + " is paused" + s.queue(j.Queue).Pause
 	case len(there) == 0:
 		return "no agent matches queue=" + key + nearest(key, s.servedKeys())
 	case len(matching) == 0:
@@ -34,18 +35,17 @@ func Explain(j Job, s Snapshot) string {
 	return waiting(matching, key)
 }
 
-func (s Snapshot) queueKey(id string) string {
-	for _, q := range s.Queues {
-		if q.ID == id && q.Key != "" {
-			return q.Key
-		}
+// queue is the one with an id, or the zero value.
+func (s Snapshot) queue(id string) Queue {
+	if i := slices.IndexFunc(s.Queues, func(q Queue) bool { return q.ID == id }); i >= 0 {
+		return s.Queues[i]
 	}
-	return id
+	return Queue{}
 }
 
-func (s Snapshot) paused(id string) bool {
-	return slices.ContainsFunc(s.Queues, func(q Queue) bool { return q.ID == id && q.Paused })
-}
+func (s Snapshot) queueKey(id string) string { return cmp.Or(s.queue(id).Key, id) }
+
+func (s Snapshot) paused(id string) bool { return s.queue(id).Paused }
 
 // servedKeys are the keys of queues that have agents.
 func (s Snapshot) servedKeys() []string {

@@ -220,7 +220,7 @@ func TestMatches(t *testing.T) {
 func TestExplain(t *testing.T) {
 	t.Parallel()
 	s := Snapshot{
-		Queues: []Queue{{ID: "q1", Key: "mac"}, {ID: "q2", Key: "mca"}, {ID: "q3", Key: "off", Paused: true}, {ID: "q4", Key: "windows"}},
+		Queues: []Queue{{ID: "q1", Key: "mac"}, {ID: "q2", Key: "mca"}, {ID: "q3", Key: "off", Paused: true}, {ID: "q4", Key: "windows"}, {ID: "q5", Key: "held", Paused: true, Pause: " by Ana: new disks"}},
 		Agents: []Agent{
 			{ID: "1", Queue: "q1", Tags: []string{"os=macos", "arch=arm64"}},
 			{ID: "2", Queue: "q1", Tags: []string{"os=macos", "xcode=15"}, Idle: true, Paused: true},
@@ -232,6 +232,7 @@ func TestExplain(t *testing.T) {
 		{"q2", "", "no agent matches queue=mca; did you mean mac?"},
 		{"q4", "", "no agent matches queue=windows"},
 		{"q3", "", "queue off is paused"},
+		{"q5", "", "queue held is paused by Ana: new disks"},
 		{"q1", "os=maocs", "no agent in queue mac matches os=maocs; did you mean os=macos?"},
 		{"q1", "gpu=true os=linux", "no agent in queue mac matches gpu=true or os=linux"},
 		{"q1", "xcode=* arch=arm64", "no agent in queue mac matches all of xcode=*, arch=arm64; each has agents, but no agent has all"},

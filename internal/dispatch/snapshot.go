@@ -20,6 +20,7 @@ type Queue struct {
 	ID     string
 	Key    string // what people write
 	Paused bool
+	Pause  string // by whom and why, put right behind "is paused": " by Ana: new disks"; may be empty
 }
 
 // Job is a job that waits for an agent and nothing else.

@@ -44,9 +44,8 @@ func (e *Engine) roster(ctx context.Context, s store.Reader, clusterID string) (
 	if r.stacked, err = s.StackedQueues(ctx, clusterID, e.Now().Add(-StackTerm)); err != nil {
 		return nil, err
 	}
-	for _, q := range queues {
-		r.Queues[q.ID] = q
-		r.all.Queues = append(r.all.Queues, dispatch.Queue{ID: q.ID, Key: q.Key, Paused: !q.PausedAt.IsZero()})
+	if err := r.addQueues(ctx, s, queues); err != nil {
+		return nil, err
 	}
 	if r.Crews, err = s.Crews(ctx, clusterID); err != nil {
 		return nil, err
@@ -61,6 +60,38 @@ func (e *Engine) roster(ctx context.Context, s store.Reader, clusterID string) (
 		}
 	}
 	return r, nil
+}
+
+// addQueues adds queues, with who paused them and why.
+func (r *Roster) addQueues(ctx context.Context, s store.Reader, queues []store.Queue) error {
+	var by []string
+	for _, q := range queues {
+		by = append(by, q.PausedBy)
+	}
+	users, err := s.UsersByID(ctx, by)
+	for _, q := range queues {
+		r.Queues[q.ID] = q
+		r.all.Queues = append(r.all.Queues, dispatch.Queue{ID: q.ID, Key: q.Key, Paused: !q.PausedAt.IsZero(), Pause: pauseText(users[q.PausedBy].Name, q.PausedNote)})
+	}
+	return err
+}
+
+// longestPause is how many characters of a queue's pause note stand in an explanation. The queue's page has all.
+const longestPause = 200
+
+// pauseText is by whom a queue is paused and why, in one line that ends without a full stop.
+func pauseText(by, note string) string {
+	note = strings.TrimRight(strings.Join(strings.Fields(note), " "), ".")
+	if text := []rune(note); len(text) > longestPause {
+		note = string(text[:longestPause]) + "…"
+	}
+	if by != "" {
+		by = " by " + by
+	}
+	if note != "" {
+		note = ": " + note
+	}
+	return by + note
 }
 
 // Serves says whether an agent is there for jobs of a queue with rules, busy or not, or a stack that

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,6 +49,25 @@ func TestAJobThatWaitsForAnAgentIsExplained(t *testing.T) {
 		}
 		_, err := w.Explain(t.Context(), "nowhere")
 		wantRefusal(t, err, "No job found")
+	})
+}
+
+func TestAJobOfAPausedQueueSaysWhoPausedItAndWhy(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		ctx := t.Context()
+		b := w.build(t, "steps: [{command: a, key: a}]")
+		j := w.job(t, b, "a")
+		owner := must(w.Store.FirstUser(ctx))(t)
+		for _, c := range []struct{ note, by, want string }{
+			{"", "", "queue default is paused"},
+			{"new\n disks.", owner.ID, "queue default is paused by " + owner.Name + ": new disks"},
+			{strings.Repeat("x", 300), "", "queue default is paused: " + strings.Repeat("x", 200) + "…"},
+		} {
+			must(w.PauseQueue(ctx, j.QueueID, c.note, c.by))(t)
+			if got := must(w.Explain(ctx, j.ID))(t); got.Text != c.want {
+				t.Errorf("%q, want %q", got.Text, c.want)
+			}
+		}
 	})
 }
 
