@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -62,20 +61,6 @@ func askAll[T any](to *[]T, scan func(scanner) (T, error), query string, args ..
 		*to, err = readAll(r, scan, query)
 		return err
 	}}
-}
-
-// oneByOne asks questions where a round trip costs nothing.
-func oneByOne(ctx context.Context, q querier, questions []question) error {
-	for _, v := range questions {
-		r, err := q.queryContext(ctx, v.query, v.args...)
-		if err != nil {
-			return fmt.Errorf("%s: %w", firstWords(v.query), err)
-		}
-		if err := errors.Join(v.read(r), r.Close()); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // traced tells of each statement.

@@ -221,8 +221,8 @@ func (w *writer) later(ctx context.Context, q string, args ...any) error {
 	return exec(ctx, w, q, args...)
 }
 
-func (w *writer) together(ctx context.Context, questions []question) error {
-	return oneByOne(ctx, w, questions)
+func (w *writer) together(_ context.Context, questions []question) error {
+	return w.conn.together(questions)
 }
 
 func (w *writer) queryContext(_ context.Context, q string, args ...any) (rows, error) {

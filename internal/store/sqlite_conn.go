@@ -86,6 +86,20 @@ func (c *sqliteConn) query(q string, args []any) (*sqliteRows, error) {
 	return &sqliteRows{stmt: st, args: args}, nil
 }
 
+// together asks one question after the other: a round trip costs nothing.
+func (c *sqliteConn) together(questions []question) error {
+	for _, v := range questions {
+		r, err := c.query(v.query, v.args)
+		if err != nil {
+			return fmt.Errorf("%s: %w", firstWords(v.query), err)
+		}
+		if err := errors.Join(v.read(r), r.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // bind gives a parameter its value. What is no plain value is made one as database/sql does.
 func bind(st *sqlite.Stmt, i int, v any) error {
 	switch v := v.(type) {

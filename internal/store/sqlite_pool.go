@@ -9,19 +9,22 @@ import (
 
 var errNoTransaction = errors.New("writing outside a transaction")
 
-// pool is the read-only side of SQLite: connections that are opened when they are wanted first and then kept.
+// pool is the read-only side of SQLite: connections that are opened when they are wanted first and then kept. The one that was used last
+// is used next, for it has prepared the statements that are asked most.
 type pool struct {
 	path  string
-	free  chan *sqliteConn
-	room  chan struct{} // one for each connection that may still be opened
+	turns chan struct{} // one for each connection that nobody uses, opened or not
 	ended chan struct{}
 	once  sync.Once
+
+	mu   sync.Mutex
+	free []*sqliteConn
 }
 
 func newPool(path string, size int) *pool {
-	p := &pool{path: path, free: make(chan *sqliteConn, size), room: make(chan struct{}, size), ended: make(chan struct{})}
+	p := &pool{path: path, turns: make(chan struct{}, size), ended: make(chan struct{})}
 	for range size {
-		p.room <- struct{}{}
+		p.turns <- struct{}{}
 	}
 	return p
 }
@@ -32,47 +35,58 @@ func (p *pool) take(ctx context.Context) (*sqliteConn, error) {
 		return nil, err
 	}
 	select {
-	case c := <-p.free:
-		return c, nil
+	case <-p.ended:
+		return nil, sql.ErrConnDone
 	default:
 	}
 	select {
-	case c := <-p.free:
-		return c, nil
-	case <-p.room:
-		return p.open()
+	case <-p.turns:
 	case <-p.ended:
 		return nil, sql.ErrConnDone
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-}
-
-func (p *pool) open() (*sqliteConn, error) {
+	if c := p.last(); c != nil {
+		return c, nil
+	}
 	c, err := openConn(p.path, "query_only = 1")
 	if err != nil {
-		p.room <- struct{}{}
+		p.turns <- struct{}{}
 	}
 	return c, err
 }
 
-func (p *pool) give(c *sqliteConn) { p.free <- c }
+// last takes the connection that was given last, nil if there is none.
+func (p *pool) last() *sqliteConn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := len(p.free)
+	if n == 0 {
+		return nil
+	}
+	c := p.free[n-1]
+	p.free = p.free[:n-1]
+	return c
+}
+
+func (p *pool) give(c *sqliteConn) {
+	p.mu.Lock()
+	p.free = append(p.free, c)
+	p.mu.Unlock()
+	p.turns <- struct{}{}
+}
 
 // close waits for the queries under way. Closing again does nothing.
 func (p *pool) close() (err error) {
-	p.once.Do(func() { err = p.closeAll() })
-	return err
-}
-
-func (p *pool) closeAll() (err error) {
-	close(p.ended)
-	for range cap(p.free) {
-		select {
-		case c := <-p.free:
-			err = errors.Join(err, c.Close())
-		case <-p.room:
+	p.once.Do(func() {
+		close(p.ended)
+		for range cap(p.turns) {
+			<-p.turns
 		}
-	}
+		for c := p.last(); c != nil; c = p.last() {
+			err = errors.Join(err, c.Close())
+		}
+	})
 	return err
 }
 
@@ -87,8 +101,20 @@ func (p *pool) execContext(context.Context, string, ...any) (int64, error) {
 
 func (p *pool) later(context.Context, string, ...any) error { return errNoTransaction }
 
+// together asks all questions of one state of the database, on one connection: to begin reading anew for each takes longer than most
+// answers.
 func (p *pool) together(ctx context.Context, questions []question) error {
-	return oneByOne(ctx, p, questions)
+	c, err := p.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer p.give(c)
+	if _, err := c.exec("BEGIN", nil); err != nil {
+		return err
+	}
+	err = c.together(questions)
+	_, end := c.exec("COMMIT", nil)
+	return errors.Join(err, end)
 }
 
 // queryContext runs a query to its end, whatever becomes of ctx once it has begun: every query is bounded.
