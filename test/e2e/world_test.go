@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -59,6 +60,7 @@ func (w *world) prepare(env *testscript.Env) error {
 	env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
 	env.Setenv("BIN", bin)
 	env.Setenv("TERM", "dumb")
+	env.Setenv("GORACE", "atexit_sleep_ms=50") // instead of a second at the end of each of our programs
 	for _, who := range []string{"AUTHOR", "COMMITTER"} {
 		env.Setenv("GIT_"+who+"_NAME", "Ada")
 		env.Setenv("GIT_"+who+"_EMAIL", "ada@example.test")
@@ -70,7 +72,7 @@ func (w *world) prepare(env *testscript.Env) error {
 	return nil
 }
 
-// close ends what still runs, and shows the output of it if the script failed.
+// close ends what still runs, fails the script for a data race in any of it, and shows its output if the script failed.
 func (w *world) close() {
 	for _, p := range w.agents {
 		p.kill()
@@ -78,19 +80,24 @@ func (w *world) close() {
 	if w.server != nil {
 		w.server.kill()
 	}
-	if !w.t.Failed() {
-		return
+	names, err := filepath.Glob(filepath.Join(w.dir, ".*.log"))
+	logs := map[string][]byte{}
+	for _, name := range names {
+		text, readErr := os.ReadFile(name)
+		err = errors.Join(err, readErr)
+		logs[name] = text
+		if bytes.Contains(text, []byte("WARNING: DATA RACE")) {
+			w.t.Errorf("%s tells of a data race", filepath.Base(name))
+		}
 	}
-	logs, err := filepath.Glob(filepath.Join(w.dir, ".*.log"))
 	if err != nil {
 		w.t.Error(err)
 	}
-	for _, name := range logs {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			w.t.Error(err)
-		}
-		w.t.Logf("── %s\n%s", filepath.Base(name), text[max(0, len(text)-20_000):])
+	if !w.t.Failed() {
+		return
+	}
+	for _, name := range names {
+		w.t.Logf("── %s\n%s", filepath.Base(name), logs[name][max(0, len(logs[name])-20_000):])
 	}
 }
 
