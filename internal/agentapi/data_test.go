@@ -16,8 +16,8 @@ import (
 
 	"github.com/slipway-ci/slipway/internal/agent/wire"
 	"github.com/slipway-ci/slipway/internal/ci"
-	"github.com/slipway-ci/slipway/internal/dbtest"
 	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/store/storetest"
 )
 
 func TestMetaDataOfJobsAndBuilds(t *testing.T) {
@@ -374,7 +374,7 @@ func TestHeartbeatsAreWrittenInBatches(t *testing.T) {
 func TestAHeartbeatThatCannotBeWrittenAtOnceIsWrittenLater(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	w := newWorldOn(t, store.Options{Postgres: dbtest.Template(t, "agentapi", migrated)})
+	w := newWorldOn(t, storetest.Postgres(t))
 	a := w.agent()
 	w.advance(time.Minute)
 	must(a.Heartbeat(ctx, w.Now()))(t)

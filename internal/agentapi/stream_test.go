@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -16,7 +15,7 @@ import (
 	"github.com/slipway-ci/slipway/internal/agent/wire"
 	"github.com/slipway-ci/slipway/internal/agentapi"
 	"github.com/slipway-ci/slipway/internal/edge"
-	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/store/storetest"
 )
 
 // stream is an open streaming ping.
@@ -296,7 +295,9 @@ func TestHeartbeatsBesideAStreamAskNoDatabase(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	var statements atomic.Int64
-	w := newWorldOn(t, store.Options{Path: filepath.Join(t.TempDir(), "slipway.db"), Trace: func(string) { statements.Add(1) }})
+	o := storetest.SQLite(t)
+	o.Trace = func(string) { statements.Add(1) }
+	w := newWorldOn(t, o)
 	a, polls := w.agent(), w.agent()
 	s := w.open(t, a.AccessToken, a.ID, "")
 	s.want("resume")

@@ -25,13 +25,13 @@ import (
 	"github.com/slipway-ci/slipway/internal/auth"
 	"github.com/slipway-ci/slipway/internal/blob/fs"
 	"github.com/slipway-ci/slipway/internal/ci"
-	"github.com/slipway-ci/slipway/internal/dbtest"
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/forge/github"
 	"github.com/slipway-ci/slipway/internal/joblog"
 	"github.com/slipway-ci/slipway/internal/live"
 	"github.com/slipway-ci/slipway/internal/secret"
 	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/store/storetest"
 	"github.com/slipway-ci/slipway/internal/trust"
 )
 
@@ -61,7 +61,7 @@ type world struct {
 // newWorld starts a server on SQLite; change may alter what it works with.
 func newWorld(t testing.TB, change ...func(*agentapi.Deps)) *world {
 	t.Helper()
-	return newWorldOn(t, store.Options{Path: filepath.Join(t.TempDir(), "slipway.db")}, change...)
+	return newWorldOn(t, storetest.SQLite(t), change...)
 }
 
 // worlds runs a test on each database.
@@ -73,16 +73,8 @@ func worlds(t *testing.T, test func(t *testing.T, w *world)) {
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
-		test(t, newWorldOn(t, store.Options{Postgres: dbtest.Template(t, "agentapi", migrated)}))
+		test(t, newWorldOn(t, storetest.Postgres(t)))
 	})
-}
-
-func migrated(dsn string) error {
-	s, err := store.Open(context.Background(), store.Options{Postgres: dsn})
-	if err != nil {
-		return err
-	}
-	return s.Close()
 }
 
 func newWorldOn(t testing.TB, o store.Options, change ...func(*agentapi.Deps)) *world {

@@ -22,14 +22,15 @@ var allowed = map[string]string{
 	"cron":      "",
 
 	// Resources: each wraps one outside thing.
-	"store":        "ci pipeline", // a step row keeps its part of the plan
-	"blob":         "",
-	"joblog":       "ci blob store live loop", // live: a log has grown
-	"secret":       "ci condition store",
-	"gitrepo":      "ci",
-	"forge":        "ci condition trust", // facts and decisions are pure; each forge's package is not
-	"forge/github": "ci condition trust forge secret",
-	"cloud":        "ci fleet",
+	"store":           "ci pipeline", // a step row keeps its part of the plan
+	"store/storetest": "dbtest store",
+	"blob":            "",
+	"joblog":          "ci blob store live loop", // live: a log has grown
+	"secret":          "ci condition store",
+	"gitrepo":         "ci",
+	"forge":           "ci condition trust", // facts and decisions are pure; each forge's package is not
+	"forge/github":    "ci condition trust forge secret",
+	"cloud":           "ci fleet",
 
 	// The one place that changes state.
 	"engine":   "ci condition pipeline trust dispatch fleet forge cron store secret live procid", // live: hints after the commit

@@ -23,6 +23,7 @@ import (
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/live"
 	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/store/storetest"
 	"github.com/slipway-ci/slipway/internal/trust"
 )
 
@@ -48,7 +49,7 @@ func newWorld(t testing.TB, change ...func(*artifact.Config)) *world {
 	w.clock.Store(time.Now().UnixMicro())
 	now := func() time.Time { return time.UnixMicro(w.clock.Load()).UTC() }
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	w.db = must(store.Open(ctx, store.Options{Path: filepath.Join(t.TempDir(), "slipway.db")}))(t)
+	w.db = must(store.Open(ctx, storetest.SQLite(t)))(t)
 	closeAfter(t, w.db)
 	w.blobs = must(fs.Open(w.dir))(t)
 	closeAfter(t, w.blobs)

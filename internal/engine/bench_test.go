@@ -2,18 +2,18 @@ package engine_test
 
 import (
 	"fmt"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/store/storetest"
 )
 
 func benchWorld(b *testing.B) *world {
 	b.Helper()
-	return newWorld(b, store.Options{Path: filepath.Join(b.TempDir(), "slipway.db")})
+	return newWorld(b, storetest.SQLite(b))
 }
 
 // BenchmarkFinishJob ends jobs of builds of growing size: the time must not grow with them.

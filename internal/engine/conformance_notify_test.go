@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/slipway-ci/slipway/internal/engine"
-	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/store/storetest"
 )
 
 // takeNotices empties the outbox and lists what it held, as in "slack finished failed".
@@ -121,7 +121,7 @@ func TestP254_AStepsNotificationAsksForItsOutcome(t *testing.T) {
 
 func TestABuildStartsToFailAndToPassOnItsOwnBranch(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, store.Options{Path: t.TempDir() + "/slipway.db"})
+	w := newWorld(t, storetest.SQLite(t))
 	pl := w.pipeline(t, "turns", "notify:\n- {email: f@b.test, if: pipeline.started_failing}\n- {slack: '#p', if: pipeline.started_passing && build.fixed}\nsteps:\n- {command: a, key: a}\n")
 	build := func(branch string, exit int, want ...string) {
 		t.Helper()

@@ -3,7 +3,6 @@ package engine_test
 import (
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +12,7 @@ import (
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/pipeline"
 	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/store/storetest"
 )
 
 // uploading makes a build of one step that uploads, before a step behind a wait, and starts it.
@@ -304,7 +304,7 @@ func TestP054_TheUploadsOfABuildAreBounded(t *testing.T) {
 // TestP055_ABuildIsBounded has the service's value set; ours is larger.
 func TestP055_ABuildIsBounded(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, store.Options{Path: filepath.Join(t.TempDir(), "slipway.db")})
+	w := newWorld(t, storetest.SQLite(t))
 	w.decide(t, `{"max_jobs_per_build": 4000}`)
 	b := w.build(t, document(map[string]any{"command": "up", "key": "up"}, map[string]any{"command": "a", "key": "a"},
 		map[string]any{"command": "x", "key": "x", "parallelism": 3996, "retry": map[string]any{"automatic": true}}))

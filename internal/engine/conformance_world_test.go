@@ -3,7 +3,6 @@ package engine_test
 import (
 	"context"
 	"encoding/json"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -12,6 +11,7 @@ import (
 	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/store/storetest"
 	"github.com/slipway-ci/slipway/internal/trust"
 )
 
@@ -23,7 +23,7 @@ import (
 func stated(t *testing.T) *world {
 	t.Helper()
 	t.Parallel()
-	return newWorld(t, store.Options{Path: filepath.Join(t.TempDir(), "slipway.db")})
+	return newWorld(t, storetest.SQLite(t))
 }
 
 // states are the states of the latest attempts of steps' jobs, as in "a=finished b=waiting"; those

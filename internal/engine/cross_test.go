@@ -11,14 +11,15 @@ import (
 	"github.com/slipway-ci/slipway/internal/dbtest"
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/store/storetest"
 )
 
 // crossing runs operations many times side by side on PostgreSQL, and fails if one of them does or if two waited for each other: a
 // second goes by before the database ends one of the two.
 func crossing(t *testing.T, operations func(w *world) []func() error) {
 	t.Parallel()
-	dsn := dbtest.Template(t, "engine", migrated)
-	w := newWorld(t, store.Options{Postgres: dsn})
+	o := storetest.Postgres(t)
+	w := newWorld(t, o)
 	const rounds = 40
 	var all sync.WaitGroup
 	for i, op := range operations(w) {
@@ -35,7 +36,7 @@ func crossing(t *testing.T, operations func(w *world) []func() error) {
 	if err := w.Store.Close(); err != nil { // a session tells of what it counted with its end
 		t.Fatal(err)
 	}
-	if n := dbtest.Deadlocks(t, dsn); n > 0 {
+	if n := dbtest.Deadlocks(t, o.Postgres); n > 0 {
 		t.Errorf("%d times two operations waited for each other", n)
 	}
 }

@@ -3,16 +3,15 @@ package engine_test
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/slipway-ci/slipway/internal/ci"
-	"github.com/slipway-ci/slipway/internal/dbtest"
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/store/storetest"
 	"github.com/slipway-ci/slipway/internal/trust"
 )
 
@@ -68,9 +67,7 @@ func TestALargeDocumentThatIsRefusedTakesNoBuildNumber(t *testing.T) {
 // While a large upload is planned others write; what they write may be the key that it gives a step.
 func TestALargeUploadLosesAKeyThatAnotherTookWhileItWasPlanned(t *testing.T) {
 	t.Parallel()
-	for name, o := range map[string]store.Options{
-		"sqlite": {Path: filepath.Join(t.TempDir(), "slipway.db")}, "postgres": {Postgres: dbtest.Template(t, "engine", migrated)},
-	} {
+	for name, o := range map[string]store.Options{"sqlite": storetest.SQLite(t), "postgres": storetest.Postgres(t)} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var meanwhile atomic.Pointer[func()]

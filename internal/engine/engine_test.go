@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -14,10 +13,10 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/slipway-ci/slipway/internal/ci"
-	"github.com/slipway-ci/slipway/internal/dbtest"
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/live"
 	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/store/storetest"
 	"github.com/slipway-ci/slipway/internal/trust"
 )
 
@@ -36,20 +35,12 @@ func worlds(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Parallel()
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
-		test(t, newWorld(t, store.Options{Path: filepath.Join(t.TempDir(), "slipway.db")}))
+		test(t, newWorld(t, storetest.SQLite(t)))
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
-		test(t, newWorld(t, store.Options{Postgres: dbtest.Template(t, "engine", migrated)}))
+		test(t, newWorld(t, storetest.Postgres(t)))
 	})
-}
-
-func migrated(dsn string) error {
-	s, err := store.Open(context.Background(), store.Options{Postgres: dsn})
-	if err != nil {
-		return err
-	}
-	return s.Close()
 }
 
 func newWorld(t testing.TB, o store.Options) *world {

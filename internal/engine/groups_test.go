@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,6 +15,7 @@ import (
 	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/store/storetest"
 )
 
 // TestGroupsKeepTheirLimitAndOrder lets random things happen to builds that share two groups, one
@@ -24,7 +24,7 @@ import (
 // wait for no person. In the end every build ends.
 func TestGroupsKeepTheirLimitAndOrder(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, store.Options{Path: filepath.Join(t.TempDir(), "slipway.db")})
+	w := newWorld(t, storetest.SQLite(t))
 	rapid.Check(t, func(rt *rapid.T) {
 		c := &crowd{world: w, rt: rt, suffix: w.NewID(), limit: rapid.IntRange(1, 3).Draw(rt, "limit")}
 		c.create(rt)
@@ -312,9 +312,7 @@ func (w *world) turn(t *testing.T, b store.Build, a store.Agent) int {
 func TestAdmissionCostsTheSameInAGroupOfAnySize(t *testing.T) {
 	t.Parallel()
 	var n atomic.Int64
-	w := newWorld(t, store.Options{
-		Path: filepath.Join(t.TempDir(), "slipway.db"), Trace: func(string) { n.Add(1) },
-	})
+	w := newWorld(t, counted(t, &n))
 	cost := map[string]int64{}
 	for group, jobs := range map[string]int{"small": 3, "large": 3000} {
 		b := w.build(t, document(map[string]any{"command": "x", "parallelism": jobs, "key": "x", "concurrency": 1, "concurrency_group": group}))

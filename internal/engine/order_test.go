@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/slipway-ci/slipway/internal/dbtest"
 	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/store/storetest"
 )
 
 // Transactions that lock the same rows in different orders wait for each other until PostgreSQL
@@ -18,11 +18,13 @@ import (
 func TestBatchesLockTheirRowsInOneOrder(t *testing.T) {
 	t.Parallel()
 	var written atomic.Int64
-	w := newWorld(t, store.Options{Postgres: dbtest.Template(t, "engine", migrated), Trace: func(statement string) {
+	o := storetest.Postgres(t)
+	o.Trace = func(statement string) {
 		if strings.HasPrefix(statement, "INSERT INTO meta_data") {
 			written.Add(1)
 		}
-	}})
+	}
+	w := newWorld(t, o)
 	b := w.build(t, "steps:\n- command: a\n")
 	const n, writers, rounds = 40, 3, 5
 	values := map[string]string{}
@@ -50,7 +52,7 @@ func TestBatchesLockTheirRowsInOneOrder(t *testing.T) {
 func TestHeartbeatsWaitForNobody(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	w := newWorld(t, store.Options{Postgres: dbtest.Template(t, "engine", migrated)})
+	w := newWorld(t, storetest.Postgres(t))
 	free, held := w.agent(t), w.agent(t)
 	w.advance(time.Second)
 	now := store.Seen{At: w.Now()}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/slipway-ci/slipway/internal/ci"
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/store/storetest"
 )
 
 // TestRandomBuildsKeepTheirInvariants lets random things happen to random builds, in and out of
@@ -22,7 +22,7 @@ import (
 // admits whatever can be: the build must end.
 func TestRandomBuildsKeepTheirInvariants(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, store.Options{Path: filepath.Join(t.TempDir(), "slipway.db")})
+	w := newWorld(t, storetest.SQLite(t))
 	w.CancelTogether = 2
 	w.pipeline(t, "child", `{"steps": [{"command": "c", "key": "c"}]}`)
 	w.pipeline(t, "misled", `{"steps": [{"command": "c", "agents": {"queue": "nowhere"}}]}`)

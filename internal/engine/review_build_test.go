@@ -1,7 +1,6 @@
 package engine_test
 
 import (
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -10,6 +9,7 @@ import (
 	"github.com/slipway-ci/slipway/internal/forge"
 	"github.com/slipway-ci/slipway/internal/pipeline"
 	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/store/storetest"
 	"github.com/slipway-ci/slipway/internal/trust"
 )
 
@@ -224,7 +224,7 @@ func TestAnApprovedBuildOfABrokenConfigurationSaysSo(t *testing.T) {
 func TestAForksCommitIsBuiltItself(t *testing.T) {
 	t.Parallel()
 	for _, trusted := range []bool{false, true} {
-		w := newWorld(t, store.Options{Path: filepath.Join(t.TempDir(), "slipway.db")})
+		w := newWorld(t, storetest.SQLite(t))
 		if trusted {
 			w.Policy.TrustedUsers = []string{"66"}
 		}

@@ -2,13 +2,13 @@ package engine_test
 
 import (
 	"encoding/json"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/store/storetest"
 )
 
 // parallel is a pipeline of one step with n jobs.
@@ -33,14 +33,20 @@ func document(steps ...any) string {
 	return string(raw)
 }
 
+// counted opens a database whose statements are counted in n.
+func counted(t *testing.T, n *atomic.Int64) store.Options {
+	t.Helper()
+	o := storetest.SQLite(t)
+	o.Trace = func(string) { n.Add(1) }
+	return o
+}
+
 // TestFinishingAJobCostsTheSameInABuildOfAnySize finishes jobs of a build whose first half are steps
 // of one job and whose second half is one parallel step.
 func TestFinishingAJobCostsTheSameInABuildOfAnySize(t *testing.T) {
 	t.Parallel()
 	var n atomic.Int64
-	w := newWorld(t, store.Options{
-		Path: filepath.Join(t.TempDir(), "slipway.db"), Trace: func(string) { n.Add(1) },
-	})
+	w := newWorld(t, counted(t, &n))
 	const few, many = 20, 10_000
 	small, large := w.build(t, halves(few)), w.build(t, halves(many))
 	for name, place := range map[string][2]int{"step": {few / 2, many / 2}, "parallel": {few, many}} {
@@ -75,9 +81,7 @@ func (w *world) finishing(t testing.TB, n *atomic.Int64, b store.Build, place in
 func TestAnUploadCostsTheSameInABuildOfAnySize(t *testing.T) {
 	t.Parallel()
 	var n atomic.Int64
-	w := newWorld(t, store.Options{
-		Path: filepath.Join(t.TempDir(), "slipway.db"), Trace: func(string) { n.Add(1) },
-	})
+	w := newWorld(t, counted(t, &n))
 	b, first := w.grown(t, 20)
 	_, large := w.grown(t, 10_000)
 	few, many := w.uploadingTo(t, &n, first), w.uploadingTo(t, &n, large)
@@ -102,11 +106,13 @@ func (w *world) uploadingTo(t testing.TB, n *atomic.Int64, job store.Job) int64 
 func TestCancelingABuildReadsItsStepsTogether(t *testing.T) {
 	t.Parallel()
 	var n atomic.Int64
-	w := newWorld(t, store.Options{Path: filepath.Join(t.TempDir(), "slipway.db"), Trace: func(statement string) {
+	o := storetest.SQLite(t)
+	o.Trace = func(statement string) {
 		if strings.Contains(statement, "FROM steps") {
 			n.Add(1)
 		}
-	}})
+	}
+	w := newWorld(t, o)
 	b := w.build(t, halves(200))
 	n.Store(0)
 	must(w.CancelBuild(t.Context(), b.ID, "ana"))(t)

@@ -12,7 +12,6 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -23,6 +22,7 @@ import (
 	"github.com/slipway-ci/slipway/internal/live"
 	"github.com/slipway-ci/slipway/internal/secret"
 	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/store/storetest"
 )
 
 const (
@@ -54,7 +54,7 @@ func another(t *testing.T, provider string, settings ...string) *world {
 	ctx := context.Background()
 	w := &world{}
 	w.clock.Store(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC).UnixMicro())
-	s := must(store.Open(ctx, store.Options{Path: filepath.Join(t.TempDir(), "slipway.db")}))(t)
+	s := must(store.Open(ctx, storetest.SQLite(t)))(t)
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)

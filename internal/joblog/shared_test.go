@@ -15,12 +15,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	blobfs "github.com/slipway-ci/slipway/internal/blob/fs"
-	"github.com/slipway-ci/slipway/internal/dbtest"
 	"github.com/slipway-ci/slipway/internal/joblog"
 	"github.com/slipway-ci/slipway/internal/joblog/joblogtest"
 	"github.com/slipway-ci/slipway/internal/joblog/lines"
 	"github.com/slipway-ci/slipway/internal/live"
 	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/store/storetest"
 )
 
 // servers are two stores on one database and one place for blobs.
@@ -30,17 +30,9 @@ type servers struct {
 	calls atomic.Int64
 }
 
-func migrated(dsn string) error {
-	s, err := store.Open(context.Background(), store.Options{Postgres: dsn})
-	if err != nil {
-		return err
-	}
-	return s.Close()
-}
-
 func openServers(t testing.TB, o joblog.Options) *servers {
 	t.Helper()
-	db, err := store.Open(t.Context(), store.Options{Postgres: dbtest.Template(t, "joblog", migrated)})
+	db, err := store.Open(t.Context(), storetest.Postgres(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,7 @@ import (
 	"github.com/slipway-ci/slipway/internal/restapi"
 	"github.com/slipway-ci/slipway/internal/secret"
 	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/store/storetest"
 	"github.com/slipway-ci/slipway/internal/trust"
 )
 
@@ -53,7 +54,9 @@ func newWorld(t testing.TB) *world {
 	w.clock.Store(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC).UnixMicro())
 	now := func() time.Time { return time.UnixMicro(w.clock.Load()).UTC() }
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	s := must(store.Open(ctx, store.Options{Path: filepath.Join(dir, "slipway.db"), Trace: func(string) { w.asked.Add(1) }}))(t)
+	o := storetest.SQLite(t)
+	o.Trace = func(string) { w.asked.Add(1) }
+	s := must(store.Open(ctx, o))(t)
 	closeAfter(t, s)
 	w.logs = must(joblog.Open(filepath.Join(dir, "logs"), joblog.Options{}, log))(t)
 	closeAfter(t, w.logs)

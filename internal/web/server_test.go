@@ -22,6 +22,7 @@ import (
 	"github.com/slipway-ci/slipway/internal/live"
 	"github.com/slipway-ci/slipway/internal/secret"
 	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/store/storetest"
 )
 
 // site is a whole server of pages on a real database, seen through a browser's
@@ -43,7 +44,7 @@ func newSite(t testing.TB) *site {
 	ctx := t.Context()
 	dir := t.TempDir()
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	db := must(store.Open(ctx, store.Options{Path: filepath.Join(dir, "slipway.db")}))(t)
+	db := must(store.Open(ctx, storetest.SQLite(t)))(t)
 	logs := must(joblog.Open(filepath.Join(dir, "logs"), joblog.Options{}, log))(t)
 	hub := &live.Hub{}
 	s := &site{t: t, logs: logs, Engine: engine.New(engine.Config{

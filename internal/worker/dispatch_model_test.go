@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -18,11 +17,11 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/slipway-ci/slipway/internal/ci"
-	"github.com/slipway-ci/slipway/internal/dbtest"
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/live"
 	"github.com/slipway-ci/slipway/internal/secret"
 	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/store/storetest"
 	"github.com/slipway-ci/slipway/internal/trust"
 	"github.com/slipway-ci/slipway/internal/worker"
 )
@@ -36,11 +35,11 @@ func TestDispatchKeepsItsPromises(t *testing.T) {
 	t.Parallel()
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
-		play(t, store.Options{Path: filepath.Join(t.TempDir(), "slipway.db")})
+		play(t, storetest.SQLite(t))
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
-		play(t, store.Options{Postgres: dbtest.Postgres(t)})
+		play(t, storetest.Postgres(t))
 	})
 }
 

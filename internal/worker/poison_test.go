@@ -14,6 +14,7 @@ import (
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/gitrepo"
 	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/store/storetest"
 	"github.com/slipway-ci/slipway/internal/trust"
 	"github.com/slipway-ci/slipway/internal/worker"
 )
@@ -38,15 +39,15 @@ func TestRowsThatCannotBeDoneKeepNoOtherWaiting(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dsn := dbtest.Postgres(t)
-			w := newWorldOn(t, store.Options{Postgres: dsn})
+			o := storetest.Postgres(t)
+			w := newWorldOn(t, o)
 			d := prepare(w)
 			rows, err := d.rows()
 			w.must(err)
 			if len(rows) != crowd {
 				t.Fatalf("%d rows are due, want %d", len(rows), crowd)
 			}
-			dbtest.Poison(t, dsn, d.table, d.key, rows[:crowd-1])
+			dbtest.Poison(t, o.Postgres, d.table, d.key, rows[:crowd-1])
 			for range 3 {
 				_, _ = d.pass(w.ctx()) // it fails: most rows cannot be done
 			}
@@ -248,8 +249,8 @@ func TestJobsThatCannotBeOfferedTakeNoAgentFromOthers(t *testing.T) {
 	for _, agents := range []int{1, crowd} {
 		t.Run(fmt.Sprint(agents, " agents"), func(t *testing.T) {
 			t.Parallel()
-			dsn := dbtest.Postgres(t)
-			w := newWorldOn(t, store.Options{Postgres: dsn})
+			o := storetest.Postgres(t)
+			w := newWorldOn(t, o)
 			b := w.build("p", fmt.Sprintf("steps:\n- {command: x, parallelism: %d}\n", crowd))
 			for range agents {
 				w.agent()
@@ -257,7 +258,7 @@ func TestJobsThatCannotBeOfferedTakeNoAgentFromOthers(t *testing.T) {
 			rows, err := jobIDs(w.Store.Jobs(w.ctx(), b.ID))
 			w.must(err)
 			last := rows[crowd-1]
-			dbtest.Poison(t, dsn, "jobs", "id", rows[:crowd-1])
+			dbtest.Poison(t, o.Postgres, "jobs", "id", rows[:crowd-1])
 			pass := &worker.Assign{Engine: w.Engine, Log: w.Log}
 			passes := 0
 			for ; passes < 20; passes++ {
@@ -278,15 +279,15 @@ func TestJobsThatCannotBeOfferedTakeNoAgentFromOthers(t *testing.T) {
 // TestWhatCouldNotBeOfferedIsOfferedWhenItCan: nobody need ask for it.
 func TestWhatCouldNotBeOfferedIsOfferedWhenItCan(t *testing.T) {
 	t.Parallel()
-	dsn := dbtest.Postgres(t)
-	w := newWorldOn(t, store.Options{Postgres: dsn})
+	o := storetest.Postgres(t)
+	w := newWorldOn(t, o)
 	b := w.build("p", "steps:\n- {command: x, parallelism: 40}\n")
 	for range 40 {
 		w.agent()
 	}
 	rows, err := jobIDs(w.Store.Jobs(w.ctx(), b.ID))
 	w.must(err)
-	heal := dbtest.Poison(t, dsn, "jobs", "id", rows)
+	heal := dbtest.Poison(t, o.Postgres, "jobs", "id", rows)
 	pass := &worker.Assign{Engine: w.Engine, Log: w.Log}
 	if _, err := pass.Pass(w.ctx()); err == nil {
 		t.Fatal("they could be offered")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,6 +15,7 @@ import (
 	"github.com/slipway-ci/slipway/internal/live"
 	"github.com/slipway-ci/slipway/internal/secret"
 	"github.com/slipway-ci/slipway/internal/store"
+	"github.com/slipway-ci/slipway/internal/store/storetest"
 	"github.com/slipway-ci/slipway/internal/trust"
 	"github.com/slipway-ci/slipway/internal/worker"
 )
@@ -32,7 +32,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	return newWorldOn(t, store.Options{Path: filepath.Join(t.TempDir(), "slipway.db")})
+	return newWorldOn(t, storetest.SQLite(t))
 }
 
 func newWorldOn(t *testing.T, o store.Options) *world {
