@@ -3,6 +3,7 @@ package store
 import (
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -39,6 +40,9 @@ func TestTheDatabaseKnowsTheStatesOfTheMachines(t *testing.T) {
 		}
 		checks := read(t, s)
 		for column, states := range machineStates() {
+			if isPostgres(s) && !strings.HasPrefix(column, "queues.") {
+				states = nil // of what is written with every job it has no constraints
+			}
 			if diff := cmp.Diff(states, checks[column]); diff != "" {
 				t.Errorf("%s (-machine +database):\n%s", column, diff)
 			}

@@ -3,7 +3,8 @@
 -- (0: never), documents JSON text that SQL never looks into.
 --
 -- Where rows are written with every job, constraints and conditions of indexes say a = 'x' OR a = 'y' and not
--- IN: of a list of three and more values SQLite makes a table each time that a row is written.
+-- IN: of a list of three and more values SQLite makes a table each time that a row is written. On PostgreSQL
+-- the constraints of such tables are dropped at once (postgres.go), because there they cost as much as the rest of the statement.
 
 CREATE TABLE organizations (
     id         TEXT PRIMARY KEY,
