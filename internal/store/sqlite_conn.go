@@ -237,6 +237,8 @@ func setText(dest any, v string) error {
 		*d = v
 	case *[]byte:
 		*d = []byte(v)
+	case **string:
+		*d = &v
 	default:
 		to := reflect.ValueOf(dest)
 		if to.Kind() != reflect.Pointer || to.Elem().Kind() != reflect.String {
@@ -270,6 +272,11 @@ func setOther(dest, v any) error {
 	case *[]byte:
 		if b, ok := v.([]byte); ok || v == nil {
 			*d = b
+			return nil
+		}
+	case **string:
+		if v == nil {
+			*d = nil
 			return nil
 		}
 	case *float64:
