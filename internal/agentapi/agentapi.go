@@ -91,7 +91,7 @@ func New(d Deps) *Server {
 	for _, rt := range routes {
 		a.mux.Handle(rt.pattern, a.handler(rt))
 	}
-	a.mux.Handle(a.streaming())
+	a.mux.Handle(a.pingRoute())
 	return a
 }
 

@@ -34,9 +34,9 @@ const (
 // streamKinds are the content types of streams that connect knows, in the two codecs that it has without options.
 var streamKinds = regexp.MustCompile(`^application/((grpc|grpc-web)(\+proto|\+json)?|connect\+(proto|json))(;|$)`)
 
-// streaming is the handler of streaming pings and its pattern. It serves gRPC and Connect over HTTP/1.1
+// pingRoute is the handler of streaming pings and its pattern. It serves gRPC and Connect over HTTP/1.1
 // and HTTP/2. A handler of connect is made for each stream, which may ask for its connection.
-func (a *Server) streaming() (string, http.Handler) {
+func (a *Server) pingRoute() (string, http.Handler) {
 	return "POST " + edge.AgentEdgeServiceStreamPingsProcedure, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if kind := r.Header.Get("Content-Type"); !streamKinds.MatchString(kind) {
 			renderError(w, r, httperr.New(http.StatusUnsupportedMediaType, "A stream is gRPC, gRPC-Web or Connect; %q is none of them.", kind))
