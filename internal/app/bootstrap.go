@@ -17,8 +17,8 @@ import (
 )
 
 // BootstrapFile is DIR/bootstrap.json: how to reach a server that was just started. The tokens are
-// those of the database's first start, "" where another server made it; the sign-in link is new at every start and works
-// once.
+// those of the database's first start, "" where another server made it; the sign-in link works once, and a new one stands in its
+// place as soon as it is used or will soon be too old.
 type BootstrapFile struct {
 	URL        string `json:"url"`
 	APIToken   string `json:"api_token"`
@@ -45,8 +45,11 @@ func Running(dir string) (f BootstrapFile, ok bool, err error) {
 	return f, f.Process != "" && !procid.Gone(f.Process), nil
 }
 
-// linkTerm is how long a sign-in link that a start prints can be used.
-const linkTerm = 24 * time.Hour
+// A sign-in link can be used for linkTerm. One that has less than linkRest left is renewed.
+const (
+	linkTerm = 24 * time.Hour
+	linkRest = 12 * time.Hour
+)
 
 // bootstrap sets an empty database up and writes the bootstrap file.
 func (a *App) bootstrap(ctx context.Context) error {
@@ -65,7 +68,7 @@ func (a *App) bootstrap(ctx context.Context) error {
 	if a.Bootstrap.SignInURL, err = a.signInURL(ctx); err != nil {
 		return err
 	}
-	return a.writeBootstrap(path)
+	return a.Bootstrap.write(path)
 }
 
 // firstStart makes the first tokens. They are in the file before the database, which knows only
@@ -75,7 +78,7 @@ func (a *App) firstStart(ctx context.Context, path string) error {
 		Organization: a.Organization, APIToken: a.Config.APIToken, AgentToken: a.Config.AgentToken,
 	}.WithTokens()
 	a.Bootstrap.APIToken, a.Bootstrap.AgentToken = op.APIToken, op.AgentToken
-	if err := a.writeBootstrap(path); err != nil {
+	if err := a.Bootstrap.write(path); err != nil {
 		return err
 	}
 	_, err := a.Engine.Bootstrap(ctx, op)
@@ -108,8 +111,8 @@ func noToken(err error) error {
 	return err
 }
 
-func (a *App) writeBootstrap(path string) error {
-	b, err := json.MarshalIndent(a.Bootstrap, "", "  ")
+func (f BootstrapFile) write(path string) error {
+	b, err := json.MarshalIndent(f, "", "  ")
 	if err != nil {
 		return err
 	}
@@ -126,6 +129,27 @@ func (a *App) readBootstrap(path string) error {
 		return err
 	}
 	return json.Unmarshal(b, &a.Bootstrap)
+}
+
+// renewLink puts a new sign-in link into the bootstrap file if that in it was used or will soon be too old. A file that somebody removed
+// is not made again: it holds tokens.
+func (a *App) renewLink(ctx context.Context) (bool, error) {
+	f, ok, err := Running(a.Data)
+	if err != nil || !ok {
+		return false, err
+	}
+	link, err := url.Parse(f.SignInURL)
+	if err != nil {
+		return false, err
+	}
+	good, err := a.Store.SignInLinkGood(ctx, secret.HashToken(link.Query().Get("code")), time.Now().Add(linkRest))
+	if err != nil || good {
+		return false, err
+	}
+	if f.SignInURL, err = a.signInURL(ctx); err != nil {
+		return false, err
+	}
+	return false, f.write(filepath.Join(a.Data, "bootstrap.json"))
 }
 
 // signInURL is a link that signs the owner in once.

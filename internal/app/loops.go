@@ -52,6 +52,7 @@ func (a *App) duties() []duty {
 		{"close logs", 10 * time.Second, "", worker.CloseLogs(e, a.Logs)},
 		{"expire logs", time.Hour, "", worker.ExpireLogs(e, a.Logs)},
 		{"keep logs", 10 * time.Second, "", a.Logs.Compact},
+		{"sign-in link", 30 * time.Second, live.SignIn, a.renewLink},
 		{"heartbeats", 30 * time.Second, "", func(ctx context.Context) (bool, error) { return false, a.agentAPI.FlushSeen(ctx) }},
 	}
 	if a.SizeHeap {

@@ -39,7 +39,7 @@ type commands struct {
 	Run     runCommand     `cmd:"" help:"Run one pipeline of this checkout here and show it; exits as the build did."`
 	Server  serverCommand  `cmd:"" help:"Run the server."`
 	Agent   agentCommand   `cmd:"" help:"Run agents."`
-	SignIn  signInCommand  `cmd:"" name:"sign-in" help:"Print the sign-in link of the last start of the server on this data directory. It works once; a restart makes another."`
+	SignIn  signInCommand  `cmd:"" name:"sign-in" help:"Print a sign-in link of the server that runs on this data directory. It works once; then there is another."`
 	Pipe    pipeCommand    `cmd:"" name:"pipeline" help:"Check pipelines."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }

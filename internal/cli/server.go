@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -105,19 +104,18 @@ type signInCommand struct {
 	Data string `name:"data" env:"SLIPWAY_DATA" help:"Directory of the server." placeholder:"DIR"`
 }
 
-// Run shows the link of the last start; a used one is renewed by a restart.
+// Run shows the link that the running server keeps good in its bootstrap file.
 func (s signInCommand) Run(c *console) error {
 	dir, err := dataDir(s.Data, "server")
 	if err != nil {
 		return err
 	}
-	b, err := os.ReadFile(filepath.Join(dir, "bootstrap.json"))
+	f, running, err := app.Running(dir)
 	if err != nil {
-		return fmt.Errorf("no server has been started on %s (name its directory with --data): %w", dir, err)
+		return fmt.Errorf("reading bootstrap.json of %s: %w", dir, err)
 	}
-	var f app.BootstrapFile
-	if err := json.Unmarshal(b, &f); err != nil {
-		return fmt.Errorf("reading bootstrap.json: %w", err)
+	if !running {
+		return fmt.Errorf("no server runs on %s; start it, which prints a link, or name the directory of another with --data", dir)
 	}
 	_, err = fmt.Fprintf(c.out, "%s\n", f.SignInURL)
 	return err

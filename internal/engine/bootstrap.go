@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/live"
 	"github.com/slipway-ci/slipway/internal/secret"
 	"github.com/slipway-ci/slipway/internal/store"
 )
@@ -91,11 +92,12 @@ func (e *Engine) NewSignInLink(ctx context.Context, userID string, expires time.
 // UseSignInLink uses a link up and begins a session. A link that is unknown, used or expired is
 // refused.
 func (e *Engine) UseSignInLink(ctx context.Context, link string) (session string, err error) {
-	err = e.Store.Update(ctx, func(tx *store.Tx) error {
+	err = e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
 		user, err := tx.UseSignInLink(ctx, secret.HashToken(link), e.Now())
 		if err != nil {
-			return missing(err, "This sign-in link has been used or has expired. Restart the server, or run `slipway sign-in`, for a new one.")
+			return missing(err, "This sign-in link has been used or has expired. Run `slipway sign-in` on the server's machine for a new one.")
 		}
+		hint(live.SignIn)
 		session, err = e.newSession(ctx, tx, user)
 		return err
 	})

@@ -67,6 +67,7 @@ const (
 	sqlDeleteSession  = `DELETE FROM sessions WHERE token_hash = $1`
 	sqlExpireSessions = `DELETE FROM sessions WHERE expires_at < $1`
 	sqlInsertLink     = `INSERT INTO sign_in_links (token_hash, user_id, expires_at) VALUES ($1, $2, $3)`
+	sqlCountLinks     = `SELECT COUNT(*) FROM sign_in_links WHERE token_hash = $1 AND used_at = 0 AND expires_at > $2`
 	sqlUseLink        = `UPDATE sign_in_links SET used_at = $2 WHERE token_hash = $1 AND used_at = 0 AND expires_at > $2 RETURNING user_id`
 
 	apiTokenColumns   = `id, organization_id, user_id, token_hash, description, scopes, created_at, expires_at, revoked_at`
@@ -180,6 +181,12 @@ func (tx *Tx) DeleteSession(ctx context.Context, tokenHash string) error {
 func (tx *Tx) ExpireSessions(ctx context.Context, now time.Time) error {
 	_, err := count(ctx, tx.q, sqlExpireSessions, micros(now))
 	return err
+}
+
+// SignInLinkGood says whether a link can be used still, up to a time.
+func (r Reader) SignInLinkGood(ctx context.Context, tokenHash string, until time.Time) (bool, error) {
+	n, err := one(ctx, r.q, scanInt, sqlCountLinks, tokenHash, micros(until))
+	return n > 0, err
 }
 
 // InsertSignInLink adds a link that signs a user in once.
