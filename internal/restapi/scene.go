@@ -11,7 +11,7 @@ import (
 // depend on how many they are.
 type scene struct {
 	at        addresses
-	now       time.Time
+	now       time.Time // where there are jobs
 	pipelines map[string]store.Pipeline
 	steps     map[string]store.Step
 	agents    map[string]store.Agent
@@ -25,7 +25,7 @@ type scene struct {
 
 // newScene loads what the builds and the jobs, which are of these builds, refer to.
 func (q *request) newScene(builds []store.Build, jobs []store.Job) (s scene, err error) {
-	s = scene{at: q.addresses(), now: q.Now(), builds: map[string]store.Build{}}
+	s = scene{at: q.addresses(), builds: map[string]store.Build{}}
 	var buildIDs, pipelineIDs, userIDs []string
 	for _, b := range builds {
 		s.builds[b.ID] = b
@@ -68,6 +68,7 @@ func (q *request) addRosters(s *scene, builds []store.Build) (err error) {
 
 // addJobs loads what jobs refer to beside their steps.
 func (q *request) addJobs(s *scene, jobs []store.Job) (err error) {
+	s.now = q.Now()
 	var agentIDs, queueIDs, childIDs []string
 	for _, j := range jobs {
 		agentIDs, queueIDs, childIDs = append(agentIDs, j.AgentID), append(queueIDs, j.QueueID), append(childIDs, j.TriggeredBuild)
