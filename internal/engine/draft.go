@@ -13,17 +13,21 @@ import (
 // draft keeps the plan of a large document from one attempt of a transaction for the next: to plan one takes
 // milliseconds for which nobody else could write. The first attempt ends where it would plan, and nothing is left
 // of it; the plan is made outside; the second attempt uses it if all that it depends on is as it was, and plans
-// itself otherwise. The nil draft plans at once.
+// itself otherwise. To look at all agents of a large fleet is done so too. The nil draft does all at once.
 type draft struct {
 	in     *planInput // what the first attempt would have planned
 	made   bool       // the plan is; until then an attempt is a first one, of which there may be several
 	plan   pipeline.Plan
 	err    error // of the plan
 	number bool  // the plan depends on the build's number
+
+	cluster string            // whose agents an attempt asked for
+	wants   []want            // what it asked of them
+	unmet   map[string]string // of those the ones that no agent meets, and why; nil until it is known
 }
 
-// errDraft ends a first attempt.
-var errDraft = errors.New("the document is to be planned outside of the transaction")
+// errDraft ends an attempt for something that takes long and is done outside of the transaction.
+var errDraft = errors.New("the document is to be planned, or the agents to be looked at, outside of the transaction")
 
 // draftFrom is the length in bytes from which on a document takes longer to plan than a second attempt.
 const draftFrom = 4 << 10
@@ -31,10 +35,27 @@ const draftFrom = 4 << 10
 // drafting calls fn, which runs a transaction, until it is done with the draft or without one.
 func (e *Engine) drafting(ctx context.Context, fn func(d *draft) error) error {
 	d := &draft{}
-	err := fn(d)
-	if !errors.Is(err, errDraft) {
-		return err
+	for {
+		err := fn(d)
+		switch {
+		case errors.Is(err, errDraft) && d.in != nil && !d.made:
+			e.makePlan(ctx, d)
+		case errors.Is(err, errDraft):
+			r, err := e.Roster(ctx, d.cluster)
+			if err != nil {
+				return err
+			}
+			d.unmet = r.unmet(d.wants)
+		case errors.Is(err, store.ErrConflict) && d.made:
+			return fn(nil) // another upload has given a step a key that was free
+		default:
+			return err
+		}
 	}
+}
+
+// makePlan makes the plan that an attempt asked for.
+func (e *Engine) makePlan(ctx context.Context, d *draft) {
 	in := *d.in
 	in.numbered = func() { d.number = true }
 	if in.used != nil {
@@ -42,10 +63,16 @@ func (e *Engine) drafting(ctx context.Context, fn func(d *draft) error) error {
 	}
 	d.plan, d.err = e.plan(in)
 	d.made = true
-	if err = fn(d); errors.Is(err, store.ErrConflict) {
-		return fn(nil) // another upload has given a step a key that was free
+}
+
+// standings are those that were found outside, or errDraft. What an attempt wants that the one before did not is not known, and taken for
+// met: to warn of a step is a courtesy.
+func (d *draft) standings(clusterID string, wants []want) (map[string]string, error) {
+	if d.unmet == nil {
+		d.cluster, d.wants = clusterID, wants
+		return nil, errDraft
 	}
-	return err
+	return d.unmet, nil
 }
 
 // planned is the plan of a document, or errDraft.

@@ -16,7 +16,18 @@ const (
 	// firstAgents is how many agents of a queue are looked at before all of the cluster are: nearly
 	// always one of the first few will do.
 	firstAgents = 20
+	// largeFleet is how many agents of a cluster are too many to be looked at while others wait: some 2 ms.
+	largeFleet = 500
 )
+
+// want is what a step's jobs ask of an agent.
+type want struct {
+	step  int // of the plan
+	queue string
+	rules []string
+}
+
+func (w want) key() string { return w.queue + "\n" + strings.Join(w.rules, "\n") }
 
 // warnUnserved notes on the build for which of a plan's steps, whose ids are given, no agent is there.
 // Of steps that want the same it names the first. Such a step is not refused: its agent may come.
@@ -25,32 +36,50 @@ func (p *progress) warnUnserved(plan pipeline.Plan, ids []string, at placement) 
 	if at.uploader == nil {
 		file = documentName(p.build)
 	}
+	wants, err := p.doubtful(ids)
+	if err != nil || len(wants) == 0 {
+		return err
+	}
+	standings, err := p.standings(wants)
+	if err != nil {
+		return err
+	}
+	for _, w := range wants {
+		why, unserved := standings[w.key()]
+		if !unserved || len(p.build.Detail.Unserved) >= maxUnserved {
+			continue
+		}
+		p.build.Detail.Unserved = append(slices.Clip(p.build.Detail.Unserved), store.Unserved{
+			StepID: ids[w.step], QueueID: w.queue, Rules: w.rules, Warning: pipeline.Unserved(plan.Steps[w.step], file, why).String(),
+		})
+	}
+	return nil
+}
+
+// doubtful are up to maxUnserved different wants of fresh steps that none of the first agents of their queue meets.
+func (p *progress) doubtful(ids []string) (out []want, err error) {
 	asked := map[string]bool{}
-	var all *Roster
-	for i := range plan.Steps {
-		f := p.fresh[ids[i]]
+	for i, id := range ids {
+		f := p.fresh[id]
 		if f == nil {
 			continue
 		}
 		for _, j := range f.jobs {
-			need := j.QueueID + "\n" + strings.Join(j.Rules, "\n")
-			if j.Kind != ci.JobScript || j.State.Terminal() || asked[need] || len(p.build.Detail.Unserved) >= maxUnserved {
+			w := want{i, j.QueueID, j.Rules}
+			if j.Kind != ci.JobScript || j.State.Terminal() || asked[w.key()] || len(out) >= maxUnserved {
 				continue
 			}
-			asked[need] = true
-			served, err := p.servedBy(j, &all)
+			asked[w.key()] = true
+			served, err := p.servedByFirst(w)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			if !served {
-				why := all.Standing(allowed, j.QueueID, j.Rules).Why
-				p.build.Detail.Unserved = append(slices.Clip(p.build.Detail.Unserved), store.Unserved{
-					StepID: ids[i], QueueID: j.QueueID, Rules: j.Rules, Warning: pipeline.Unserved(plan.Steps[i], file, why).String(),
-				})
+				out = append(out, w)
 			}
 		}
 	}
-	return nil
+	return out, nil
 }
 
 // documentName is what a build's own document is called in messages.
@@ -64,29 +93,47 @@ func documentName(b store.Build) string {
 	return ""
 }
 
-// servedBy says whether an agent is there for a job. If not, all is the cluster's roster.
-func (p *progress) servedBy(j store.Job, all **Roster) (bool, error) {
+// servedByFirst says whether one of the first agents of a queue meets a want.
+func (p *progress) servedByFirst(w want) (bool, error) {
 	look := firstAgents
-	if len(j.Rules) == 0 {
+	if len(w.rules) == 0 {
 		look = 1 // any will do
 	}
-	first, err := p.tx.TagsInQueue(p.ctx, j.QueueID, look)
+	first, err := p.tx.TagsInQueue(p.ctx, w.queue, look)
+	return slices.ContainsFunc(first, func(tags []string) bool { return dispatch.Matches(w.rules, tags) }), err
+}
+
+// standings says, by their keys, of wants that no agent and no stack meets why that is. All agents of the cluster are looked at: a large
+// fleet by the draft, outside of the transaction, which keeps others waiting.
+func (p *progress) standings(wants []want) (map[string]string, error) {
+	pl, err := p.pipeline()
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	if slices.ContainsFunc(first, func(tags []string) bool { return dispatch.Matches(j.Rules, tags) }) {
-		return true, nil
-	}
-	if *all == nil {
-		pl, err := p.pipeline()
+	if p.draft != nil {
+		large, err := p.tx.ManyAgents(p.ctx, pl.ClusterID, largeFleet)
 		if err != nil {
-			return false, err
+			return nil, err
 		}
-		if *all, err = p.e.roster(p.ctx, p.tx.Reader, pl.ClusterID); err != nil {
-			return false, err
+		if large {
+			return p.draft.standings(pl.ClusterID, wants)
 		}
 	}
-	return (*all).Serves(j.QueueID, j.Rules), nil
+	r, err := p.e.roster(p.ctx, p.tx.Reader, pl.ClusterID)
+	if err != nil {
+		return nil, err
+	}
+	return r.unmet(wants), nil
+}
+
+func (r *Roster) unmet(wants []want) map[string]string {
+	out := map[string]string{}
+	for _, w := range wants {
+		if !r.Serves(w.queue, w.rules) {
+			out[w.key()] = r.Standing(allowed, w.queue, w.rules).Why
+		}
+	}
+	return out
 }
 
 // forgetUnserved drops what is noted of a step that is taken out of the build.

@@ -1,8 +1,13 @@
 package engine_test
 
 import (
+	"context"
+	"fmt"
+	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/store"
@@ -85,5 +90,37 @@ func TestAQueueThatAStackServesHasAgents(t *testing.T) {
 	}
 	if waiting, passed := w.unserved(t, w.build(t, document)); waiting+passed != "" {
 		t.Errorf("waiting: %q, passed: %q", waiting, passed)
+	}
+}
+
+// TestALargeFleetIsLookedAtWhileOthersWrite: a build whose steps nobody serves must not keep everybody waiting for as long as it takes to
+// look at thousands of agents.
+func TestALargeFleetIsLookedAtWhileOthersWrite(t *testing.T) {
+	t.Parallel()
+	var w *world
+	var looks, waited atomic.Int64
+	w = newWorld(t, store.Options{Path: filepath.Join(t.TempDir(), "slipway.db"), Trace: func(statement string) {
+		if !strings.Contains(statement, "GROUP BY queue_id, tags") || w == nil {
+			return
+		}
+		looks.Add(1)
+		ctx, give := context.WithTimeout(context.Background(), 5*time.Second)
+		defer give()
+		if w.Store.Update(ctx, func(*store.Tx) error { return nil }) != nil {
+			waited.Add(1)
+		}
+	}})
+	for i := range 510 {
+		w.agent(t, fmt.Sprintf("host=h%d", i))
+	}
+	large := "# " + strings.Repeat("-", 5000) + "\n"
+	for _, comment := range []string{"", large} {
+		b := w.build(t, comment+"steps:\n- {command: a, agents: {host: h505}}\n- {command: b, label: b, agents: {host: hx}}\n- {command: c, agents: {host: hx}}\n")
+		if got := len(b.Detail.Unserved); got != 1 || !strings.Contains(b.Detail.Unserved[0].Warning, "b waits until there is an agent for it: no agent in queue default matches host=hx") {
+			t.Errorf("unserved: %+v", b.Detail.Unserved)
+		}
+	}
+	if looks.Load() != 2 || waited.Load() != 0 {
+		t.Errorf("the fleet was looked at %d times, %d of them while nobody could write", looks.Load(), waited.Load())
 	}
 }

@@ -95,6 +95,7 @@ const (
 	sqlCountLiveAgents = `SELECT COUNT(*) FROM agents WHERE ` + liveAgents + ` AND state <> 'never_connected'`
 	sqlCountBusyAgents = `SELECT COUNT(*) FROM agents WHERE ` + liveAgents + ` AND job_id <> ''`
 	sqlServingAgents   = `SELECT ` + agentColumns + ` FROM agents WHERE queue_id = $1 AND ` + liveAgents + ` ORDER BY name, id LIMIT $2`
+	sqlManyAgents      = `SELECT COUNT(*) FROM (SELECT 1 FROM agents WHERE cluster_id = $1 AND ` + liveAgents + ` LIMIT $2) counted`
 	sqlAgentsOfQueue   = `SELECT COUNT(*) FROM agents WHERE queue_id = $1 AND ` + liveAgents
 )
 
@@ -197,6 +198,12 @@ func (r Reader) IdleAgents(ctx context.Context, queueID string, limit int) ([]Id
 // TagsInQueue returns the tags of up to limit live agents of a queue that jobs are given to.
 func (r Reader) TagsInQueue(ctx context.Context, queueID string, limit int) ([][]string, error) {
 	return list(ctx, r.q, func(s scanner) (tags []string, err error) { return tags, s.Scan(document{&tags}) }, sqlTagsInQueue, queueID, limit)
+}
+
+// ManyAgents says whether a cluster has at least so many live agents.
+func (r Reader) ManyAgents(ctx context.Context, clusterID string, many int) (bool, error) {
+	n, err := one(ctx, r.q, scanInt, sqlManyAgents, clusterID, many)
+	return int(n) >= many, err
 }
 
 // WarmAgents returns up to limit of those agents that last ran a pipeline.
