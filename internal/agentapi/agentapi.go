@@ -55,8 +55,8 @@ type Deps struct {
 	Now       func() time.Time
 	// BaseURL is where people and agents reach the server, without a trailing slash.
 	BaseURL string
-	// Hosts are further values of a request's Host (with port) that URLs for agents may be made of.
-	// Any other request gets URLs under BaseURL.
+	// Hosts are values of the Host (with port) of requests that reach the server without a proxy, over plain HTTP: URLs for
+	// agents may be made of them. A request with any other gets URLs under BaseURL, or under AgentEndpoint if it came there.
 	Hosts []string
 	// AgentEndpoint is where agents are sent, ending in /v3; "": they stay where they are. A polling agent
 	// tries it before it moves.
@@ -205,14 +205,32 @@ func ok(w http.ResponseWriter) error {
 	return httperr.JSON(w, http.StatusOK, json.RawMessage("{}"))
 }
 
-// base is the URL that answers to a request build on.
+// base is the URL that answers to a request build on: one that the agent reaches.
 func (a *Server) base(r *http.Request) string {
-	if !slices.Contains(a.Hosts, r.Host) {
-		return a.BaseURL
+	if agents := strings.TrimSuffix(a.AgentEndpoint, "/v3"); agents != "" && hostOf(agents) == r.Host {
+		return agents
 	}
-	scheme := "http"
-	if r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https") {
-		scheme = "https"
+	if hostOf(a.BaseURL) != r.Host && slices.Contains(a.Hosts, r.Host) && !forwarded(r.Header) {
+		return "http://" + r.Host
 	}
-	return scheme + "://" + r.Host
+	return a.BaseURL
+}
+
+// forwarded says whether a proxy passed a request on. Many put the address by which they reach the server into Host (nginx, unless
+// told otherwise), and no agent elsewhere reaches that.
+func forwarded(h http.Header) bool {
+	for _, name := range []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip"} {
+		if h.Get(name) != "" {
+			return true
+		}
+	}
+	return false
+}
+
+func hostOf(base string) string {
+	u, err := url.Parse(base)
+	if err != nil {
+		return ""
+	}
+	return u.Host
 }

@@ -397,21 +397,33 @@ func TestCustomDestinationsAreEchoed(t *testing.T) {
 	}
 }
 
-func TestURLsFollowOnlyKnownHosts(t *testing.T) {
+func TestURLsAreThoseThatTheAgentReaches(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t, func(d *agentapi.Deps) { d.BaseURL, d.AgentEndpoint = "https://ci.example.test", "https://agents.example.test/v3" })
 	h := w.running()
 	h.upload(t, "a", "a")
-	for host, want := range map[string]string{strings.TrimPrefix(w.url, "http://"): w.url, "evil.example.test": "http://ci.example.test"} {
+	local := strings.TrimPrefix(w.url, "http://")
+	for _, c := range []struct{ name, host, header, want string }{
+		{"on this machine", local, "", w.url},
+		{"by a stranger's name", "evil.example.test", "", "https://ci.example.test"},
+		{"by the server's URL", "ci.example.test", "", "https://ci.example.test"},
+		{"through two proxies", "ci.example.test", "X-Forwarded-Proto", "https://ci.example.test"},
+		{"where agents are sent", "agents.example.test", "X-Forwarded-For", "https://agents.example.test"},
+		{"through a proxy that puts its own Host", local, "X-Forwarded-Proto", "https://ci.example.test"},
+		{"through a proxy that tells of the client alone", local, "X-Forwarded-For", "https://ci.example.test"},
+	} {
 		req := must(http.NewRequestWithContext(context.Background(), "GET", w.url+"/v3/builds/"+h.build.ID+"/artifacts/search?query=a", http.NoBody))(t)
-		req.Host = host
+		req.Host = c.host
 		req.Header.Set("Authorization", "Token "+h.Token)
+		if c.header != "" {
+			req.Header.Set(c.header, "http")
+		}
 		var found []wire.Artifact
 		if err := json.Unmarshal([]byte(w.send(req).body), &found); err != nil || len(found) != 1 {
 			t.Fatalf("search: %+v, %v", found, err)
 		}
-		if !strings.HasPrefix(found[0].URL, want+"/artifacts/") {
-			t.Errorf("for Host %s: %s, want one below %s", host, found[0].URL, want)
+		if !strings.HasPrefix(found[0].URL, c.want+"/artifacts/") {
+			t.Errorf("%s: %s, want one below %s", c.name, found[0].URL, c.want)
 		}
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -309,15 +308,8 @@ func (a *App) closeResources() error {
 	return errors.Join(errs...)
 }
 
-// hosts are the hosts under which the server may be addressed by agents: that of its URL, that where it
-// sends them, and the loopback names of its own port.
+// hosts are the hosts by which agents on this machine may address the server, beside that of its URL: the loopback names of its port.
 func (a *App) hosts() []string {
-	hosts := []string{}
-	for _, base := range []string{a.URL, a.AgentEndpoint} {
-		if u, err := url.Parse(base); err == nil && u.Host != "" {
-			hosts = append(hosts, u.Host)
-		}
-	}
 	port := a.listener.Addr().(*net.TCPAddr).Port
-	return append(hosts, fmt.Sprintf("127.0.0.1:%d", port), fmt.Sprintf("localhost:%d", port))
+	return []string{fmt.Sprintf("127.0.0.1:%d", port), fmt.Sprintf("localhost:%d", port)}
 }
