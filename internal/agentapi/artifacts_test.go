@@ -399,7 +399,9 @@ func TestCustomDestinationsAreEchoed(t *testing.T) {
 
 func TestURLsAreThoseThatTheAgentReaches(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(d *agentapi.Deps) { d.BaseURL, d.AgentEndpoint = "https://ci.example.test", "https://agents.example.test/v3" })
+	w := newWorld(t, func(d *agentapi.Deps) {
+		d.BaseURL, d.AgentEndpoint = "https://ci.example.test", "https://agents.example.test/v3"
+	})
 	h := w.running()
 	h.upload(t, "a", "a")
 	local := strings.TrimPrefix(w.url, "http://")
