@@ -103,6 +103,7 @@ func (f *Flags) AgentConfig(version string) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
+	f.trimLists()
 	tags := append([]string{}, f.Tags...)
 	if f.TagsFromHost {
 		tags = append(tags, hostTags()...)
@@ -338,6 +339,19 @@ func unquote(value string) string {
 		value = strings.TrimSpace(value[:i])
 	}
 	return value
+}
+
+// trimLists takes the spaces away that people write around commas, and what is empty then (cliconfig/loader.go of v3.138.1).
+func (f *Flags) trimLists() {
+	for _, l := range []*[]string{&f.Tags, &f.AdditionalHooksPaths, &f.RedactedVars, &f.Experiment, &f.AllowedRepositories, &f.AllowedPlugins} {
+		kept := (*l)[:0]
+		for _, s := range *l {
+			if s = strings.TrimSpace(s); s != "" {
+				kept = append(kept, s)
+			}
+		}
+		*l = kept
+	}
 }
 
 // hostTags describe this machine.

@@ -153,3 +153,18 @@ func FuzzConfigFile(f *testing.F) {
 		}
 	})
 }
+
+// A pattern with a space before it would hide nothing.
+func TestSpacesAroundCommasMeanNothing(t *testing.T) {
+	t.Parallel()
+	c := parseFlags(t, `redacted-vars="*_A, *_B"
+allowed-repositories="^x$ , ^y$"`, "--tags", "a=b, c d = e ,,", "--tags=f ")
+	got := []any{c.Tags, c.RedactedVars, c.AllowedRepositories}
+	want := []any{[]string{"a=b", "c d = e", "f"}, []string{"*_A", "*_B"}, []string{"^x$", "^y$"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if c := parseFlags(t, "", "--redacted-vars="); c.RedactedVars == nil || len(c.RedactedVars) > 0 {
+		t.Errorf("--redacted-vars= hides %q, want none", c.RedactedVars)
+	}
+}

@@ -139,6 +139,7 @@ func run(c *console, args []string) (err error) {
 		kong.Writers(c.out, c.err),
 		kong.Exit(func(code int) { panic(parsed(code)) }),
 		kong.Resolvers(agent.Resolver(args)),
+		kong.WithHyphenPrefixedParameters(true), // --priority -1, as buildkite-agent takes it
 		kong.Bind(c),
 	)
 	if err != nil {
