@@ -44,7 +44,19 @@ func JobEnv(a Accepted, url string) (map[string]string, error) {
 		env["BUILDKITE_PARALLEL_JOB_COUNT"] = strconv.Itoa(spec.ParallelTotal)
 	}
 	modifiable(given, env)
-	return env, nil
+	return runnable(env), nil
+}
+
+// runnable is an environment that processes can have. A name that they cannot have is left out; a NUL in a value becomes what the store
+// makes of it in texts. One of either would keep every process of the job from starting, without a word about which it was.
+func runnable(env map[string]string) map[string]string {
+	maps.DeleteFunc(env, func(name, _ string) bool { return name == "" || strings.ContainsAny(name, "=\x00") })
+	for name, value := range env {
+		if strings.IndexByte(value, 0) >= 0 {
+			env[name] = strings.ReplaceAll(value, "\x00", "\uFFFD")
+		}
+	}
+	return env
 }
 
 // modifiableVariables are the standard variables that a pipeline may set itself.

@@ -145,3 +145,16 @@ func TestAJobKnowsTheTeamsOfItsPipelineAndWhoAskedForIt(t *testing.T) {
 	must(0, w.SetMetaData(t.Context(), b.ID, map[string]string{engine.CommitKey: "commit " + commit}))(t)
 	wantEnv(t, w.env(t, w.job(t, b, "z")), map[string]string{"BUILDKITE_COMMIT_RESOLVED": "true"})
 }
+
+// No process starts with such a variable, and none says which one it is.
+func TestTheEnvironmentOfAJobIsOneThatProcessesCanHave(t *testing.T) {
+	w := stated(t)
+	env := w.envOf(t, engine.CreateBuild{Env: map[string]string{"NUL": "a\x00b", "A=B": "x", "": "x", "N\x00": "x"}},
+		steps(`{command: "echo a\0b", key: a, env: {STEP: "c\0d"}}`))
+	wantEnv(t, env, map[string]string{"NUL": "a\uFFFDb", "STEP": "c\uFFFDd", "BUILDKITE_COMMAND": "echo a\uFFFDb"})
+	for name := range env {
+		if name == "" || strings.ContainsAny(name, "=\x00") {
+			t.Errorf("a variable is called %q", name)
+		}
+	}
+}
