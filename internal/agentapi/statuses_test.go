@@ -122,6 +122,7 @@ func (s *stage) jobCases() []answerCase {
 		{"step export", "POST", "/v3/steps/none/export", t, `{}`, 404, wire.CallStep, "the command fails with the message"},
 		{"step export", "POST", "/v3/steps/one/export", t, `{"attribute":"none"}`, 422, wire.CallStep, "the command fails with the message"},
 		{"step update", "PUT", "/v3/steps/none", t, `{"attribute":"label","value":"x"}`, 404, wire.CallStep, "the command fails with the message"},
+		{"step cancel", "POST", "/v3/steps/one/cancel", t, `{"force":true,"force_grace_period":18446744074}`, 422, wire.CallStep, "the command fails with the message"},
 		{"step cancel", "POST", "/v3/steps/one/cancel", t, `{"force":true,"force_grace_period":-1}`, 422, wire.CallStep, "the command fails with the message"},
 		{"builds/cancel", "POST", "/v3/builds/" + s.other.build.ID + "/cancel", t, "", 403, wire.CallCancelBuild, "the command fails with the message"},
 		{"job update", "PUT", job, t, `{"label":"x"}`, 422, wire.CallUpdateJob, "the command fails with the message"},

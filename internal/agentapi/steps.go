@@ -3,6 +3,7 @@ package agentapi
 import (
 	"encoding/json"
 	"errors"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -176,8 +177,9 @@ func (a *Server) cancelStep(w http.ResponseWriter, r *http.Request, c caller) er
 	if err != nil {
 		return err
 	}
+	grace := time.Duration(max(math.MinInt32, min(in.Grace, math.MaxInt32))) * time.Second // what is out of all bounds is refused, not turned around
 	err = a.Engine.CancelStep(r.Context(), engine.CancelStep{
-		BuildID: c.job.BuildID, Step: s.ID, By: canceler(c), Force: in.Force, Grace: time.Duration(in.Grace) * time.Second,
+		BuildID: c.job.BuildID, Step: s.ID, By: canceler(c), Force: in.Force, Grace: grace,
 	})
 	if err != nil {
 		return err
