@@ -21,8 +21,11 @@ func (e *Engine) AssignJob(ctx context.Context, jobID, agentID string) (bool, er
 func (e *Engine) assignOne(ctx context.Context, o Offer) (bool, error) {
 	assigned := false
 	err := e.onJob(ctx, o.JobID, func(p *progress, j store.Job) error {
-		var err error
-		assigned, err = p.assign(j, o)
+		a, err := p.tx.LockAgent(ctx, o.AgentID)
+		if err != nil {
+			return err
+		}
+		assigned, err = p.assign(j, a, o.Reason)
 		return err
 	})
 	if errors.Is(err, store.ErrConflict) {
@@ -43,26 +46,37 @@ func (e *Engine) AssignJobs(ctx context.Context, buildID string, offers []Offer)
 	offers = slices.SortedFunc(slices.Values(offers), func(a, b Offer) int { return cmp.Compare(a.AgentID, b.AgentID) })
 	var made []Offer
 	err := e.onBuild(ctx, buildID, func(p *progress) error {
-		made = nil
-		for _, o := range offers {
-			j, err := p.job(o.JobID)
-			if err != nil {
-				return err
-			}
-			assigned, err := p.assign(j, o)
-			if err != nil {
-				return err
-			}
-			if assigned {
-				made = append(made, o)
-			}
-		}
-		return nil
+		var err error
+		made, err = p.assignAll(offers)
+		return err
 	})
 	if errors.Is(err, store.ErrConflict) {
 		return e.assignEach(ctx, offers)
 	}
 	return made, err
+}
+
+// assignAll makes those of some offers that can be made.
+func (p *progress) assignAll(offers []Offer) (made []Offer, err error) {
+	var jobIDs, agentIDs []string
+	for _, o := range offers {
+		jobIDs, agentIDs = append(jobIDs, o.JobID), append(agentIDs, o.AgentID)
+	}
+	jobs, agents, err := p.tx.LockOffers(p.ctx, jobIDs, agentIDs)
+	if err != nil {
+		return nil, err
+	}
+	for i, o := range offers {
+		p.jobs[o.JobID] = jobs[i]
+		assigned, err := p.assign(jobs[i], agents[i], o.Reason)
+		if err != nil {
+			return nil, err
+		}
+		if assigned {
+			made = append(made, o)
+		}
+	}
+	return made, nil
 }
 
 func (e *Engine) assignEach(ctx context.Context, offers []Offer) (made []Offer, err error) {
@@ -79,11 +93,7 @@ func (e *Engine) assignEach(ctx context.Context, offers []Offer) (made []Offer, 
 }
 
 // assign offers a job to an agent if both are free.
-func (p *progress) assign(j store.Job, o Offer) (bool, error) {
-	a, err := p.tx.LockAgent(p.ctx, o.AgentID)
-	if err != nil {
-		return false, err
-	}
+func (p *progress) assign(j store.Job, a store.Agent, reason string) (bool, error) {
 	if j.State != ci.JobScheduled || j.Kind != ci.JobScript || !a.TakesJobs() || a.IgnoreInDispatches || a.JobID != "" ||
 		p.build.State == ci.BuildCanceling {
 		return false, nil
@@ -91,7 +101,7 @@ func (p *progress) assign(j store.Job, o Offer) (bool, error) {
 	if err := requireAllow(p.build); err != nil {
 		return false, err
 	}
-	return true, p.offer(j, a, o.Reason)
+	return true, p.offer(j, a, reason)
 }
 
 // offer offers a job to an agent, which counts as warm for its pipeline and repository from now on.

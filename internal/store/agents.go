@@ -289,6 +289,19 @@ func (tx *Tx) LockAgent(ctx context.Context, id string) (Agent, error) {
 	return one(ctx, tx.q, scanAgent, sqlAgent+tx.forUpdate, id)
 }
 
+// LockOffers reads jobs, whose build is locked, and locks the agents that they are to be offered to.
+func (tx *Tx) LockOffers(ctx context.Context, jobIDs, agentIDs []string) ([]Job, []Agent, error) {
+	jobs, agents := make([]Job, len(jobIDs)), make([]Agent, len(agentIDs))
+	var questions []question
+	for i, id := range jobIDs {
+		questions = append(questions, ask(&jobs[i], scanJob, sqlJob, id))
+	}
+	for i, id := range agentIDs {
+		questions = append(questions, ask(&agents[i], scanAgent, sqlAgent+tx.forUpdate, id))
+	}
+	return jobs, agents, tx.q.together(ctx, questions)
+}
+
 // InsertAgent adds an agent.
 func (tx *Tx) InsertAgent(ctx context.Context, a Agent) error {
 	return exec(ctx, tx.q, sqlInsertAgent, a.ID, a.ClusterID, a.QueueID, a.TokenHash, a.AgentTokenID, a.Name,

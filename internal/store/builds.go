@@ -219,7 +219,7 @@ func (tx *Tx) LockJob(ctx context.Context, jobID string) (v JobInBuild, err erro
 
 // InsertBuild adds a build.
 func (tx *Tx) InsertBuild(ctx context.Context, b Build) error {
-	return exec(ctx, tx.q, sqlInsertBuild, b.ID, b.OrganizationID, b.PipelineID, b.Number, b.State, b.BlockedState,
+	return later(ctx, tx.q, sqlInsertBuild, b.ID, b.OrganizationID, b.PipelineID, b.Number, b.State, b.BlockedState,
 		b.Version, text(b.Jobs), b.Commit, b.Branch, b.Tag, b.Message, b.Source, text(b.Detail), b.CreatorID,
 		b.Verdict.Decision, b.Verdict.Rule, b.Verdict.Reason, b.Verdict.Commit, b.PlanError, b.CanceledBy,
 		b.NextPosition, micros(b.CreatedAt), micros(b.ScheduledAt), micros(b.StartedAt), micros(b.FailingAt),

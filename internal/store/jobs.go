@@ -376,7 +376,7 @@ func (r Reader) CountScheduledJobs(ctx context.Context, queueID string) (int, er
 // InsertJob adds a job.
 func (tx *Tx) InsertJob(ctx context.Context, j Job) error {
 	rules := text(j.Rules)
-	return exec(ctx, tx.q, sqlInsertJob, j.ID, j.BuildID, j.StepID, j.PipelineID, j.Kind, j.State, j.Number, j.Position,
+	return later(ctx, tx.q, sqlInsertJob, j.ID, j.BuildID, j.StepID, j.PipelineID, j.Kind, j.State, j.Number, j.Position,
 		j.QueueID, rules, j.Priority, j.ConcurrencyGroup, j.Concurrency, j.ConcurrencyMethod, j.Lease.State,
 		j.AgentID, micros(j.Lease.Deadline), nullable(j.TokenHash), j.TimeoutMinutes, micros(j.TimeoutAt), j.SoftFailed,
 		j.Lost, j.ExitStatus, j.Signal, j.SignalReason, j.Promised, j.PromisedHard, j.Reason, j.CanceledBy, j.RetriedIn,

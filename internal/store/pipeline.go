@@ -93,9 +93,19 @@ func conflict(err error) error {
 	return err
 }
 
-func (t *pgTx) later(_ context.Context, q string, args ...any) error {
-	t.waiting = append(t.waiting, statement{q, args, true})
-	return t.failed
+// maxWaiting is how many writes are sent at once: those of a large plan are not all to be in memory twice.
+const maxWaiting = 32
+
+func (t *pgTx) later(ctx context.Context, q string, args ...any) error {
+	t.waiting = append(t.waiting, statement{q, args, mustChange(q)})
+	if t.failed != nil || len(t.waiting) < maxWaiting {
+		return t.failed
+	}
+	res, err := t.send(ctx)
+	if err != nil {
+		return err
+	}
+	return res.Close()
 }
 
 func (t *pgTx) execContext(ctx context.Context, q string, args ...any) (int64, error) {

@@ -158,6 +158,9 @@ func later(ctx context.Context, q querier, query string, args ...any) error {
 	return q.later(ctx, query, storable(args)...)
 }
 
+// mustChange says whether a write must change a row: an INSERT that adds none is meant to, or has failed.
+func mustChange(query string) bool { return !strings.HasPrefix(query, "INSERT") }
+
 // insertRows runs an INSERT of one row for many, several at a time: always as many as leave few texts to
 // be prepared, and so many that the parameters stay far below what SQLite (32,766) and PostgreSQL (65,535) allow.
 func (tx *Tx) insertRows(ctx context.Context, one string, rows [][]any) error {
@@ -167,7 +170,7 @@ func (tx *Tx) insertRows(ctx context.Context, one string, rows [][]any) error {
 		}
 		query := ofRows(one, n)
 		for ; n <= len(rows); rows = rows[n:] {
-			if _, err := count(ctx, tx.q, query, slices.Concat(rows[:n]...)...); err != nil {
+			if err := later(ctx, tx.q, query, slices.Concat(rows[:n]...)...); err != nil {
 				return err
 			}
 		}

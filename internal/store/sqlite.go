@@ -218,7 +218,11 @@ func (w *writer) execContext(_ context.Context, q string, args ...any) (int64, e
 }
 
 func (w *writer) later(ctx context.Context, q string, args ...any) error {
-	return exec(ctx, w, q, args...)
+	n, err := count(ctx, w, q, args...)
+	if err == nil && n == 0 && mustChange(q) {
+		return ErrNotFound
+	}
+	return err
 }
 
 func (w *writer) together(_ context.Context, questions []question) error {
