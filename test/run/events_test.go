@@ -45,6 +45,30 @@ func TestEventsAreCountedByLeafTests(t *testing.T) {
 	}
 }
 
+func TestStagesThatWaitRunBesideAnother(t *testing.T) {
+	t.Parallel()
+	// Each makes a file and waits for that of the other.
+	meet := func(mine, other string) []string {
+		return []string{"sh", "-c", "touch $0; for i in $(seq 1000); do test -e $1 && exit 0; sleep 0.01; done; exit 1", mine, other}
+	}
+	dir := t.TempDir()
+	stages := []stage{
+		{name: "a", dir: dir, command: meet("a", "b"), judge: succeeds},
+		{name: "b", dir: dir, command: meet("b", "a"), judge: succeeds},
+		{name: "c", dir: dir, command: []string{"false"}, judge: succeeds},
+	}
+	var out strings.Builder
+	results := together(t.Context(), nil, stages, &out)
+	for i, want := range []int{1, 1, 0} {
+		if r := results[i]; r.stage != stages[i].name || r.passed != want {
+			t.Errorf("stage %s passed %d, want %d of %s\n%s", r.stage, r.passed, want, stages[i].name, &out)
+		}
+	}
+	if !strings.Contains(out.String(), "failed: false") {
+		t.Errorf("the failure is not told:\n%s", &out)
+	}
+}
+
 func TestUnknownStageNamesTheStages(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder

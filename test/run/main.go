@@ -3,7 +3,7 @@
 //
 // It starts the services that tests share, a PostgreSQL server and a Docker
 // engine where none answers, and stops them before it returns. Stages run one
-// after another; a stage that fails does not keep the later ones from running.
+// after another, but for those that mostly wait, which run beside another; a stage that fails does not keep the later ones from running.
 // The output of failed tests is held back and shown once, above the summary;
 // their names are shown when their stage ends.
 //
@@ -20,6 +20,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -50,22 +51,45 @@ func run(ctx context.Context, names []string, out io.Writer) (int, error) {
 	}
 	begin := time.Now()
 	var results []result
-	for _, s := range chosen {
-		fmt.Fprintf(out, "── %s\n", s.name)
-		r := s.run(ctx, env)
-		results = append(results, r)
-		fmt.Fprintf(out, "   %s\n", r.line())
-		for _, f := range r.failures {
-			fmt.Fprintf(out, "   failed: %s\n", f.name)
+	for len(chosen) > 0 && ctx.Err() == nil {
+		n := 1
+		for n < len(chosen) && chosen[n].beside {
+			n++
 		}
-		if len(r.slowest) > 0 {
-			fmt.Fprintf(out, "   slowest: %s\n", strings.Join(r.slowest, ", "))
-		}
-		if ctx.Err() != nil {
-			break
-		}
+		results = append(results, together(ctx, env, chosen[:n], out)...)
+		chosen = chosen[n:]
 	}
 	return summarize(out, results, time.Since(begin)), ctx.Err()
+}
+
+// together runs stages at the same time and tells of each when it ends.
+func together(ctx context.Context, env []string, stages []stage, out io.Writer) []result {
+	results := make([]result, len(stages))
+	ended := make(chan result)
+	var all sync.WaitGroup
+	for i, s := range stages {
+		fmt.Fprintf(out, "── %s\n", s.name)
+		all.Go(func() {
+			results[i] = s.run(ctx, env)
+			ended <- results[i]
+		})
+	}
+	for range stages {
+		tell(out, <-ended)
+	}
+	all.Wait()
+	return results
+}
+
+// tell prints how a stage ended, without the output of what failed.
+func tell(out io.Writer, r result) {
+	fmt.Fprintf(out, "   %s\n", r.line())
+	for _, f := range r.failures {
+		fmt.Fprintf(out, "   failed: %s\n", f.name)
+	}
+	if len(r.slowest) > 0 {
+		fmt.Fprintf(out, "   slowest: %s\n", strings.Join(r.slowest, ", "))
+	}
 }
 
 // choose returns the stages with the given names in their usual order.

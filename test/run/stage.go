@@ -19,6 +19,7 @@ type stage struct {
 	packages func(path string) bool
 	race     bool // tests run with the race detector, which needs a C compiler
 	services bool // PostgreSQL and Docker are needed
+	beside   bool // runs at the same time as the stage before it, because it waits more than it computes
 	judge    func(output string, err error) verdict
 }
 
@@ -55,8 +56,8 @@ var stages = []stage{
 	{name: "unit", packages: isUnit, race: true, services: true},
 	{name: "memory", packages: isMemory},
 	{name: "e2e", packages: isE2E, race: true, services: true},
-	{name: "official-agent", dir: "test/officialagent", packages: anyPackage, services: true},
-	{name: "vulnerabilities", command: tool("govulncheck", "./..."), judge: vulnerabilities},
+	{name: "official-agent", dir: "test/officialagent", packages: anyPackage, services: true, beside: true},
+	{name: "vulnerabilities", command: tool("govulncheck", "./..."), judge: vulnerabilities, beside: true},
 }
 
 func isRules(path string) bool { return strings.HasSuffix(path, "/internal/archtest") }
