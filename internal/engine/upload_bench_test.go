@@ -21,7 +21,7 @@ func (w *world) grown(t testing.TB, n int) (store.Build, store.Job) {
 // BenchmarkUpload uploads one step into builds of growing size: the time must not grow with them. It
 // prints how many times longer an upload takes than into the smallest build.
 func BenchmarkUpload(b *testing.B) {
-	smallest := 0.0
+	var row row
 	for _, size := range []int{10, 1_000, 10_000} {
 		b.Run(fmt.Sprintf("jobs=%d", size), func(b *testing.B) {
 			w, n := benchWorld(b), 0
@@ -30,18 +30,14 @@ func BenchmarkUpload(b *testing.B) {
 				n++
 				w.uploadOne(b, job, n)
 			}
-			each := b.Elapsed().Seconds() / float64(b.N)
-			if smallest == 0 {
-				smallest = each
-			}
-			b.ReportMetric(each/smallest, "x-smallest")
+			row.compare(b, b.Elapsed().Seconds()/float64(b.N), "x-smallest")
 		})
 	}
 }
 
 // BenchmarkUploadAgain uploads one step behind many that the same job uploaded before it.
 func BenchmarkUploadAgain(b *testing.B) {
-	first := 0.0
+	var row row
 	for _, size := range []int{10, 1_000, 4_000} {
 		b.Run(fmt.Sprintf("before=%d", size), func(b *testing.B) {
 			w := benchWorld(b)
@@ -55,11 +51,7 @@ func BenchmarkUploadAgain(b *testing.B) {
 				n++
 				w.uploadOne(b, job, n)
 			}
-			each := b.Elapsed().Seconds() / float64(b.N)
-			if first == 0 {
-				first = each
-			}
-			b.ReportMetric(each/first, "x-first")
+			row.compare(b, b.Elapsed().Seconds()/float64(b.N), "x-first")
 		})
 	}
 }
