@@ -86,6 +86,8 @@ func TestSQLiteKeepsValues(t *testing.T) {
 	holds(t, sql.NullInt64{}, sql.NullInt64{})
 	holds(t, sql.NullInt64{Int64: 0, Valid: true}, sql.NullInt64{Int64: 0, Valid: true})
 	holds(t, sql.NullString{String: "x", Valid: true}, sql.NullString{String: "x", Valid: true})
+	holds(t, "x", new("x"))
+	holds[*string](t, nil, nil)
 	holds[any](t, 7, int64(7))
 	holds[any](t, nil, nil)
 }
