@@ -188,27 +188,38 @@ func (l *sharedLog) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// fetch reads the bytes from one position to another. Between two of its questions they may move from rows to a blob.
+// fetch reads the bytes from one position to another. Between two of its questions they may move from rows to a blob, any number of times:
+// those that were in no row are in a blob that is known after asking anew, so each attempt finds some.
 func (l *sharedLog) fetch(from, to int64) ([]byte, error) {
 	ctx, cancel := bounded()
 	defer cancel()
 	out := make([]byte, 0, to-from)
-	for attempt := 1; ; attempt++ {
+	for anew := false; ; anew = true {
+		had := len(out)
 		err := l.fetchMore(ctx, &out, from, to)
 		if err != nil || from+int64(len(out)) == to {
 			return out, err
 		}
-		if attempt == 3 {
+		if anew && len(out) == had {
 			return nil, fmt.Errorf("%d bytes are neither in rows nor in blobs", to-from-int64(len(out)))
 		}
-		parts, err := l.db.LogParts(ctx, l.generation)
-		if err != nil {
+		if err := l.askParts(ctx); err != nil {
 			return nil, err
 		}
-		l.mu.Lock()
-		l.parts = parts
-		l.mu.Unlock()
 	}
+}
+
+func (l *sharedLog) askParts(ctx context.Context) error {
+	parts, err := l.db.LogParts(ctx, l.generation)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(parts) > len(l.parts) { // whoever asked earlier may come later
+		l.parts = parts
+	}
+	return nil
 }
 
 func (l *sharedLog) fetchMore(ctx context.Context, out *[]byte, from, to int64) error {

@@ -184,6 +184,55 @@ func count(t *testing.T, blobs *blobfs.Store) int {
 	return n
 }
 
+// moving are blobs of which each that is read lets another one be made first.
+type moving struct {
+	*blobfs.Store
+	move func()
+}
+
+func (m moving) Get(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
+	m.move()
+	return m.Store.Get(ctx, key, offset, length)
+}
+
+// TestReadingKeepsUpWithMovedRecords: however often records move to blobs between two questions, a reader finds them.
+func TestReadingKeepsUpWithMovedRecords(t *testing.T) {
+	t.Parallel()
+	s := openServers(t, joblog.Options{})
+	s.a.KeepRows(0, 1500)
+	var random strings.Builder
+	for range 2000 {
+		random.WriteString(rand.Text() + "\n")
+	}
+	for _, c := range joblogtest.Split(random.String(), 1000) {
+		if _, err := s.a.Append(t.Context(), "j", c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	moved := 0
+	move := func() {
+		more, err := s.a.Compact(t.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		if more {
+			moved++
+		}
+	}
+	move()
+	reader, err := joblog.ShareOver(s.a, moving{s.blobs, move})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeStore(t, reader) })
+	if got := joblogtest.Read(t, reader, "j", 0); got != random.String() {
+		t.Errorf("read %d bytes of %d", len(got), random.Len())
+	}
+	if moved < 20 {
+		t.Errorf("records moved %d times only", moved)
+	}
+}
+
 // TestSmallLogsStayInTheDatabase: a blob for each would cost more than all else that becomes of them.
 func TestSmallLogsStayInTheDatabase(t *testing.T) {
 	t.Parallel()
