@@ -138,11 +138,7 @@ func (a *App) renewLink(ctx context.Context) (bool, error) {
 	if err != nil || !ok {
 		return false, err
 	}
-	link, err := url.Parse(f.SignInURL)
-	if err != nil {
-		return false, err
-	}
-	good, err := a.Store.SignInLinkGood(ctx, secret.HashToken(link.Query().Get("code")), time.Now().Add(linkRest))
+	good, err := a.Store.SignInLinkGood(ctx, secret.HashToken(codeOf(f.SignInURL)), time.Now().Add(linkRest))
 	if err != nil || good {
 		return false, err
 	}
@@ -150,6 +146,15 @@ func (a *App) renewLink(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	return false, f.write(filepath.Join(a.Data, "bootstrap.json"))
+}
+
+// codeOf is the code of a sign-in link, "" of what is none. What is wrong with it is not told: the code would be told with it.
+func codeOf(link string) string {
+	u, err := url.Parse(link)
+	if err != nil {
+		return ""
+	}
+	return u.Query().Get("code")
 }
 
 // signInURL is a link that signs the owner in once.

@@ -41,7 +41,7 @@ type Offer struct {
 }
 
 // AssignJobs does what AssignJob does with several jobs of one build, in one transaction as long as no agent was given another job
-// meanwhile. It returns the offers that were made.
+// meanwhile. It returns the offers that were made: of several with one job or one agent only the first can be.
 func (e *Engine) AssignJobs(ctx context.Context, buildID string, offers []Offer) ([]Offer, error) {
 	offers = slices.SortedFunc(slices.Values(offers), func(a, b Offer) int { return cmp.Compare(a.AgentID, b.AgentID) })
 	var made []Offer
@@ -67,6 +67,9 @@ func (p *progress) assignAll(offers []Offer) (made []Offer, err error) {
 		return nil, err
 	}
 	for i, o := range offers {
+		if slices.ContainsFunc(made, func(m Offer) bool { return m.JobID == o.JobID || m.AgentID == o.AgentID }) {
+			continue // what was read of it is no longer so
+		}
 		p.jobs[o.JobID] = jobs[i]
 		assigned, err := p.assign(jobs[i], agents[i], o.Reason)
 		if err != nil {

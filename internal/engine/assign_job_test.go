@@ -38,6 +38,18 @@ func TestJobsAreAssignedTogetherToAgentsThatAreFree(t *testing.T) {
 	})
 }
 
+func TestAJobIsAssignedToOneOfTheAgentsThatItIsOfferedTo(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		b := w.build(t, parallel(1))
+		j := must(w.Store.Jobs(t.Context(), b.ID))(t)[0]
+		made := must(w.AssignJobs(t.Context(), b.ID, []engine.Offer{{JobID: j.ID, AgentID: w.agent(t).ID}, {JobID: j.ID, AgentID: w.agent(t).ID}}))(t)
+		if len(made) != 1 || must(w.Store.Job(t.Context(), j.ID))(t).AgentID != made[0].AgentID {
+			t.Errorf("%d offers of one job were made: %v", len(made), made)
+		}
+		w.check(t, b)
+	})
+}
+
 // TestAJobThatReturnsToTheQueueHasNoAgent: what was offered to an agent and not accepted shows nothing of it, and its agent is free.
 func TestAJobThatReturnsToTheQueueHasNoAgent(t *testing.T) {
 	worlds(t, func(t *testing.T, w *world) {

@@ -2,7 +2,7 @@ package engine
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/slipway-ci/slipway/internal/ci"
@@ -14,24 +14,40 @@ import (
 // wait for none of them long. It may be called again, and go on where it was killed: nothing gives such a build another open job.
 func (e *Engine) CancelRest(ctx context.Context, buildID string) error {
 	jobs, err := e.Store.JobsToCancel(ctx, buildID)
-	for some := range slices.Chunk(jobs, e.CancelTogether) {
-		err = errors.Join(err, e.cancelSome(ctx, buildID, some))
-	}
 	if err != nil {
 		return err
+	}
+	failed, first := 0, error(nil)
+	for some := range slices.Chunk(jobs, e.CancelTogether) {
+		n, err := e.cancelSome(ctx, buildID, some)
+		failed, first = failed+n, earlier(first, err)
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d jobs of build %s cannot be ended, the first because: %w", failed, buildID, first)
 	}
 	return e.Store.Update(ctx, func(tx *store.Tx) error { return tx.SetCancels(ctx, buildID, false) })
 }
 
-// cancelSome ends some jobs of a build. Where that fails they are tried one by one: one that cannot be ended keeps no other going.
-func (e *Engine) cancelSome(ctx context.Context, buildID string, jobs []string) error {
+// cancelSome ends some jobs of a build, and returns how many cannot be ended and why the first of them cannot. Where it fails they are
+// tried one by one: one that cannot be ended keeps no other going.
+func (e *Engine) cancelSome(ctx context.Context, buildID string, jobs []string) (failed int, first error) {
 	err := e.onBuild(ctx, buildID, func(p *progress) error { return p.cancelRest(jobs) })
-	if err == nil || len(jobs) == 1 || ctx.Err() != nil {
-		return err
+	if err == nil {
+		return 0, nil
 	}
-	err = nil
+	if len(jobs) == 1 || ctx.Err() != nil {
+		return len(jobs), err
+	}
 	for _, id := range jobs {
-		err = errors.Join(err, e.cancelSome(ctx, buildID, []string{id}))
+		n, err := e.cancelSome(ctx, buildID, []string{id})
+		failed, first = failed+n, earlier(first, err)
+	}
+	return failed, first
+}
+
+func earlier(first, err error) error {
+	if first != nil {
+		return first
 	}
 	return err
 }

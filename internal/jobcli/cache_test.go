@@ -278,18 +278,23 @@ func TestModesOfAnArchiveStayInItsTargets(t *testing.T) {
 
 func archiveOf(t *testing.T, entries []tar.Header) *bytes.Buffer {
 	t.Helper()
+	return packed(t, func(out *tar.Writer) (err error) {
+		for _, h := range entries {
+			err = errors.Join(err, out.WriteHeader(&h))
+		}
+		return errors.Join(err, out.Close())
+	})
+}
+
+// packed is an archive of what write writes.
+func packed(t *testing.T, write func(*tar.Writer) error) *bytes.Buffer {
+	t.Helper()
 	var archive bytes.Buffer
 	z, err := zstd.NewWriter(&archive)
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := tar.NewWriter(z)
-	for _, h := range entries {
-		if err := out.WriteHeader(&h); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := errors.Join(out.Close(), z.Close()); err != nil {
+	if err := errors.Join(write(tar.NewWriter(z)), z.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return &archive
@@ -343,16 +348,7 @@ func onlyError(_ int, err error) error { return err }
 // begunArchive is an archive that ends behind the header of its first file.
 func begunArchive(t *testing.T, h tar.Header) *bytes.Buffer {
 	t.Helper()
-	var archive bytes.Buffer
-	z, err := zstd.NewWriter(&archive)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := tar.NewWriter(z)
-	if err := errors.Join(out.WriteHeader(&h), z.Close()); err != nil {
-		t.Fatal(err)
-	}
-	return &archive
+	return packed(t, func(out *tar.Writer) error { return out.WriteHeader(&h) })
 }
 
 func TestARestoreHeedsItsLimit(t *testing.T) {

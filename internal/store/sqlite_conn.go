@@ -89,15 +89,20 @@ func (c *sqliteConn) query(q string, args []any) (*sqliteRows, error) {
 // together asks one question after the other: a round trip costs nothing.
 func (c *sqliteConn) together(questions []question) error {
 	for _, v := range questions {
-		r, err := c.query(v.query, v.args)
-		if err != nil {
-			return fmt.Errorf("%s: %w", firstWords(v.query), err)
-		}
-		if err := errors.Join(v.read(r), r.Close()); err != nil {
+		if err := c.ask(v); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (c *sqliteConn) ask(v question) (err error) {
+	r, err := c.query(v.query, v.args)
+	if err != nil {
+		return fmt.Errorf("%s: %w", firstWords(v.query), err)
+	}
+	defer func() { err = errors.Join(err, r.Close()) }() // also where reading panics: the connection is used again
+	return v.read(r)
 }
 
 // bind gives a parameter its value. What is no plain value is made one as database/sql does.

@@ -179,3 +179,34 @@ func TestReadersCannotWrite(t *testing.T) {
 		t.Error("a reader deleted rows")
 	}
 }
+
+func TestAReaderThatPanicsLeavesNoOldStateBehind(t *testing.T) {
+	t.Parallel()
+	path := freshFile(t)
+	p := newPool(path, 1)
+	defer p.close()
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic did not reach its caller")
+			}
+		}()
+		err := p.together(t.Context(), []question{{query: "SELECT id FROM organizations", read: func(r rows) error {
+			r.Next()
+			panic("broken")
+		}}})
+		t.Errorf("together returned %v", err)
+	}()
+	w, err := openConn(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if _, err := w.exec("CREATE TABLE later (id TEXT)", nil); err != nil {
+		t.Fatal(err)
+	}
+	n, err := one(t.Context(), p, scanInt, "SELECT COUNT(*) FROM sqlite_master WHERE name = 'later'")
+	if err != nil || n != 1 {
+		t.Errorf("what was written since is seen %d times, err %v", n, err)
+	}
+}

@@ -103,7 +103,7 @@ func (p *pool) later(context.Context, string, ...any) error { return errNoTransa
 
 // together asks all questions of one state of the database, on one connection: to begin reading anew for each takes longer than most
 // answers.
-func (p *pool) together(ctx context.Context, questions []question) error {
+func (p *pool) together(ctx context.Context, questions []question) (err error) {
 	c, err := p.take(ctx)
 	if err != nil {
 		return err
@@ -112,9 +112,11 @@ func (p *pool) together(ctx context.Context, questions []question) error {
 	if _, err := c.exec("BEGIN", nil); err != nil {
 		return err
 	}
-	err = c.together(questions)
-	_, end := c.exec("COMMIT", nil)
-	return errors.Join(err, end)
+	defer func() { // also where reading panics: whoever is given the connection next would read this state of the database for ever
+		_, end := c.exec("COMMIT", nil)
+		err = errors.Join(err, end)
+	}()
+	return c.together(questions)
 }
 
 // queryContext runs a query to its end, whatever becomes of ctx once it has begun: every query is bounded.
