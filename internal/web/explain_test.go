@@ -184,6 +184,19 @@ func TestABuildsPageWarnsOfStepsWithoutAnAgentUntilThereIsOne(t *testing.T) {
 	}
 }
 
+func TestAJobOfAPausedQueueLeadsToTheQueue(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.signIn()
+	b := s.build(s.pipeline("test", "steps:\n- {label: one, command: a, key: one}\n"))
+	j := s.job(b, "one")
+	must(s.PauseQueue(t.Context(), j.QueueID, "new disks", s.owner.ID))(t)
+	page := "/main/test/builds/1/jobs/" + j.ID
+	s.shows(page, "is paused by ", ": new disks", "The job waits until the queue is resumed.", `href="/main/queues/default"`)
+	s.agent()
+	s.shows(page, "is paused by ", ": new disks", `href="/main/queues/default"`)
+}
+
 func TestAJobThatAStackHasShowsWhatTheStackSays(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)

@@ -18,13 +18,11 @@ func (q *request) idle(b *buildView, j store.JobLine, s State) (*IdlePane, error
 	p := &IdlePane{State: s, Title: s.Word(), Text: sentence(f.Why())}
 	switch s {
 	case Scheduled:
+		b.leadToPaused(p, j, f.Queue)
 		return p, q.stack(b, j, p)
 	case Stuck:
-		p.Title, p.Text = sentence(f.Why()), "The job waits until an agent that matches connects."
-		if keys := b.served(); len(keys) > 0 && !slices.Contains(keys, f.Queue) {
-			p.Text += " Agents serve " + strings.Join(keys, ", ") + "."
-		}
-		p.Links = []Link{{Text: "Agents", Href: b.org.Path() + "/agents"}}
+		p.Title = sentence(f.Why())
+		b.stuck(p, j, f.Queue)
 	case Waiting:
 		for _, id := range b.waitsFor(j.StepID) {
 			b.lead(p, id)
@@ -42,6 +40,28 @@ func (q *request) idle(b *buildView, j store.JobLine, s State) (*IdlePane, error
 		return p, err
 	}
 	return p, nil
+}
+
+// stuck says what a job waits for that no agent can be given, and leads there.
+func (b *buildView) stuck(p *IdlePane, j store.JobLine, queue string) {
+	if b.leadToPaused(p, j, queue) {
+		p.Text = "The job waits until the queue is resumed."
+		return
+	}
+	p.Text = "The job waits until an agent that matches connects."
+	if keys := b.served(); len(keys) > 0 && !slices.Contains(keys, queue) {
+		p.Text += " Agents serve " + strings.Join(keys, ", ") + "."
+	}
+	p.Links = []Link{{Text: "Agents", Href: b.org.Path() + "/agents"}}
+}
+
+// leadToPaused adds a link to the job's queue if that is paused, and says whether it is.
+func (b *buildView) leadToPaused(p *IdlePane, j store.JobLine, queue string) bool {
+	if b.roster == nil || b.roster.Queues[j.QueueID].PausedAt.IsZero() {
+		return false
+	}
+	p.Links = []Link{{Text: "Queue " + queue, Href: b.org.Path() + "/queues/" + queue}}
+	return true
 }
 
 // stack adds what the program says that looks for an agent for a job.
