@@ -14,13 +14,22 @@ import (
 	"github.com/slipway-ci/slipway/internal/agent/shell"
 )
 
+// writeProgram lets no other test start a process meanwhile: it would hold the
+// file open for writing for a moment, and a file that is written is not run.
+func writeProgram(t *testing.T, path, text string) {
+	t.Helper()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func run(t *testing.T, script string) (Effect, string, error) {
 	t.Helper()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "pre-command")
-	if err := os.WriteFile(file, []byte(script), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	writeProgram(t, file, script)
 	var out bytes.Buffer
 	s := &shell.Shell{
 		Env: shell.Env{"PATH": os.Getenv("PATH"), "KEEP": "1", "CHANGE": "1", "DROP": "1"},
