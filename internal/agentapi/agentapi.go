@@ -79,6 +79,7 @@ type Server struct {
 	printed recent[store.TokenJob] // by the hash of a job's token
 	bodies  bodies
 	streams *streams
+	turns   turns
 }
 
 // New returns a server.
@@ -86,7 +87,7 @@ func New(d Deps) *Server {
 	if d.Reread == 0 {
 		d.Reread = 5 * time.Second
 	}
-	a := &Server{Deps: d, mux: http.NewServeMux()}
+	a := &Server{Deps: d, mux: http.NewServeMux(), turns: make(turns, turnsAtOnce)}
 	a.streams = newStreams(a)
 	for _, rt := range routes {
 		a.mux.Handle(rt.pattern, a.handler(rt))

@@ -14,7 +14,7 @@ type Route struct {
 // Routes lists all routes; one without a method is listed with GET.
 func Routes() []Route {
 	names := map[permission]string{
-		registration: "registration", session: "session", streaming: "session", ownJob: "own job", endedJob: "ended job", printing: "ended job", anyJob: "any job",
+		registration: "registration", session: "session", waiting: "session", streaming: "session", ownJob: "own job", endedJob: "ended job", printing: "ended job", anyJob: "any job",
 		sessionOrJob: "session or job", signed: "signed", anybody: "anybody",
 	}
 	var out []Route
@@ -40,3 +40,6 @@ func (a *Server) OpenStreams() int {
 	defer a.streams.mu.Unlock()
 	return len(a.streams.open)
 }
+
+// TurnsAtOnce is how many agents that ask what to do are looked up at the same time.
+const TurnsAtOnce = turnsAtOnce

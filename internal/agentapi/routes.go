@@ -20,6 +20,7 @@ type permission int
 const (
 	registration permission = iota + 1 // a registration token
 	session                            // an agent's session token
+	waiting                            // the same, for agents that ask what to do; they are looked up in turns
 	streaming                          // the same; that of an open stream is not looked up
 	ownJob                             // the token of the job that the path names, which has not ended
 	endedJob                           // the same, but the job may have ended: the handler says what follows
@@ -55,7 +56,7 @@ var routes = []route{
 
 	{"POST /v3/connect", session, (*Server).connect, "api/connect.go", []int{200}},
 	{"POST /v3/disconnect", session, (*Server).disconnect, "api/connect.go", []int{200}},
-	{"GET /v3/ping", session, (*Server).ping, "api/pings.go", []int{200}},
+	{"GET /v3/ping", waiting, (*Server).ping, "api/pings.go", []int{200}},
 	{"POST /v3/heartbeat", streaming, (*Server).heartbeat, "api/heartbeats.go", []int{200}},
 	{"PUT /v3/jobs/{id}/accept", session, (*Server).accept, "api/jobs.go", []int{200, 404, 422}},
 	{"PUT /v3/jobs/{id}/acquire", session, (*Server).acquire, "api/jobs.go", []int{200, 404, 422, 423}},
@@ -154,6 +155,8 @@ func (a *Server) authorise(p permission, r *http.Request) (c caller, err error) 
 		c.token, err = a.Auth.AgentToken(ctx, r)
 	case session:
 		c.agent, err = a.session(ctx, r)
+	case waiting:
+		c.agent, err = a.waitingSession(ctx, r)
 	case streaming:
 		c.agent, err = a.streamingSession(ctx, r)
 	case ownJob:
@@ -187,6 +190,16 @@ func (a *Server) session(ctx context.Context, r *http.Request) (store.Errand, er
 		a.seen.note(agent.AgentID, a.Now())
 	}
 	return agent, err
+}
+
+// waitingSession is session in a turn.
+func (a *Server) waitingSession(ctx context.Context, r *http.Request) (store.Errand, error) {
+	endTurn, err := a.turns.take(ctx)
+	if err != nil {
+		return store.Errand{}, err
+	}
+	defer endTurn()
+	return a.session(ctx, r)
 }
 
 // streamingSession is session for what does no harm a moment after the session's end. Of the errand it has the agent alone.

@@ -1,8 +1,10 @@
 package agentapi
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"regexp"
 	"sync"
@@ -29,6 +31,8 @@ const (
 	reofferAfter = 45 * time.Second
 	// compressAbove keeps compressors, which are large, out of streams of tiny messages. In bytes.
 	compressAbove = 1 << 16
+	// maxRequest bounds, in bytes, what an agent sends to open a stream: its id and version.
+	maxRequest = 1 << 12
 )
 
 // streamKinds are the content types of streams that connect knows, in the two codecs that it has without options.
@@ -37,32 +41,46 @@ var streamKinds = regexp.MustCompile(`^application/((grpc|grpc-web)(\+proto|\+js
 // pingRoute is the handler of streaming pings and its pattern. It serves gRPC and Connect over HTTP/1.1
 // and HTTP/2. A handler of connect is made for each stream, which may ask for its connection.
 func (a *Server) pingRoute() (string, http.Handler) {
-	return "POST " + edge.AgentEdgeServiceStreamPingsProcedure, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if kind := r.Header.Get("Content-Type"); !streamKinds.MatchString(kind) {
-			renderError(w, r, httperr.New(http.StatusUnsupportedMediaType, "A stream is gRPC, gRPC-Web or Connect; %q is none of them.", kind))
-			return
-		}
-		out := newTimedWriter(w)
-		if takeable(r) {
-			out.takeable = true
-			w.Header().Set("Connection", "close")
-		}
-		_, h := edge.NewAgentEdgeServiceHandler(pingStreams{a, out}, connect.WithCompressMinBytes(compressAbove))
-		h.ServeHTTP(out, r)
-	})
+	return "POST " + edge.AgentEdgeServiceStreamPingsProcedure, httperr.Handler(a.Log, renderError, a.openStream)
+}
+
+// openStream reads what the agent sends before it waits for a turn, and waits before the protocol is looked at, which is most of the work.
+func (a *Server) openStream(w http.ResponseWriter, r *http.Request) error {
+	if kind := r.Header.Get("Content-Type"); !streamKinds.MatchString(kind) {
+		return httperr.New(http.StatusUnsupportedMediaType, "A stream is gRPC, gRPC-Web or Connect; %q is none of them.", kind)
+	}
+	body, err := httperr.Body(w, r, maxRequest)
+	if err != nil {
+		return err
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	endTurn, err := a.turns.take(r.Context())
+	if err != nil {
+		return err
+	}
+	defer endTurn()
+	out := newTimedWriter(w)
+	if takeable(r) {
+		out.takeable = true
+		w.Header().Set("Connection", "close")
+	}
+	_, h := edge.NewAgentEdgeServiceHandler(pingStreams{a, out, endTurn}, connect.WithCompressMinBytes(compressAbove))
+	h.ServeHTTP(out, r)
+	return nil
 }
 
 // pingStreams implements edge.AgentEdgeServiceHandler, for one request.
 type pingStreams struct {
-	api    *Server
-	answer *timedWriter
+	api     *Server
+	answer  *timedWriter
+	endTurn func()
 }
 
 // StreamPings sends an agent its orders, at first and whenever they change, until the agent goes,
 // its session ends or the server does. Where the connection can be taken over it returns after the first.
 func (p pingStreams) StreamPings(ctx context.Context, req *connect.Request[edge.StreamPingsRequest], out *connect.ServerStream[edge.StreamPingsResponse]) error {
 	s := &pingStream{api: p.api, agentID: req.Msg.GetAgentId(), keepalive: req.Msg.GetAgentVersion() != ""}
-	return s.run(ctx, req.Header(), out, p.answer)
+	return s.run(ctx, req.Header(), out, p)
 }
 
 func (a *Server) unavailable(ctx context.Context, err error) error {
@@ -112,17 +130,17 @@ type pingStream struct {
 }
 
 // run opens a stream. It returns when the stream has ended or stands without the request.
-func (s *pingStream) run(ctx context.Context, request http.Header, out *connect.ServerStream[edge.StreamPingsResponse], answer *timedWriter) error {
+func (s *pingStream) run(ctx context.Context, request http.Header, out *connect.ServerStream[edge.StreamPingsResponse], p pingStreams) error {
 	handler := served{out, make(chan error, 1)}
 	s.line = handler
 	s.wanted.Store(1)
 	// Listening first leaves no gap between the first look and the first hint.
 	s.hints = s.api.Hub.Call(s.wake, live.Agent(s.agentID))
-	if err := s.begin(ctx, request); err != nil {
+	if err := s.begin(ctx, request, p.endTurn); err != nil {
 		s.hints.Close()
 		return err
 	}
-	taken := takeOver(ctx, answer)
+	taken := takeOver(ctx, p.answer)
 	if taken != nil {
 		s.line = taken
 	}
@@ -145,11 +163,12 @@ func (s *pingStream) run(ctx context.Context, request http.Header, out *connect.
 	}
 }
 
-// begin sends the first message, to the agent whose token the request bears.
-func (s *pingStream) begin(ctx context.Context, request http.Header) error {
+// begin sends the first message, to the agent whose token the request bears. Who the agent is is found out in its turn.
+func (s *pingStream) begin(ctx context.Context, request http.Header, endTurn func()) error {
 	r := &http.Request{Header: request}
 	s.tokenHash, _ = auth.SessionHash(r)
 	errand, err := s.api.session(ctx, r)
+	endTurn()
 	switch {
 	case errors.Is(err, auth.ErrUnauthorized):
 		return connect.NewError(connect.CodeUnauthenticated, errors.New("the access token is not valid for this"))
