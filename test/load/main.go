@@ -73,6 +73,9 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
+	if len(args) == 3 && args[0] == "-probe" { // startProbe's
+		return ask(args[1], args[2])
+	}
 	var b bench
 	flags := flag.NewFlagSet("load", flag.ContinueOnError)
 	flags.StringVar(&b.binary, "slipway", "", "binary to measure; by default one is built")

@@ -83,7 +83,11 @@ func (s *server) answers() bool {
 	if err != nil || json.Unmarshal(text, s) != nil {
 		return false
 	}
-	resp, err := s.http.Get(s.URL + "/healthz")
+	return answers(s.http, s.URL)
+}
+
+func answers(client *http.Client, url string) bool {
+	resp, err := client.Get(url + "/healthz")
 	if err != nil {
 		return false
 	}
