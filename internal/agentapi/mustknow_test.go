@@ -218,4 +218,18 @@ func TestMustKnow20_TheServersVariablesWin(t *testing.T) {
 	if e := h.job.Env; e["BUILDKITE_JOB_ID"] != h.job.ID || e["CI"] != "true" || e["OWN"] != "kept" {
 		t.Errorf("env = %s, %s, %s; want the server's id and CI, and the user's own", e["BUILDKITE_JOB_ID"], e["CI"], e["OWN"])
 	}
+	// What a job does not have is not there, whoever says so: who unblocked it, of which group it is, what its agent is tagged with.
+	h = w.held(w.build(`env: {BUILDKITE_UNBLOCKER: me, BUILDKITE_PLUGINS: '[{"x#v1":null}]', BUILDKITE_GITHUB_EVENT: push}
+steps:
+- command: true
+  env: {BUILDKITE_GROUP_KEY: g, BUILDKITE_LABEL: l, BUILDKITE_COMMIT_RESOLVED: "true", BUILDKITE_AGENT_META_DATA_GPU: "yes", BUILDKITE_GIT_CLEAN_FLAGS: -x}
+`))
+	for _, name := range []string{"UNBLOCKER", "PLUGINS", "GITHUB_EVENT", "GROUP_KEY", "LABEL", "COMMIT_RESOLVED", "AGENT_META_DATA_GPU"} {
+		if v, there := h.job.Env["BUILDKITE_"+name]; there {
+			t.Errorf("BUILDKITE_%s = %q, want none", name, v)
+		}
+	}
+	if got := h.job.Env["BUILDKITE_GIT_CLEAN_FLAGS"]; got != "-x" {
+		t.Errorf("a variable that users may set is %q", got)
+	}
 }

@@ -26,6 +26,7 @@ func JobEnv(a Accepted, url string) (map[string]string, error) {
 	for _, layer := range []map[string]string{a.Build.Detail.PipelineEnv, a.Build.Detail.Env, spec.Env, spec.Emitted} {
 		maps.Copy(env, layer)
 	}
+	maps.DeleteFunc(env, func(name, _ string) bool { return serversAlone.MatchString(name) })
 	given := maps.Clone(env)
 	for _, standard := range []func(Accepted, map[string]string){constantEnv, agentEnv, pipelineEnv, buildEnv, pullRequestEnv, eventEnv, stepEnv, unblockerEnv, credentialsEnv} {
 		standard(a, env)
@@ -46,6 +47,12 @@ func JobEnv(a Accepted, url string) (map[string]string, error) {
 	modifiable(given, env)
 	return runnable(env), nil
 }
+
+// serversAlone are the standard variables that not every job has and nobody but the server may give: a job would take what
+// somebody else put there, such as who unblocked it, for the truth. The page above says of each that it cannot be modified.
+var serversAlone = regexp.MustCompile(`^BUILDKITE_(AGENT_META_DATA_.*|COMMIT_RESOLVED|GITHUB_(EVENT|ACTION|COMMENT_ID|REVIEW_ID|DEPLOYMENT_.*)|` +
+	`GROUP_(ID|KEY|LABEL)|LABEL|MERGE_QUEUE_BASE_(BRANCH|COMMIT)|PLUGINS|PULL_REQUEST_USING_MERGE_REFSPEC|` +
+	`TRIGGERED_FROM_BUILD_JOB_ID|UNBLOCKER(_.*)?)$`)
 
 // runnable is an environment that processes can have. A name that they cannot have is left out; a NUL in a value becomes what the store
 // makes of it in texts. One of either would keep every process of the job from starting, without a word about which it was.
