@@ -52,16 +52,15 @@ func (a *Server) search(r *http.Request, buildID string, q url.Values) ([]store.
 		return nil, httperr.New(http.StatusUnprocessableEntity, "The glob is longer than %d bytes or has more than %d braces or %d commas.",
 			maxPath, maxBraces, maxCommas)
 	}
-	exact := !strings.ContainsAny(glob, globbing)
 	query := store.ArtifactQuery{BuildID: buildID, State: q.Get("state"), Scope: scope, Retried: q.Get("include_retried_jobs") == "true"}
-	if exact {
+	if !strings.ContainsAny(glob, globbing) {
 		query.Path = strings.ReplaceAll(glob, `\`, "/")
 	}
 	found, err := a.Store.FindArtifacts(r.Context(), query)
 	if err != nil {
 		return nil, err
 	}
-	found = slices.DeleteFunc(found, func(m store.ArtifactMatch) bool { return !matches(glob, m.Path) })
+	found, exact := meant(glob, found)
 	if q.Get("include_duplicates") != "true" {
 		if scope == "" && exact && severalJobs(found) {
 			return nil, httperr.New(http.StatusBadRequest, "Multiple artifacts were found for query: `%s`. Try scoping by the job ID or name.", glob)
@@ -79,7 +78,7 @@ func (a *Server) search(r *http.Request, buildID string, q url.Values) ([]store.
 }
 
 const (
-	// globbing are the characters that make a query more than the name of a file.
+	// globbing are the characters that may make a query more than the name of a file.
 	globbing = "*?[{"
 	maxFound = 20_000 // artifacts in an answer
 )
@@ -119,13 +118,50 @@ func costly(glob string) bool {
 		strings.Contains(glob, "{") && strings.Count(glob, ",") > maxCommas
 }
 
-// matches says whether a path is one that a glob means: "*" and "?" stand for slashes too, and "**/" for any
-// number of folders. A glob that cannot be read means the file of that very name.
-func matches(glob, path string) bool {
-	slashed := strings.TrimPrefix(strings.ReplaceAll(path, `\`, "/"), "./")
-	if glob == path || slashed == glob {
-		return true
+// meant are those artifacts that a query means, and whether it names one file. Only "*" stands for something in a query, for any
+// text with slashes too (https://buildkite.com/docs/agent/cli/reference/artifact#downloading-artifacts-artifact-download-pattern-syntax).
+// What means nothing so, or has folders of any depth, is read as a glob of uploads as well.
+func meant(query string, found []store.ArtifactMatch) (matching []store.ArtifactMatch, named bool) {
+	for _, m := range found {
+		if starMatches(slashed(query), slashed(m.Path)) {
+			matching = append(matching, m)
+		}
 	}
+	if len(matching) > 0 && !strings.Contains(query, "**/") {
+		return matching, !strings.Contains(query, "*")
+	}
+	return slices.DeleteFunc(found, func(m store.ArtifactMatch) bool {
+		return !starMatches(slashed(query), slashed(m.Path)) && !globMatches(query, slashed(m.Path))
+	}), false
+}
+
+// slashed is a path as it is compared: Windows separates folders otherwise, and some agents keep the folder in which they are.
+func slashed(path string) string { return strings.TrimPrefix(strings.ReplaceAll(path, `\`, "/"), "./") }
+
+// starMatches says whether a path is a pattern's texts in their order, with anything where it has stars.
+func starMatches(pattern, path string) bool {
+	texts := strings.Split(pattern, "*")
+	first, last := texts[0], texts[len(texts)-1]
+	if len(texts) == 1 {
+		return pattern == path
+	}
+	if len(path) < len(first)+len(last) || !strings.HasPrefix(path, first) || !strings.HasSuffix(path, last) {
+		return false
+	}
+	path = path[len(first) : len(path)-len(last)]
+	for _, text := range texts[1 : len(texts)-1] {
+		_, rest, ok := strings.Cut(path, text)
+		if !ok {
+			return false
+		}
+		path = rest
+	}
+	return true
+}
+
+// globMatches says whether a path is one that a glob means: "*" and "?" stand for slashes too, and "**/" for any
+// number of folders. A glob that cannot be read means nothing.
+func globMatches(glob, slashed string) bool {
 	if !strings.ContainsAny(glob, globbing+`\`) {
 		return false
 	}

@@ -108,3 +108,35 @@ func TestP269_AFileThatSeveralJobsUploadedIsAmbiguousByItsNameAlone(t *testing.T
 		}
 	}
 }
+
+// Of what has a meaning in the globs of uploads only "*" has one here: "There is no need to escape characters such as ?, [ and ]."
+func TestOnlyStarsMeanSomethingInASearch(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	b := w.build("steps:\n- {command: a, key: one}\n- {command: b, key: two}\n")
+	jobs := w.heldAll(b)
+	for _, path := range []string{"out [1]/a.txt", "out [1]/b/c.txt", "out 1/d.txt", "what??.html", "whatis.html", `win\dir\[e].txt`, "f{g,h}.txt", "i*j.txt", "ikj.txt"} {
+		jobs[0].upload(t, path, path)
+	}
+	for query, want := range map[string][]string{
+		"out [1]/*":        {"out [1]/a.txt", "out [1]/b/c.txt"},
+		"*[1]*c.txt":       {"out [1]/b/c.txt"},
+		"out [1]/**/c.txt": {"out [1]/b/c.txt"},
+		"what??.html":      {"what??.html"},
+		`win\dir\*`:        {`win\dir\[e].txt`},
+		"win/dir/[e]*":     {`win\dir\[e].txt`},
+		"f{g,h}.*":         {"f{g,h}.txt"},
+		"i*j.txt":          {"i*j.txt", "ikj.txt"},
+		`i\*j.txt`:         {"i*j.txt"}, // nothing is called that, so it is read as a glob of uploads
+		"w?atis.html":      {"whatis.html"},
+		"[o]ut 1/*":        {"out 1/d.txt"},
+	} {
+		if d := cmp.Diff(want, jobs[0].contents(t, wire.Search{Query: query})); d != "" {
+			t.Errorf("%s (-want +got):\n%s", query, d)
+		}
+	}
+	jobs[1].upload(t, "what??.html", "of another job")
+	if _, err := jobs[0].SearchArtifacts(t.Context(), b.ID, wire.Search{Query: "what??.html"}); wire.Status(err) != 400 {
+		t.Errorf("a name that two jobs uploaded: %v, want 400", err)
+	}
+}

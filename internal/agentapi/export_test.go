@@ -1,6 +1,10 @@
 package agentapi
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/slipway-ci/slipway/internal/store"
+)
 
 // Route is a route as tests walk it.
 type Route struct {
@@ -31,8 +35,14 @@ func Routes() []Route {
 // EveryRoute are the statuses that any route may answer with.
 func EveryRoute() []int { return everyRoute }
 
-// Matches says whether a glob means a path. One that would take long is refused before.
-func Matches(glob, path string) bool { return !costly(glob) && matches(glob, path) }
+// Matches says whether a query means a path. One that would take long is refused before.
+func Matches(query, path string) bool {
+	if costly(query) {
+		return false
+	}
+	found, _ := meant(query, []store.ArtifactMatch{{Path: path}})
+	return len(found) > 0
+}
 
 // OpenStreams is how many streams the server knows of.
 func (a *Server) OpenStreams() int {
