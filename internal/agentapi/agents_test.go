@@ -204,6 +204,21 @@ func TestAgentsAreSentElsewhere(t *testing.T) {
 	}
 }
 
+// An agent keeps the headers that it has until it is told others, and its session outlives the server's settings.
+func TestHeadersThatAreNoMoreAreTakenFromAgents(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.agent()
+	if got := w.do(a.AccessToken, "GET", "/v3/ping", ""); !strings.Contains(got.body, `"request_headers":{}`) {
+		t.Errorf("a ping says %s, want no headers", got.body)
+	}
+	s := w.open(t, a.AccessToken, a.ID, "3.138.1")
+	s.want("resume")
+	if h := s.in.Msg().GetRequestHeaders(); h == nil || len(h.GetValues()) != 0 {
+		t.Errorf("the first message of a stream has the headers %v, want none in place of what the agent has", h)
+	}
+}
+
 func TestMetricsCountAgentsAndJobs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

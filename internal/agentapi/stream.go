@@ -266,12 +266,12 @@ func (s *pingStream) tell(next order, now time.Time) error {
 }
 
 // send sends a message. The first carries the request headers, beside its action: an agent that does
-// not know them sees the action alone.
+// not know them sees the action alone. That there are none is said too: the agent may have some of an earlier time.
 func (s *pingStream) send(m *edge.StreamPingsResponse, now time.Time) error {
 	if s.over {
 		return errGone
 	}
-	if s.sent.IsZero() && len(s.api.RequestHeaders) > 0 {
+	if s.sent.IsZero() {
 		m.RequestHeaders = &edge.RequestHeaders{Values: s.api.RequestHeaders}
 	}
 	s.sent = now
