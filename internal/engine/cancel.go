@@ -35,7 +35,7 @@ func (p *progress) cancelBuild(by ci.Canceler) error {
 	p.build.CanceledBy = by
 	if p.tally.Open() > p.e.CancelTogether {
 		p.hint(live.Cancel)
-		return errors.Join(p.buildEvent(ci.BuildCancelRequested{}), p.tx.SetCancels(p.ctx, p.build.ID, true))
+		return errors.Join(p.buildEvent(ci.BuildCancelRequested{}), p.tx.SetCancels(p.ctx, p.build.ID))
 	}
 	if err := p.readSteps(); err != nil {
 		return err
@@ -104,56 +104,6 @@ func (e *Engine) CancelJob(ctx context.Context, jobID string, by ci.Canceler) (s
 	return job, err
 }
 
-// CancelStep asks for the end of every open job of a step.
-type CancelStep struct {
-	BuildID string
-	Step    string // id or key; of a group's its members
-	By      ci.Canceler
-	// Force ends what agents run after Grace whether or not they have told of it.
-	Force bool
-	Grace time.Duration
-}
-
-const maxGrace = time.Hour
-
-// CancelStep ends every open job of a step. Agents have their own grace period for a job that does not
-// heed their signal; one that a forced cancel ends first is told when it next asks about the job.
-func (e *Engine) CancelStep(ctx context.Context, op CancelStep) error {
-	if op.Grace < 0 || op.Grace > maxGrace {
-		return refuse(Invalid, "The grace period must be between 0 and %d seconds.", int(maxGrace.Seconds()))
-	}
-	return e.onBuild(ctx, op.BuildID, func(p *progress) error {
-		s, err := p.findStep(op.Step)
-		if err != nil {
-			return err
-		}
-		jobs, err := p.tx.OpenJobs(ctx, op.BuildID)
-		if err != nil {
-			return err
-		}
-		for _, j := range jobs {
-			of, err := p.step(j.StepID)
-			if err != nil {
-				return err
-			}
-			if j.StepID != s.ID && of.GroupID != s.ID {
-				continue
-			}
-			if j, err = p.cancelJob(j, op.By); err != nil {
-				return err
-			}
-			if op.Force && !j.State.Terminal() {
-				j.TimeoutAt = p.now.Add(op.Grace)
-				err = p.save(j)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
 // abandon ends a job that is canceled by force and whose agent did not end it in time.
 func (p *progress) abandon(j store.Job) error {
 	j.Reason = "Canceled by force: its agent did not end it in time."
@@ -163,25 +113,6 @@ func (p *progress) abandon(j store.Job) error {
 	}
 	p.hint(live.Agent(j.AgentID))
 	return p.freeAgent(j, false)
-}
-
-// findStep finds a step of the build by id or key.
-func (p *progress) findStep(name string) (*store.Step, error) {
-	s, err := p.tx.StepByKey(p.ctx, p.build.ID, name)
-	if errors.Is(err, store.ErrNotFound) {
-		s, err = p.tx.Step(p.ctx, name)
-	}
-	if err != nil || s.BuildID != p.build.ID {
-		return nil, missing(errors.Join(err, notIn(s.BuildID, p.build.ID)), "No step found")
-	}
-	return p.step(s.ID)
-}
-
-func notIn(got, want string) error {
-	if got != want {
-		return store.ErrNotFound
-	}
-	return nil
 }
 
 // cancelJob ends a job. One that an agent was only offered is taken back from it.

@@ -10,10 +10,15 @@ import (
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
-// CancelRest ends the jobs that a build has left which is being canceled, CancelTogether of them in a transaction, so that others
-// wait for none of them long. It may be called again, and go on where it was killed: nothing gives such a build another open job.
+// CancelRest ends the jobs that a build has left which is being canceled, and those that are not worth running in one that began to
+// fail: CancelTogether of them in a transaction, so that others wait for none of them long. It may be called again, and go on where it
+// was killed: nothing gives a build that is being canceled another open job.
 func (e *Engine) CancelRest(ctx context.Context, buildID string) error {
-	jobs, err := e.Store.JobsToCancel(ctx, buildID)
+	b, err := e.Store.Build(ctx, buildID)
+	if err != nil {
+		return missing(err, "No build found")
+	}
+	jobs, err := e.jobsToCancel(ctx, b)
 	if err != nil {
 		return err
 	}
@@ -25,7 +30,33 @@ func (e *Engine) CancelRest(ctx context.Context, buildID string) error {
 	if failed > 0 {
 		return fmt.Errorf("%d jobs of build %s cannot be ended, the first because: %w", failed, buildID, first)
 	}
-	return e.Store.Update(ctx, func(tx *store.Tx) error { return tx.SetCancels(ctx, buildID, false) })
+	return e.Store.Update(ctx, func(tx *store.Tx) error { return tx.ClearCancels(ctx, buildID, b.State) })
+}
+
+// jobsToCancel lists the jobs that have to end because of a build's state.
+func (e *Engine) jobsToCancel(ctx context.Context, b store.Build) ([]string, error) {
+	useless := map[string]bool{} // steps whose jobs end with the first failure
+	switch b.State {
+	case ci.BuildCanceling:
+	case ci.BuildFailing:
+		steps, err := e.Store.Steps(ctx, b.ID)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range steps {
+			useless[s.ID] = endsWithFailure(s)
+		}
+	default: // its failure is to be tried again, or all of its jobs have ended
+		return nil, nil
+	}
+	jobs, err := e.Store.JobsToCancel(ctx, b.ID)
+	var ids []string
+	for _, j := range jobs {
+		if b.State == ci.BuildCanceling || useless[j.StepID] {
+			ids = append(ids, j.ID)
+		}
+	}
+	return ids, err
 }
 
 // cancelSome ends some jobs of a build, and returns how many cannot be ended and why the first of them cannot. Where it fails they are
@@ -53,27 +84,21 @@ func earlier(first, err error) error {
 }
 
 func (p *progress) cancelRest(ids []string) error {
-	if p.build.State != ci.BuildCanceling {
+	state := p.build.State
+	if state != ci.BuildCanceling && state != ci.BuildFailing {
 		return nil
 	}
-	jobs, err := p.tx.JobsByID(p.ctx, ids)
-	if err != nil {
-		return err
-	}
-	if err := p.readStepsOf(jobs); err != nil {
-		return err
-	}
 	p.hint(live.Assign) // to jobs of other builds behind these
-	for _, id := range ids {
-		j, ok := jobs[id]
-		if !ok || j.State.Terminal() || j.State == ci.JobCanceling {
-			continue
+	return p.eachOpen(ids, func(j store.Job) error {
+		if j.State == ci.JobCanceling {
+			return nil
 		}
-		if _, err := p.cancelJob(j, p.build.CanceledBy); err != nil {
-			return err
+		if state == ci.BuildFailing {
+			return p.cancelUseless(j)
 		}
-	}
-	return nil
+		_, err := p.cancelJob(j, p.build.CanceledBy)
+		return err
+	})
 }
 
 // readStepsOf reads the steps of some jobs at once.

@@ -51,7 +51,7 @@ func TestACanceledBuildWithManyJobsGoesOnWhereItWasKilled(t *testing.T) {
 			}
 		}
 		w.check(t, b)
-		if left := must(w.Store.CancelingBuilds(t.Context(), 10))(t); slices.Contains(left, b.ID) {
+		if left := must(w.Store.BuildsToEnd(t.Context(), 10))(t); slices.Contains(left, b.ID) {
 			t.Error("the build is still looked at")
 		}
 	})
@@ -71,4 +71,65 @@ func (w *world) wantGivenToNobody(t *testing.T, offered store.Job, agent store.A
 	}
 	_, err = w.AcquireJob(ctx, free.ID, other.ID)
 	wantRefusal(t, err, "The build is being canceled.")
+}
+
+func TestManyJobsOfAFailingBuildEndSomeAtATime(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		w.CancelTogether = 3
+		b := w.build(t, "steps:\n- {command: a, key: a}\n- {command: c, key: c, parallelism: 5, cancel_on_build_failing: true}\n"+
+			"- {command: d, key: d, parallelism: 2}\n")
+		w.end(t, b, "a", 1)
+		w.wantBuild(t, b, ci.BuildFailing)
+		w.wantJob(t, b, "c", ci.JobScheduled)
+		w.cancelRest(t, b)
+		for _, j := range must(w.Store.JobsOfStep(t.Context(), w.job(t, b, "c").StepID))(t) {
+			if j.State != ci.JobCanceled || j.CanceledBy != "cancel_on_build_failing" {
+				t.Errorf("job %d is %s by %q, want canceled by the rule", j.Number, j.State, j.CanceledBy)
+			}
+		}
+		w.wantJob(t, b, "d", ci.JobScheduled)
+		w.wantBuild(t, b, ci.BuildFailing)
+		if left := must(w.Store.BuildsToEnd(t.Context(), 10))(t); slices.Contains(left, b.ID) {
+			t.Error("the build is still looked at")
+		}
+		w.check(t, b)
+	})
+}
+
+// A pass that listed what a build's failure made useless does not end the search that its cancellation began meanwhile.
+func TestABuildThatIsCanceledWhileItFailsEndsWhole(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		w.CancelTogether = 3
+		b := w.build(t, "steps:\n- {command: a, key: a}\n- {command: c, key: c, cancel_on_build_failing: true}\n"+
+			"- {command: d, key: d, parallelism: 9}\n")
+		w.end(t, b, "a", 1)
+		must(w.CancelBuild(t.Context(), b.ID, "ana"))(t)
+		late := w.Store.Update(t.Context(), func(tx *store.Tx) error { return tx.ClearCancels(t.Context(), b.ID, ci.BuildFailing) })
+		if late != nil {
+			t.Fatal(late)
+		}
+		w.cancelRest(t, b)
+		w.wantBuild(t, b, ci.BuildCanceled)
+		w.check(t, b)
+	})
+}
+
+func TestAStepWithManyJobsEndsWhole(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		w.CancelTogether = 2
+		b := w.build(t, "steps:\n- group: g\n  key: g\n  steps:\n  - {command: a, key: a, parallelism: 5}\n  - {command: c, key: c}\n- {command: d, key: d}\n")
+		running := w.job(t, b, "c")
+		w.start(t, running)
+		if err := w.CancelStep(t.Context(), engine.CancelStep{BuildID: b.ID, Step: "g", By: "ana"}); err != nil {
+			t.Fatal(err)
+		}
+		for _, j := range must(w.Store.JobsOfStep(t.Context(), w.job(t, b, "a").StepID))(t) {
+			if j.State != ci.JobCanceled || j.CanceledBy != "ana" {
+				t.Errorf("job %d is %s by %q, want canceled by ana", j.Number, j.State, j.CanceledBy)
+			}
+		}
+		w.wantJob(t, b, "c", ci.JobCanceling)
+		w.wantJob(t, b, "d", ci.JobScheduled)
+		w.check(t, b)
+	})
 }

@@ -391,10 +391,10 @@ func (w *world) graph(t rapid.TB, b store.Build) ([]store.Step, ci.Graph) {
 	return steps, g
 }
 
-// cancelRest does what the pass does for a build that is being canceled.
+// cancelRest does what the pass does for a build that is being canceled or began to fail.
 func (w *world) cancelRest(t rapid.TB, b store.Build) {
 	t.Helper()
-	for _, id := range must(w.Store.CancelingBuilds(context.Background(), 100))(t) {
+	for _, id := range must(w.Store.BuildsToEnd(context.Background(), 100))(t) {
 		if err := w.CancelRest(context.Background(), id); id == b.ID && err != nil {
 			t.Fatal(err)
 		}

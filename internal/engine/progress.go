@@ -393,8 +393,12 @@ func (p *progress) buildEvent(ev ci.BuildEvent) error {
 	return p.buildMoved(was)
 }
 
-// cancelFailing ends the jobs that are not worth running in a failing build.
+// cancelFailing ends the jobs that are not worth running in a failing build. Where many are open CancelRest looks for them.
 func (p *progress) cancelFailing() error {
+	if p.tally.Open() > p.e.CancelTogether {
+		p.hint(live.Cancel)
+		return p.tx.SetCancels(p.ctx, p.build.ID)
+	}
 	jobs, err := p.tx.OpenJobs(p.ctx, p.build.ID)
 	if err != nil {
 		return err
@@ -404,14 +408,28 @@ func (p *progress) cancelFailing() error {
 		if err != nil {
 			return err
 		}
-		if s.Spec.Command == nil || !s.Spec.Command.CancelOnBuildFailing || j.Class() == ci.ClassFailing {
+		if !endsWithFailure(*s) {
 			continue
 		}
-		if _, err := p.cancelJob(j, "cancel_on_build_failing"); err != nil {
+		if err := p.cancelUseless(j); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// endsWithFailure says whether a step's jobs are not worth running in a failing build.
+func endsWithFailure(s store.Step) bool {
+	return s.Spec.Command != nil && s.Spec.Command.CancelOnBuildFailing
+}
+
+// cancelUseless ends a job that is not worth running because its build is failing, but not one that is failing itself.
+func (p *progress) cancelUseless(j store.Job) error {
+	if j.Class() == ci.ClassFailing {
+		return nil
+	}
+	_, err := p.cancelJob(j, "cancel_on_build_failing")
+	return err
 }
 
 // insertFresh writes the steps that the transaction added, then their jobs and edges.

@@ -140,7 +140,11 @@ func (e *Engine) UpdateStep(ctx context.Context, op UpdateStep) error {
 		return refuse(Invalid, "The idempotency_uuid has %d bytes; the limit is %d.", len(op.UUID), maxLookedUp)
 	}
 	return e.onBuild(ctx, op.BuildID, func(p *progress) error {
-		s, err := p.findStep(op.Step)
+		found, err := findStep(ctx, p.tx.Reader, op.BuildID, op.Step)
+		if err != nil {
+			return err
+		}
+		s, err := p.step(found.ID)
 		if err != nil {
 			return err
 		}

@@ -122,11 +122,11 @@ func Supersede(e *engine.Engine) func(context.Context) (bool, error) {
 	}
 }
 
-// CancelRest ends the jobs that canceled builds have left.
+// CancelRest ends the jobs that canceled builds have left, and those that are not worth running in failing ones.
 func CancelRest(e *engine.Engine) func(context.Context) (bool, error) {
 	rows := &loop.Rows[string]{Batch: batch, Parallel: 4, ID: func(build string) string { return build }}
 	return func(ctx context.Context) (bool, error) {
-		return rows.Each(func(n int) ([]string, error) { return e.Store.CancelingBuilds(ctx, n) },
+		return rows.Each(func(n int) ([]string, error) { return e.Store.BuildsToEnd(ctx, n) },
 			func(build string) error { return e.CancelRest(ctx, build) })
 	}
 }

@@ -206,7 +206,7 @@ CREATE TABLE builds (
     canceled_by     TEXT NOT NULL DEFAULT '',
     next_position   BIGINT NOT NULL DEFAULT 0,
     supersedes      BIGINT NOT NULL DEFAULT 0, -- older builds are to be skipped (1) or canceled too (2)
-    cancels         BOOLEAN NOT NULL DEFAULT FALSE, -- it is being canceled, and not all of its jobs were told yet
+    cancels         BOOLEAN NOT NULL DEFAULT FALSE, -- it is being canceled or began to fail, and its jobs were not all looked at since
     created_at      BIGINT NOT NULL,
     scheduled_at    BIGINT NOT NULL DEFAULT 0,
     started_at      BIGINT NOT NULL DEFAULT 0,
