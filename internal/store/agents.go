@@ -68,12 +68,12 @@ const (
 	sqlAgentByToken = `SELECT ` + errandColumns + ` WHERE a.token_hash = $1`
 	sqlLiveAgents   = `SELECT ` + agentColumns + ` FROM agents WHERE cluster_id = $1 AND ` + liveAgents + `
 		AND (name, id) > ($2, $3) ORDER BY name, id LIMIT $4`
-	sqlTagsInQueue = `SELECT tags FROM agents WHERE queue_id = $1 AND ` + liveAgents + ` AND NOT ignore_in_dispatches LIMIT $2`
+	sqlTagsInQueue = `SELECT tags FROM agents WHERE queue_id = $1 AND ` + liveAgents + ` AND NOT ignore_in_dispatches AND tags >= '' LIMIT $2`
 	sqlNameTaken   = `SELECT COUNT(*) FROM agents WHERE cluster_id = $1 AND name = $2 AND ` + liveAgents
 	idleColumns    = `id, queue_id, tags, priority, last_pipeline_id, last_repository, last_success_at`
-	sqlIdleAgents  = `SELECT ` + idleColumns + ` FROM agents WHERE queue_id = $1 AND ` + idleAgents + `
+	sqlIdleAgents  = `SELECT ` + idleColumns + ` FROM agents WHERE queue_id = $1 AND ` + idleAgents + ` AND last_success_at >= 0
 		ORDER BY COALESCE(priority, -1000000000000) DESC, last_success_at DESC LIMIT $2`
-	sqlWarmAgents = `SELECT ` + idleColumns + ` FROM agents WHERE queue_id = $1 AND last_pipeline_id = $2 AND ` + idleAgents + `
+	sqlWarmAgents = `SELECT ` + idleColumns + ` FROM agents WHERE queue_id = $1 AND last_pipeline_id = $2 AND last_pipeline_id <> '' AND ` + idleAgents + `
 		ORDER BY last_success_at DESC LIMIT $3`
 	sqlChangedAgents = `SELECT ` + idleColumns + ` FROM agents WHERE queue_id = $1 AND changed_at >= $2 AND ` + idleAgents + `
 		ORDER BY changed_at LIMIT $3`
@@ -84,7 +84,7 @@ const (
 	// PostgreSQL would answer EXISTS by reading all jobs that wait, to join them. The order is that of an index.
 	sqlIdleQueues = `SELECT id FROM queues
 		WHERE (SELECT 1 FROM agents WHERE queue_id = queues.id AND ` + idleAgents + ` ORDER BY changed_at LIMIT 1) = 1
-		AND (SELECT 1 FROM jobs WHERE queue_id = queues.id AND state = 'scheduled' AND kind = 'script' ORDER BY 0 - priority LIMIT 1) = 1`
+		AND (SELECT 1 FROM jobs WHERE queue_id = queues.id AND state = 'scheduled' AND kind = 'script' ORDER BY lane LIMIT 1) = 1`
 	sqlQuietAgents = `SELECT ` + agentColumns + ` FROM agents WHERE ` + liveAgents + ` AND last_seen_at < $1
 		ORDER BY last_seen_at LIMIT $2`
 	sqlQuietJobs = `SELECT id, job_id, COALESCE((SELECT j.state FROM jobs j WHERE j.id = job_id), ''), job_seen_at FROM agents WHERE ` + liveAgents + `

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -45,22 +46,42 @@ func TestErrandsOfManyAgentsAreThoseOfEachThatIsNotFree(t *testing.T) {
 	})
 }
 
-// Each pass of dispatch asks for the queues that have work and an idle agent: what that costs must not depend on how many jobs wait.
-func TestQueuesWithWorkAreFoundInOneLook(t *testing.T) {
+// Each pass of dispatch asks for the queues that have work and an idle agent, and for the jobs and agents that it may pair: what that
+// costs must not depend on how many jobs wait or agents idle, whether or not the database looked at its tables since they are as they are.
+func TestPassesOfDispatchReadWhatTheyTake(t *testing.T) {
 	t.Parallel()
 	s := reopen(t, Options{Postgres: dbtest.Template(t, "store", migrated)})
 	seed(t, s)
 	jobs := make([]Job, 2000)
 	for i := range jobs {
 		jobs[i] = job(fmt.Sprintf("j%04d", i))
+		jobs[i].Rules = []string{"os=none"}
+		jobs[i].SpecJSON = fmt.Appendf(nil, `{"Command": %q}`, strings.Repeat("make ", 200)) // a small table is read as a whole
 	}
-	update(t, s, func(tx *Tx) error { return tx.InsertJobs(t.Context(), jobs) })
+	one := job("one")
+	one.Rules, one.Position = []string{"os=some"}, "000002"
+	update(t, s, func(tx *Tx) error {
+		err := tx.InsertJobs(t.Context(), append(jobs, one))
+		for i := range 1000 {
+			err = errors.Join(err, tx.InsertAgent(t.Context(), agent(fmt.Sprintf("idle%04d", i))))
+		}
+		return err
+	})
+	read := regexp.MustCompile(`on (?:jobs|agents).*rows=(\d+)|Removed by Filter: (\d+)`)
 	for _, analyzed := range []string{"before", "after"} {
-		plan, err := list(t.Context(), s.q, scanString, "EXPLAIN (ANALYZE, COSTS FALSE, TIMING FALSE) "+sqlIdleQueues)
-		text := strings.Join(plan, "\n")
-		read := regexp.MustCompile(`on jobs.*rows=(\d+)`).FindStringSubmatch(text)
-		if err != nil || len(read) != 2 || read[1] != "1" {
-			t.Errorf("err %v, %s the database looked at its tables the plan is\n%s", err, analyzed, text)
+		for query, args := range map[string][]any{
+			sqlIdleQueues: nil, sqlLaneHeads: {"q", 10}, sqlLane: {"q", laneOf("p", text(one.Rules)), 5}, sqlChangedAgents: {"q", at(1).UnixMicro(), 5},
+			sqlIdleAgents: {"q", 5}, sqlWarmAgents: {"q", "p", 5},
+		} {
+			plan, err := list(t.Context(), s.q, scanString, "EXPLAIN (ANALYZE, COSTS FALSE, TIMING FALSE) "+query, args...)
+			text, most := strings.Join(plan, "\n"), 0
+			for _, m := range read.FindAllStringSubmatch(text, -1) {
+				n, _ := strconv.Atoi(m[1] + m[2])
+				most = max(most, n)
+			}
+			if err != nil || most > 5 {
+				t.Errorf("%s: err %v, %s the database looked at its tables the plan is\n%s", firstWords(query), err, analyzed, text)
+			}
 		}
 		if _, err := s.db.ExecContext(t.Context(), "ANALYZE"); err != nil {
 			t.Fatal(err)

@@ -95,14 +95,16 @@ const (
 	openLane       = `queue_id = $1 AND state = 'scheduled' AND kind = 'script'`
 	dispatchOrder  = `0 - priority, scheduled_at, position, id`
 	// The first job of each lane. Each step of the recursion is one look into the index, so the cost
-	// depends on the number of lanes and not on that of jobs.
-	sqlLaneHeads = `WITH RECURSIVE heads (lane, id) AS (
-		SELECT lane, id FROM jobs WHERE id = (SELECT id FROM jobs WHERE ` + openLane + `
+	// depends on the number of lanes and not on that of jobs. The rows come with it: to look them up again
+	// PostgreSQL would read the whole table.
+	sqlLaneHeads = `WITH RECURSIVE heads (` + waitingColumns + `) AS (
+		SELECT ` + waitingColumns + ` FROM jobs WHERE id = (SELECT id FROM jobs WHERE ` + openLane + `
 			ORDER BY lane, ` + dispatchOrder + ` LIMIT 1)
 		UNION ALL
-		SELECT j.lane, j.id FROM heads JOIN jobs j ON j.id = (SELECT n.id FROM jobs n WHERE n.queue_id = $1 AND n.state = 'scheduled'
+		SELECT j.id, j.build_id, j.pipeline_id, j.queue_id, j.rules, j.priority, j.scheduled_at, j.position, j.number, j.lane, j.step_id, j.retries
+		FROM heads JOIN jobs j ON j.id = (SELECT n.id FROM jobs n WHERE n.queue_id = $1 AND n.state = 'scheduled'
 			AND n.kind = 'script' AND n.lane > heads.lane ORDER BY n.lane, 0 - n.priority, n.scheduled_at, n.position, n.id LIMIT 1)
-		) SELECT ` + waitingColumns + ` FROM jobs WHERE id IN (SELECT id FROM heads LIMIT $2)`
+		) SELECT ` + waitingColumns + ` FROM heads LIMIT $2`
 	sqlLane = `SELECT ` + waitingColumns + ` FROM jobs WHERE ` + openLane + ` AND lane = $2
 		ORDER BY ` + dispatchOrder + ` LIMIT $3`
 	sqlBuildToRun = `SELECT b.verdict, b.verdict_commit, b.commit_sha, p.repository FROM builds b

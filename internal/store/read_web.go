@@ -22,7 +22,7 @@ const (
 	sqlCrews       = `SELECT queue_id, tags, state, paused, ignore_in_dispatches, job_id <> '', COUNT(*)
 		FROM agents WHERE cluster_id = $1 AND ` + liveAgents + `
 		GROUP BY queue_id, tags, state, paused, ignore_in_dispatches, job_id <> ''`
-	sqlQueueHead = `SELECT id FROM jobs WHERE queue_id = $1 AND state = 'scheduled' AND kind = 'script'
+	sqlQueueHead = `SELECT id FROM jobs WHERE queue_id = $1 AND state = 'scheduled' AND kind = 'script' AND position >= ''
 		ORDER BY 0 - priority, scheduled_at, position, id LIMIT $2`
 	sqlGroupUsers = `SELECT b.id, b.number, p.slug FROM jobs j JOIN builds b ON b.id = j.build_id
 		JOIN pipelines p ON p.id = b.pipeline_id

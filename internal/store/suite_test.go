@@ -444,7 +444,7 @@ func TestHotStatementsUseAnIndex(t *testing.T) {
 		sqlTimedOutJobs: "jobs_timeouts", sqlStepByKey: "sqlite_autoindex_steps_2", sqlAgentByToken: "sqlite_autoindex_agents_", sqlErrands: "sqlite_autoindex_agents_", sqlAgentProcesses: "agents_process",
 		sqlReadyTriggers: "jobs_triggers", sqlCountRetries: "jobs_step", sqlEarlierAgents: "jobs_step", sqlBuilds: "sqlite_autoindex_builds_2",
 		sqlRunningTriggers: "jobs_triggers", sqlCanceledTriggers: "jobs_triggers", sqlTriggerOf: "jobs_triggers", sqlHeldShares: "jobs_held", sqlOldJobs: "jobs_open",
-		sqlCountScheduled: "jobs_scheduled", sqlCountWaiting: "jobs_scheduled", sqlQuietAgents: "agents_", sqlQuietJobs: "agents_", sqlLine: "jobs_line",
+		sqlCountScheduled: "jobs_lanes", sqlCountWaiting: "jobs_lanes", sqlQuietAgents: "agents_", sqlQuietJobs: "agents_", sqlLine: "jobs_line",
 		sqlCreating: "builds_creating", sqlSuperseders: "builds_superseding", sqlOlderOpenBuilds: "builds_", sqlDueEffects: "outbox_due", sqlOpenBuilds: "builds_",
 		sqlRecentBuilds: "builds_recent", sqlHolders: "jobs_holders", sqlAhead: "jobs_line",
 		sqlEagerLine: "jobs_line_eager", sqlEagerAhead: "jobs_line_eager", sqlWidestLimit: "jobs_line_limits", sqlUnqueued: "jobs_unqueued",

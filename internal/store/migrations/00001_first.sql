@@ -129,16 +129,19 @@ CREATE TABLE agents (
     changed_at            BIGINT NOT NULL DEFAULT 0, -- but for last_seen_at and job_seen_at
     ended_at              BIGINT NOT NULL DEFAULT 0
 );
+-- Of several indexes with one condition PostgreSQL takes any as long as its statistics say that few rows meet it, and reads all that
+-- do; statistics are a minute old, and queues fill within moments. So all but one of them have a condition that holds for
+-- every row, and that the statements which the index is meant for repeat.
 CREATE INDEX agents_idle ON agents (queue_id, (COALESCE(priority, -1000000000000)) DESC, last_success_at DESC)
-    WHERE state = 'connected' AND NOT paused AND NOT ignore_in_dispatches AND job_id = '';
+    WHERE state = 'connected' AND NOT paused AND NOT ignore_in_dispatches AND job_id = '' AND last_success_at >= 0;
 CREATE INDEX agents_warm ON agents (queue_id, last_pipeline_id, last_success_at)
-    WHERE state = 'connected' AND NOT paused AND NOT ignore_in_dispatches AND job_id = '';
+    WHERE state = 'connected' AND NOT paused AND NOT ignore_in_dispatches AND job_id = '' AND last_pipeline_id <> '';
 CREATE INDEX agents_changed ON agents (queue_id, changed_at)
     WHERE state = 'connected' AND NOT paused AND NOT ignore_in_dispatches AND job_id = '';
 CREATE INDEX agents_live ON agents (cluster_id, name)
     WHERE (state = 'never_connected' OR state = 'connected' OR state = 'stopping');
 CREATE INDEX agents_queue ON agents (queue_id)
-    WHERE (state = 'never_connected' OR state = 'connected' OR state = 'stopping') AND NOT ignore_in_dispatches;
+    WHERE (state = 'never_connected' OR state = 'connected' OR state = 'stopping') AND NOT ignore_in_dispatches AND tags >= '';
 CREATE INDEX agents_process ON agents (process)
     WHERE process <> '' AND (state = 'never_connected' OR state = 'connected' OR state = 'stopping');
 CREATE INDEX agents_seen ON agents (last_seen_at) WHERE (state = 'never_connected' OR state = 'connected' OR state = 'stopping');
@@ -331,7 +334,7 @@ CREATE UNIQUE INDEX jobs_token ON jobs (token_hash) WHERE token_hash IS NOT NULL
 CREATE INDEX jobs_lanes ON jobs (queue_id, lane, (0 - priority), scheduled_at, position, id)
     WHERE state = 'scheduled' AND kind = 'script';
 CREATE INDEX jobs_scheduled ON jobs (queue_id, (0 - priority), scheduled_at, position, id)
-    WHERE state = 'scheduled' AND kind = 'script';
+    WHERE state = 'scheduled' AND kind = 'script' AND position >= ''; -- as agents_idle
 -- One live lease an agent, whatever the code does.
 CREATE UNIQUE INDEX jobs_held ON jobs (agent_id)
     WHERE (state = 'assigned' OR state = 'accepted' OR state = 'running' OR state = 'canceling'
