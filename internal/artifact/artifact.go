@@ -102,10 +102,6 @@ type recorder func(ctx context.Context, id, key string) (used string, err error)
 // same. What is not needed under the key is deleted.
 func (s *Store) arrived(ctx context.Context, f store.Artifact, key string, record recorder) error {
 	used, err := record(ctx, f.ID, key)
-	if errors.Is(err, store.ErrConflict) {
-		// Another file with these bytes was recorded at the same time; now it is found.
-		used, err = record(ctx, f.ID, key)
-	}
 	_, refused := errors.AsType[*engine.Refused](err)
 	if key == "" || used == key || err != nil && !refused {
 		return err

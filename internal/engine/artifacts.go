@@ -89,16 +89,21 @@ func (e *Engine) ArtifactArrived(ctx context.Context, id, key string) (used stri
 
 // blobFor is the key of an artifact's bytes, which may lie there already.
 func (e *Engine) blobFor(ctx context.Context, tx *store.Tx, a store.Artifact, key string) (string, error) {
-	b, err := tx.LockLiveBlob(ctx, a.SHA256, a.Size)
-	switch {
-	case err == nil:
-		return b.Key, nil
-	case !errors.Is(err, store.ErrNotFound):
-		return "", err
-	case key == "":
-		return "", refuse(Conflict, "The bytes of the artifact %q were deleted meanwhile; upload them again.", a.Path)
+	for {
+		b, err := tx.LockLiveBlob(ctx, a.SHA256, a.Size)
+		switch {
+		case err == nil:
+			return b.Key, nil
+		case !errors.Is(err, store.ErrNotFound):
+			return "", err
+		case key == "":
+			return "", refuse(Conflict, "The bytes of the artifact %q were deleted meanwhile; upload them again.", a.Path)
+		}
+		added, err := tx.InsertBlob(ctx, store.Blob{Key: key, SHA256: a.SHA256, Size: a.Size, CreatedAt: e.Now()})
+		if added || err != nil {
+			return key, err
+		} // else somebody else's were recorded at that moment, which may be gone again already
 	}
-	return key, tx.InsertBlob(ctx, store.Blob{Key: key, SHA256: a.SHA256, Size: a.Size, CreatedAt: e.Now()})
 }
 
 // SetArtifactStates records which of a job's artifacts arrived. States are finished or error; files of

@@ -1,7 +1,6 @@
 package engine_test
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -10,13 +9,9 @@ import (
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
-// arrive records an artifact's bytes under a key as package artifact does: once more if another with the
-// same bytes was recorded at that moment.
+// arrive records an artifact's bytes under a key.
 func (w *world) arrive(t testing.TB, id, key string) string {
 	used, err := w.ArtifactArrived(t.Context(), id, key)
-	if errors.Is(err, store.ErrConflict) {
-		used, err = w.ArtifactArrived(t.Context(), id, key)
-	}
 	if err != nil {
 		t.Error(err)
 	}

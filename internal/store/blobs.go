@@ -20,9 +20,10 @@ const (
 	sqlLiveBlob   = `SELECT ` + blobColumns + ` FROM blobs WHERE sha256 = $1 AND size = $2 AND dead_at = 0`
 	sqlDeadBlobs  = `SELECT ` + blobColumns + ` FROM blobs WHERE dead_at > 0 ORDER BY dead_at LIMIT $1`
 	sqlBlobKeys   = `SELECT key FROM blobs WHERE key IN ($1)`
-	sqlInsertBlob = `INSERT INTO blobs (` + blobColumns + `) VALUES ($1, $2, $3, $4, $5)`
-	sqlLockBlob   = `SELECT ` + blobColumns + ` FROM blobs WHERE key = $1`
-	sqlKillBlob   = `UPDATE blobs SET dead_at = $2 WHERE key = $1 AND dead_at = 0
+	sqlInsertBlob = `INSERT INTO blobs (` + blobColumns + `) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (sha256, size) WHERE dead_at = 0 DO NOTHING`
+	sqlLockBlob = `SELECT ` + blobColumns + ` FROM blobs WHERE key = $1`
+	sqlKillBlob = `UPDATE blobs SET dead_at = $2 WHERE key = $1 AND dead_at = 0
 		AND NOT EXISTS (SELECT 1 FROM artifacts WHERE blob <> '' AND blob = $1)
 		AND NOT EXISTS (SELECT 1 FROM cache_entries WHERE blob <> '' AND blob = $1)`
 	sqlDeleteBlob  = `DELETE FROM blobs WHERE key = $1 AND dead_at > 0`
@@ -69,9 +70,10 @@ func (tx *Tx) LockLiveBlob(ctx context.Context, sha256 string, size int64) (Blob
 	return one(ctx, tx.q, scanBlob, sqlLiveBlob+tx.forUpdate, sha256, size)
 }
 
-// InsertBlob adds a blob; ErrConflict if there is a live one with its content.
-func (tx *Tx) InsertBlob(ctx context.Context, b Blob) error {
-	return exec(ctx, tx.q, sqlInsertBlob, b.Key, b.SHA256, b.Size, micros(b.CreatedAt), micros(b.DeadAt))
+// InsertBlob adds a blob, unless there is a live one with its content.
+func (tx *Tx) InsertBlob(ctx context.Context, b Blob) (added bool, err error) {
+	n, err := count(ctx, tx.q, sqlInsertBlob, b.Key, b.SHA256, b.Size, micros(b.CreatedAt), micros(b.DeadAt))
+	return n > 0, err
 }
 
 // KillBlob records that nobody refers to a blob, if nobody does.

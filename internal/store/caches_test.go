@@ -75,7 +75,8 @@ func TestBytesOfACacheLiveAsLongAsIt(t *testing.T) {
 		v := cacheAt("1", CacheServer, "a1", "a", at(1))
 		v.Blob = "k"
 		update(t, s, func(tx *Tx) error {
-			return errors.Join(tx.InsertJob(t.Context(), job("j")), tx.InsertCacheEntry(t.Context(), v), tx.InsertBlob(t.Context(), Blob{Key: "k", SHA256: "s"}))
+			_, err := tx.InsertBlob(t.Context(), Blob{Key: "k", SHA256: "s"})
+			return errors.Join(tx.InsertJob(t.Context(), job("j")), tx.InsertCacheEntry(t.Context(), v), err)
 		})
 		for _, want := range []int{0, 1} {
 			update(t, s, func(tx *Tx) error { return tx.KillBlob(t.Context(), "k", at(2)) })
