@@ -82,8 +82,8 @@ const (
 	sqlErrands   = `SELECT ` + errandColumns + ` WHERE a.id IN ($1)
 		AND (a.state <> 'connected' OR a.paused OR a.job_id <> '')`
 	// PostgreSQL would answer EXISTS by reading all jobs that wait, to join them. The order is that of an index.
-	sqlIdleQueues = `SELECT id FROM queues
-		WHERE (SELECT 1 FROM agents WHERE queue_id = queues.id AND ` + idleAgents + ` ORDER BY changed_at LIMIT 1) = 1
+	sqlIdleQueues = `SELECT ` + queueColumns + ` FROM queues WHERE paused_at = 0
+		AND (SELECT 1 FROM agents WHERE queue_id = queues.id AND ` + idleAgents + ` ORDER BY changed_at LIMIT 1) = 1
 		AND (SELECT 1 FROM jobs WHERE queue_id = queues.id AND state = 'scheduled' AND kind = 'script' ORDER BY lane LIMIT 1) = 1`
 	sqlQuietAgents = `SELECT ` + agentColumns + ` FROM agents WHERE ` + liveAgents + ` AND last_seen_at < $1
 		ORDER BY last_seen_at LIMIT $2`
@@ -222,9 +222,10 @@ func (r Reader) CountIdleAgents(ctx context.Context, queueID string, limit int) 
 	return int(n), err
 }
 
-// IdleQueues returns the queues that have an idle agent and a job that waits for one. It looks at one of each, however many there are.
-func (r Reader) IdleQueues(ctx context.Context) ([]string, error) {
-	return list(ctx, r.q, scanString, sqlIdleQueues)
+// IdleQueues returns the queues that dispatch and have an idle agent and a job that waits for one. It looks at one of each, however many
+// there are.
+func (r Reader) IdleQueues(ctx context.Context) ([]Queue, error) {
+	return list(ctx, r.q, scanQueue, sqlIdleQueues)
 }
 
 // QuietAgents returns up to limit live agents not heard of since a time, the longest first.

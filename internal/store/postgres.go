@@ -30,7 +30,7 @@ func openPostgres(ctx context.Context, o Options) (*Store, error) {
 	}
 	u := &pgUpdater{db, o}
 	return &Store{
-		Reader: Reader{o.traced(direct{db})}, conns: direct{db}, db: db, update: u, lanes: &lanes{run: u.inLane}, kind: goose.DialectPostgres, name: newName(),
+		Reader: Reader{o.traced(direct{db})}, conns: direct{db}, db: db, update: u, traced: o.traced, lanes: &lanes{run: u.inLane}, kind: goose.DialectPostgres, name: newName(),
 	}, nil
 }
 
@@ -141,6 +141,8 @@ func aborted(err error) bool {
 type direct struct{ db *sql.DB }
 
 func (d direct) ping(ctx context.Context) error { return d.db.PingContext(ctx) }
+
+func (d direct) view(_ context.Context, fn func(querier) error) error { return fn(d) }
 
 func (d direct) close() error { return d.db.Close() }
 

@@ -33,7 +33,7 @@ func openSQLite(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	p := newPool(o.Path, max(4, 2*runtime.NumCPU()))
-	return &Store{Reader: Reader{o.traced(p)}, conns: p, update: startWriter(conn, o), kind: goose.DialectSQLite3}, nil
+	return &Store{Reader: Reader{o.traced(p)}, conns: p, update: startWriter(conn, o), traced: o.traced, kind: goose.DialectSQLite3}, nil
 }
 
 // migrateFile makes the file, if it is not there, and its schema, with the driver that goose wants. SQLite itself is the same code as

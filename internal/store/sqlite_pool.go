@@ -101,9 +101,12 @@ func (p *pool) execContext(context.Context, string, ...any) (int64, error) {
 
 func (p *pool) later(context.Context, string, ...any) error { return errNoTransaction }
 
-// together asks all questions of one state of the database, on one connection: to begin reading anew for each takes longer than most
-// answers.
-func (p *pool) together(ctx context.Context, questions []question) (err error) {
+func (p *pool) together(ctx context.Context, questions []question) error {
+	return p.view(ctx, func(q querier) error { return q.together(ctx, questions) })
+}
+
+// view has all questions asked of one state of the database, on one connection.
+func (p *pool) view(ctx context.Context, fn func(querier) error) (err error) {
 	c, err := p.take(ctx)
 	if err != nil {
 		return err
@@ -116,7 +119,7 @@ func (p *pool) together(ctx context.Context, questions []question) (err error) {
 		_, end := c.exec("COMMIT", nil)
 		err = errors.Join(err, end)
 	}()
-	return c.together(questions)
+	return fn(snapshot{c})
 }
 
 // queryContext runs a query to its end, whatever becomes of ctx once it has begun: every query is bounded.
@@ -132,4 +135,21 @@ func (p *pool) queryContext(ctx context.Context, q string, args ...any) (rows, e
 	}
 	r.done = func() { p.give(c) }
 	return r, nil
+}
+
+// snapshot is one state of the database.
+type snapshot struct{ conn *sqliteConn }
+
+func (snapshot) execContext(context.Context, string, ...any) (int64, error) {
+	return 0, errNoTransaction
+}
+
+func (snapshot) later(context.Context, string, ...any) error { return errNoTransaction }
+
+func (s snapshot) together(_ context.Context, questions []question) error {
+	return s.conn.together(questions)
+}
+
+func (s snapshot) queryContext(_ context.Context, q string, args ...any) (rows, error) {
+	return s.conn.query(q, args)
 }

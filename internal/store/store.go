@@ -54,6 +54,7 @@ type Store struct {
 	conns  connections
 	db     *sql.DB // PostgreSQL's, nil on SQLite
 	update updater
+	traced func(querier) querier
 	lanes  *lanes // nil on SQLite, where all updates share one
 	kind   goose.Dialect
 	name   string // of this server among those on the database
@@ -68,6 +69,7 @@ type updater interface {
 // connections are those that read.
 type connections interface {
 	ping(ctx context.Context) error
+	view(ctx context.Context, fn func(querier) error) error
 	close() error
 }
 
@@ -93,6 +95,13 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// View runs fn once, for several questions that belong together. On SQLite all are asked of one state of the database, that of the first
+// of them: to begin reading anew for each takes longer than most answers. On PostgreSQL, where it would take round trips, each sees what
+// was committed before it was asked. fn waits for nothing but its questions, and asks no others: it holds a connection.
+func (s *Store) View(ctx context.Context, fn func(Reader) error) error {
+	return s.conns.view(ctx, func(q querier) error { return fn(Reader{s.traced(q)}) })
 }
 
 // Update runs fn in one transaction. The function may run more than once (PostgreSQL aborts one of

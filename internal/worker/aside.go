@@ -84,7 +84,11 @@ func (a *Assign) tryAside(ctx context.Context, q store.Queue) error {
 		a.aside.turn++
 		j.turn = a.aside.turn
 		a.aside.jobs[j.ID] = j
-		made, _, err := a.page(ctx, q, []store.WaitingJob{j.WaitingJob})
+		v, err := a.lookFor(ctx, q, []store.WaitingJob{j.WaitingJob}, 1+sampleSlack)
+		if err != nil {
+			return err
+		}
+		made, _, err := a.page(ctx, q, v)
 		if made == 0 {
 			vain++
 		}

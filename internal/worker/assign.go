@@ -63,8 +63,8 @@ func (a *Assign) Pass(ctx context.Context) (bool, error) {
 	}
 	var failed error
 	again := false
-	for _, id := range queues {
-		more, err := a.queue(ctx, id)
+	for _, q := range queues {
+		more, err := a.queue(ctx, q)
 		failed, again = errors.Join(failed, err), again || more
 	}
 	return again && failed == nil, failed
@@ -80,11 +80,7 @@ func (a *Assign) begin() {
 }
 
 // queue assigns jobs until no agent or no job that an agent matches is left.
-func (a *Assign) queue(ctx context.Context, id string) (more bool, err error) {
-	q, err := a.Engine.Store.QueueByID(ctx, id)
-	if err != nil || !q.PausedAt.IsZero() {
-		return false, err
-	}
+func (a *Assign) queue(ctx context.Context, q store.Queue) (more bool, err error) {
 	more, err = a.rounds(ctx, q)
 	if err == nil {
 		err = a.tryAside(ctx, q)
@@ -94,16 +90,16 @@ func (a *Assign) queue(ctx context.Context, id string) (more bool, err error) {
 
 func (a *Assign) rounds(ctx context.Context, q store.Queue) (more bool, err error) {
 	for range maxRounds {
-		jobs, cut, err := a.jobs(ctx, q.ID)
-		if err != nil || len(jobs) == 0 {
+		v, err := a.look(ctx, q)
+		if err != nil || len(v.jobs) == 0 {
 			return false, err
 		}
 		before := len(a.aside.jobs)
-		made, left, err := a.page(ctx, q, jobs)
+		made, left, err := a.page(ctx, q, v)
 		if err != nil {
 			return false, err
 		}
-		done := made == 0 || !left || !cut
+		done := made == 0 || !left || !v.cut
 		if done && len(a.aside.jobs) <= before { // else the agents of those set aside are free for others
 			return false, nil
 		}
@@ -111,22 +107,61 @@ func (a *Assign) rounds(ctx context.Context, q store.Queue) (more bool, err erro
 	return true, nil
 }
 
+// picture is what some jobs are assigned by.
+type picture struct {
+	jobs   []store.WaitingJob
+	cut    bool // there may be more jobs
+	agents []store.IdleAgent
+	limit  int // of agents, beside warm ones: if there are fewer, there are no others
+	dispatch.Snapshot
+}
+
+// look reads what one round decides by.
+func (a *Assign) look(ctx context.Context, q store.Queue) (v picture, err error) {
+	now := a.Engine.Now() // no later than what is seen
+	err = a.Engine.Store.View(ctx, func(db store.Reader) error {
+		var err error
+		if v.jobs, v.cut, err = a.jobs(ctx, db, q.ID, now); err != nil || len(v.jobs) == 0 {
+			return err
+		}
+		return a.complete(ctx, db, q, &v, len(v.jobs)+sampleSlack)
+	})
+	return v, err
+}
+
+// lookFor reads what is to be known about some jobs.
+func (a *Assign) lookFor(ctx context.Context, q store.Queue, jobs []store.WaitingJob, limit int) (picture, error) {
+	v := picture{jobs: jobs}
+	err := a.Engine.Store.View(ctx, func(db store.Reader) error { return a.complete(ctx, db, q, &v, limit) })
+	return v, err
+}
+
+// complete adds what is to be known about the jobs of a picture: idle agents, of many only a sample, and what dispatch decides by.
+func (a *Assign) complete(ctx context.Context, db store.Reader, q store.Queue, v *picture, limit int) (err error) {
+	v.limit = limit
+	if v.agents, err = sampled(ctx, db, q.ID, v.jobs, limit); err != nil || len(v.agents) == 0 {
+		return err
+	}
+	v.Snapshot, err = a.snapshot(ctx, db, q, v.jobs, v.agents)
+	return err
+}
+
 // jobs returns the first job of every lane that an idle agent may serve, so that none is starved however
 // many there are of another, and, while the lanes are few, what comes behind it: no more of a lane than
 // there are idle agents, where those are few. cut says that there may be more jobs.
-func (a *Assign) jobs(ctx context.Context, queueID string) (jobs []store.WaitingJob, cut bool, err error) {
-	heads, err := a.Engine.Store.LaneHeads(ctx, queueID, headLimit)
+func (a *Assign) jobs(ctx context.Context, db store.Reader, queueID string, now time.Time) (jobs []store.WaitingJob, cut bool, err error) {
+	heads, err := db.LaneHeads(ctx, queueID, headLimit)
 	if err == nil {
-		heads, err = a.hopeful(ctx, queueID, heads)
+		heads, err = a.hopeful(ctx, db, queueID, heads, now)
 	}
 	if err != nil || len(heads) == 0 {
 		return nil, false, err
 	}
-	idle, err := a.Engine.Store.CountIdleAgents(ctx, queueID, manyIdle)
+	idle, err := db.CountIdleAgents(ctx, queueID, manyIdle)
 	if err != nil {
 		return nil, false, err
 	}
-	canceling, err := a.Engine.Store.CancelingBuilds(ctx, maxCanceling)
+	canceling, err := db.CancelingBuilds(ctx, maxCanceling)
 	if err != nil {
 		return nil, false, err
 	}
@@ -138,7 +173,7 @@ func (a *Assign) jobs(ctx context.Context, queueID string) (jobs []store.Waiting
 		n := max(depth, 1) + a.aside.count(queueID, h.Lane)
 		lane := []store.WaitingJob{h}
 		if n > 1 {
-			if lane, err = a.Engine.Store.Lane(ctx, queueID, h.Lane, n); err != nil {
+			if lane, err = db.Lane(ctx, queueID, h.Lane, n); err != nil {
 				return nil, false, err
 			}
 		}
@@ -152,40 +187,35 @@ func (a *Assign) jobs(ctx context.Context, queueID string) (jobs []store.Waiting
 
 // page assigns what it can of some jobs and reports how many it did and whether idle agents are left over.
 // Agents are sampled first; where a job's rules find nobody in the sample, all are looked at.
-func (a *Assign) page(ctx context.Context, q store.Queue, jobs []store.WaitingJob) (made int, left bool, err error) {
-	limit := len(jobs) + sampleSlack
-	for {
-		agents, err := a.agents(ctx, q.ID, jobs, limit)
-		if err != nil || len(agents) == 0 {
-			return made, false, err
+func (a *Assign) page(ctx context.Context, q store.Queue, v picture) (made int, left bool, err error) {
+	for len(v.agents) > 0 {
+		sample := len(v.agents) >= v.limit
+		matched := dispatch.Match(v.Snapshot)
+		if sample {
+			matched = ofSample(matched, v.limit)
 		}
-		s, err := a.snapshot(ctx, q, jobs, agents)
-		if err != nil {
-			return made, false, err
-		}
-		matched := dispatch.Match(s)
-		if len(agents) >= limit {
-			matched = ofSample(matched, limit)
-		}
-		n, err := a.assign(ctx, jobs, matched)
+		n, err := a.assign(ctx, v.jobs, matched)
 		made += n
 		if err != nil {
 			return made, false, err
 		}
-		rest := unmatched(jobs, matched)
-		if len(agents) < limit {
-			a.leave(q.ID, rest, agents)
+		rest := unmatched(v.jobs, matched)
+		if !sample {
+			a.leave(q.ID, rest, v.agents)
 		}
-		if len(rest) == 0 || len(agents) < limit || limit >= allAgents {
-			return made, len(matched) < len(agents), nil
+		if len(rest) == 0 || !sample || v.limit >= allAgents {
+			return made, len(matched) < len(v.agents), nil
 		}
-		jobs, limit = rest, allAgents
+		if v, err = a.lookFor(ctx, q, rest, allAgents); err != nil {
+			return made, false, err
+		}
 	}
+	return made, false, nil
 }
 
-// agents samples idle agents. Of many, those that are warm for a job are looked for besides.
-func (a *Assign) agents(ctx context.Context, queueID string, jobs []store.WaitingJob, limit int) ([]store.IdleAgent, error) {
-	agents, err := a.Engine.Store.IdleAgents(ctx, queueID, limit)
+// sampled returns up to limit idle agents. If there are as many, those that are warm for a job are looked for besides.
+func sampled(ctx context.Context, db store.Reader, queueID string, jobs []store.WaitingJob, limit int) ([]store.IdleAgent, error) {
+	agents, err := db.IdleAgents(ctx, queueID, limit)
 	if err != nil || len(agents) < limit {
 		return agents, err
 	}
@@ -198,7 +228,7 @@ func (a *Assign) agents(ctx context.Context, queueID string, jobs []store.Waitin
 			continue
 		}
 		seen[j.PipelineID] = true
-		warm, err := a.Engine.Store.WarmAgents(ctx, queueID, j.PipelineID, warmSample)
+		warm, err := db.WarmAgents(ctx, queueID, j.PipelineID, warmSample)
 		if err != nil {
 			return nil, err
 		}
@@ -275,9 +305,9 @@ func (a *Assign) assign(ctx context.Context, jobs []store.WaitingJob, matched []
 }
 
 // snapshot gathers what dispatch decides by.
-func (a *Assign) snapshot(ctx context.Context, q store.Queue, jobs []store.WaitingJob, agents []store.IdleAgent) (dispatch.Snapshot, error) {
+func (a *Assign) snapshot(ctx context.Context, db store.Reader, q store.Queue, jobs []store.WaitingJob, agents []store.IdleAgent) (dispatch.Snapshot, error) {
 	s := dispatch.Snapshot{Held: map[dispatch.Share]int{}, Queues: []dispatch.Queue{{ID: q.ID, Key: q.Key}}}
-	held, err := a.Engine.Store.HeldShares(ctx, q.ID)
+	held, err := db.HeldShares(ctx, q.ID)
 	if err != nil {
 		return s, err
 	}
@@ -290,19 +320,19 @@ func (a *Assign) snapshot(ctx context.Context, q store.Queue, jobs []store.Waiti
 			LastPipeline: g.LastPipelineID, LastRepository: g.LastRepository, LastSuccessAt: g.LastSuccessAt.UnixMicro(),
 		})
 	}
-	s.Jobs, err = a.cleared(ctx, q, jobs)
+	s.Jobs, err = a.cleared(ctx, db, q, jobs)
 	return s, err
 }
 
 // cleared turns jobs into what dispatch takes, which only jobs of an allowed build can become.
-func (a *Assign) cleared(ctx context.Context, q store.Queue, jobs []store.WaitingJob) ([]dispatch.Job, error) {
+func (a *Assign) cleared(ctx context.Context, db store.Reader, q store.Queue, jobs []store.WaitingJob) ([]dispatch.Job, error) {
 	builds := map[string]store.BuildToRun{}
 	var out []dispatch.Job
 	for _, j := range jobs {
 		b, known := builds[j.BuildID]
 		if !known {
 			var err error
-			if b, err = a.Engine.Store.BuildToRun(ctx, j.BuildID); err != nil {
+			if b, err = db.BuildToRun(ctx, j.BuildID); err != nil {
 				return nil, err
 			}
 			builds[j.BuildID] = b
@@ -312,7 +342,7 @@ func (a *Assign) cleared(ctx context.Context, q store.Queue, jobs []store.Waitin
 			a.Log.ErrorContext(ctx, "job is not cleared", "job", j.ID, "err", err)
 			continue
 		}
-		avoid, err := a.earlier(ctx, q, j)
+		avoid, err := earlier(ctx, db, q, j)
 		if err != nil {
 			return nil, err
 		}
@@ -326,9 +356,9 @@ func (a *Assign) cleared(ctx context.Context, q store.Queue, jobs []store.Waitin
 }
 
 // earlier are the agents of a job's earlier attempts, if its queue prefers others.
-func (a *Assign) earlier(ctx context.Context, q store.Queue, j store.WaitingJob) ([]string, error) {
+func earlier(ctx context.Context, db store.Reader, q store.Queue, j store.WaitingJob) ([]string, error) {
 	if q.RetryAffinity != ci.PreferDifferent || j.Retries == 0 {
 		return nil, nil
 	}
-	return a.Engine.Store.EarlierAgents(ctx, j.StepID, j.Number, earlierAgents)
+	return db.EarlierAgents(ctx, j.StepID, j.Number, earlierAgents)
 }

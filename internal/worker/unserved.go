@@ -30,16 +30,15 @@ const (
 )
 
 // hopeful returns those first jobs of lanes that an idle agent may serve, as far as is known.
-func (a *Assign) hopeful(ctx context.Context, queueID string, heads []store.WaitingJob) ([]store.WaitingJob, error) {
+func (a *Assign) hopeful(ctx context.Context, db store.Reader, queueID string, heads []store.WaitingJob, now time.Time) ([]store.WaitingJob, error) {
 	u := a.queueMemory(queueID)
-	now := a.Engine.Now()
 	u.keep(heads, now)
 	if len(u.lanes) == 0 {
 		u.since, u.late = now, now
 		return heads, nil
 	}
 	since, late := u.back(now)
-	changed, err := a.Engine.Store.ChangedAgents(ctx, queueID, since, allAgents)
+	changed, err := db.ChangedAgents(ctx, queueID, since, allAgents)
 	if err != nil {
 		return nil, err
 	}
