@@ -29,6 +29,8 @@ type records interface {
 	io.Closer
 	// append writes b at at, the end of the last whole record. What lay there torn goes.
 	append(at int64, b []byte, last bool) error
+	// startSync is a hint that sync follows, once it was given for other logs too.
+	startSync()
 	sync() error
 }
 
@@ -125,6 +127,10 @@ func (f *recordFile) append(at int64, b []byte, _ bool) error {
 	_, err := f.WriteAt(b, at)
 	return err
 }
+
+// startSync has the kernel find a place for a new file's data. If all files have theirs, one commit of the file system's journal, which the
+// first of them waits for, makes all of them durable; otherwise each has one of its own.
+func (f *recordFile) startSync() { startWriting(f.File) }
 
 func (f *recordFile) sync() error { return f.Sync() }
 

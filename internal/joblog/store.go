@@ -121,6 +121,11 @@ func (s *Store) syncDirty() error {
 	logs := s.dirty
 	s.dirty = nil
 	s.dirtyMu.Unlock()
+	if len(logs) > 1 {
+		for _, l := range logs {
+			l.file.startSync()
+		}
+	}
 	var errs []error
 	for _, l := range logs {
 		errs = append(errs, l.syncUnlocked())
