@@ -77,6 +77,7 @@ type Server struct {
 	rates   rates
 	limits  recent[int64]          // by pipeline, in bytes of a log
 	printed recent[store.TokenJob] // by the hash of a job's token
+	bearers recent[store.TokenJob] // the same, without the job's state
 	bodies  bodies
 	streams *streams
 	turns   turns

@@ -13,6 +13,7 @@ import (
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/httperr"
 	"github.com/slipway-ci/slipway/internal/joblog"
+	"github.com/slipway-ci/slipway/internal/store"
 )
 
 // chunkInterval is how long, in seconds, agents let text wait for more of it.
@@ -35,10 +36,21 @@ type job struct {
 
 func (a *Server) accept(w http.ResponseWriter, r *http.Request, c caller) error {
 	accepted, err := a.Engine.AcceptJob(r.Context(), r.PathValue("id"), c.agent.AgentID)
-	if err != nil {
-		return a.dropped(r, r.PathValue("id"), c.agent.AgentID, err)
+	if err == nil {
+		a.knowAccepted(accepted)
+		return a.answerJob(w, accepted)
 	}
-	return a.answerJob(w, accepted)
+	if _, over := a.Auth.Agent(r.Context(), r); over != nil {
+		return over // which the operation may have told otherwise
+	}
+	return a.dropped(r, r.PathValue("id"), c.agent.AgentID, err)
+}
+
+// knowAccepted remembers a job's token, so that what its agent says first need not look it up: this server has just seen that it is good.
+func (a *Server) knowAccepted(acc engine.Accepted) {
+	j := store.TokenJob{ID: acc.Job.ID, BuildID: acc.Build.ID, PipelineID: acc.Pipeline.ID, AgentID: acc.Agent.ID, State: acc.Job.State}
+	a.bears(acc.Job.TokenHash, j)
+	a.printed.put(acc.Job.TokenHash, j, a.Now().Add(printTerm))
 }
 
 // dropped returns the refusal of a job to its agent, which an agent answers by forgetting the job
@@ -141,6 +153,9 @@ func (a *Server) start(w http.ResponseWriter, r *http.Request, c caller) error {
 	if err := a.Engine.StartJob(r.Context(), c.job.ID, in.StartedAt.Time); err != nil {
 		return a.dropped(r, c.job.ID, c.job.AgentID, err)
 	}
+	c.job.State = ci.JobRunning // or stopping, which is all the same to its log
+	hash, _ := auth.SessionHash(r)
+	a.printed.put(hash, c.job, a.Now().Add(printTerm))
 	return ok(w)
 }
 
@@ -178,7 +193,7 @@ func (a *Server) finish(w http.ResponseWriter, r *http.Request, c caller) error 
 		return httperr.New(http.StatusUnprocessableEntity, "The exit status %q is not a number.", in.ExitStatus)
 	}
 	err = a.end(r, engine.FinishJob{
-		JobID: c.job.ID, ExitStatus: status, Signal: in.Signal, SignalReason: in.SignalReason,
+		JobID: c.job.ID, AgentID: c.job.AgentID, ExitStatus: status, Signal: in.Signal, SignalReason: in.SignalReason,
 		FinishedAt: in.FinishedAt.Time, ChunksFailed: in.ChunksFailedCount, IgnoreAgent: in.IgnoreAgent,
 	})
 	if err != nil {

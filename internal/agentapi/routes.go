@@ -22,8 +22,10 @@ const (
 	session                            // an agent's session token
 	waiting                            // the same, for agents that ask what to do; they are looked up in turns
 	streaming                          // the same; that of an open stream is not looked up
+	accepting                          // the same, but a refusal is told only to a session that was looked up
 	ownJob                             // the token of the job that the path names, which has not ended
 	endedJob                           // the same, but the job may have ended: the handler says what follows
+	reporting                          // the same; the state of a job whose token is known is not looked up: the operation finds out
 	printing                           // the same; that of a job that printed within the last second is not looked up
 	anyJob                             // the token of some job that has not ended
 	sessionOrJob                       // either of the two
@@ -58,16 +60,16 @@ var routes = []route{
 	{"POST /v3/disconnect", session, (*Server).disconnect, "api/connect.go", []int{200}},
 	{"GET /v3/ping", waiting, (*Server).ping, "api/pings.go", []int{200}},
 	{"POST /v3/heartbeat", streaming, (*Server).heartbeat, "api/heartbeats.go", []int{200}},
-	{"PUT /v3/jobs/{id}/accept", session, (*Server).accept, "api/jobs.go", []int{200, 404, 422}},
+	{"PUT /v3/jobs/{id}/accept", accepting, (*Server).accept, "api/jobs.go", []int{200, 404, 422}},
 	{"PUT /v3/jobs/{id}/acquire", session, (*Server).acquire, "api/jobs.go", []int{200, 404, 422, 423}},
 
 	{"POST /v3/stop", sessionOrJob, (*Server).stop, "api/agents.go", []int{200, 422}},
 	{"POST /v3/pause", sessionOrJob, (*Server).pause, "api/agents.go", []int{200, 422}},
 	{"POST /v3/resume", sessionOrJob, (*Server).resume, "api/agents.go", []int{200}},
 
-	{"PUT /v3/jobs/{id}/start", endedJob, (*Server).start, "api/jobs.go", []int{200, 422}},
+	{"PUT /v3/jobs/{id}/start", reporting, (*Server).start, "api/jobs.go", []int{200, 422}},
 	{"GET /v3/jobs/{id}", endedJob, (*Server).jobState, "api/jobs.go", []int{200}},
-	{"PUT /v3/jobs/{id}/finish", endedJob, (*Server).finish, "api/jobs.go", []int{200, 422}},
+	{"PUT /v3/jobs/{id}/finish", reporting, (*Server).finish, "api/jobs.go", []int{200, 422}},
 	{"POST /v3/jobs/{id}/chunks", printing, (*Server).chunk, "api/chunks.go", []int{201, 422}},
 	{"POST /v3/jobs/{id}/header_times", endedJob, (*Server).headerTimes, "api/header_times.go", []int{200, 422}},
 	{"PUT /v3/jobs/{id}", ownJob, (*Server).updateJob, "api/jobs.go", []int{200, 422}},
@@ -157,12 +159,14 @@ func (a *Server) authorise(p permission, r *http.Request) (c caller, err error) 
 		c.agent, err = a.session(ctx, r)
 	case waiting:
 		c.agent, err = a.waitingSession(ctx, r)
-	case streaming:
+	case streaming, accepting:
 		c.agent, err = a.streamingSession(ctx, r)
 	case ownJob:
 		c.job, err = a.ownJob(r, a.heldJob)
 	case endedJob:
 		c.job, err = a.ownJob(r, a.Auth.Job)
+	case reporting:
+		c.job, err = a.ownJob(r, a.reportingJob)
 	case printing:
 		c.job, err = a.ownJob(r, a.printingJob)
 	case anyJob:
@@ -223,6 +227,27 @@ func (a *Server) heldJob(ctx context.Context, r *http.Request) (store.TokenJob, 
 	a.seen.noteJob(j.AgentID, j.ID, a.Now())
 	a.strays.forget(j.AgentID)
 	return j, nil
+}
+
+// reportingJob is the job whose token the request bears, without its state if it is known to be that job's: whose a token is never changes.
+func (a *Server) reportingJob(ctx context.Context, r *http.Request) (store.TokenJob, error) {
+	hash, _ := auth.SessionHash(r) // of no token, no job is remembered
+	if j, ok := a.bearers.get(hash, a.Now()); ok {
+		return j, nil
+	}
+	j, err := a.Auth.Job(ctx, r)
+	if err == nil {
+		a.bears(hash, j)
+	}
+	return j, err
+}
+
+// bearTerm is for how long a server remembers whose a job's token is that nobody asked with.
+const bearTerm = 24 * time.Hour
+
+func (a *Server) bears(hash string, j store.TokenJob) {
+	j.State = ""
+	a.bearers.put(hash, j, a.Now().Add(bearTerm))
 }
 
 // printTerm is for how long a job whose log grows is not looked up again. A job that prints much sends several chunks a second.

@@ -53,7 +53,7 @@ const CommitKey = "buildkite:git:commit"
 // that was sent in its place, either may be heard last. Anybody else is refused.
 func (e *Engine) AcceptJob(ctx context.Context, jobID, agentID string) (Accepted, error) {
 	var out Accepted
-	err := e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
+	err := e.onJobWith(ctx, jobID, store.AgentToo{ID: agentID}, func(p *progress, j store.Job) error {
 		var err error
 		out, err = p.accept(j, agentID)
 		return err
@@ -77,7 +77,7 @@ func (e *Engine) surround(ctx context.Context, a *Accepted) (err error) {
 }
 
 func (p *progress) accept(j store.Job, agentID string) (Accepted, error) {
-	a, err := p.tx.Agent(p.ctx, agentID)
+	a, err := p.agent(agentID)
 	if err != nil {
 		return Accepted{}, err
 	}

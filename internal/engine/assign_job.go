@@ -20,8 +20,8 @@ func (e *Engine) AssignJob(ctx context.Context, jobID, agentID string) (bool, er
 
 func (e *Engine) assignOne(ctx context.Context, o Offer) (bool, error) {
 	assigned := false
-	err := e.onJob(ctx, o.JobID, func(p *progress, j store.Job) error {
-		a, err := p.tx.LockAgent(ctx, o.AgentID)
+	err := e.onJobWith(ctx, o.JobID, store.AgentToo{ID: o.AgentID, Lock: true}, func(p *progress, j store.Job) error {
+		a, err := p.lockAgent(o.AgentID)
 		if err != nil {
 			return err
 		}
@@ -45,33 +45,45 @@ type Offer struct {
 func (e *Engine) AssignJobs(ctx context.Context, buildID string, offers []Offer) ([]Offer, error) {
 	offers = slices.SortedFunc(slices.Values(offers), func(a, b Offer) int { return cmp.Compare(a.AgentID, b.AgentID) })
 	var made []Offer
-	err := e.onBuild(ctx, buildID, func(p *progress) error {
-		var err error
-		made, err = p.assignAll(offers)
+	err := e.hinted(func(tx *store.Tx, hint func(...string)) (err error) {
+		made, err = e.assignAll(ctx, tx, hint, buildID, offers)
 		return err
-	})
+	}, func(fn func(*store.Tx) error) error { return e.Store.UpdateBuild(ctx, buildID, fn) })
 	if errors.Is(err, store.ErrConflict) {
 		return e.assignEach(ctx, offers)
+	}
+	for _, o := range made {
+		e.Store.JobIsOf(o.JobID, buildID)
 	}
 	return made, err
 }
 
 // assignAll makes those of some offers that can be made.
-func (p *progress) assignAll(offers []Offer) (made []Offer, err error) {
+func (e *Engine) assignAll(ctx context.Context, tx *store.Tx, hint func(...string), buildID string, offers []Offer) (made []Offer, err error) {
 	var jobIDs, agentIDs []string
 	for _, o := range offers {
 		jobIDs, agentIDs = append(jobIDs, o.JobID), append(agentIDs, o.AgentID)
 	}
-	jobs, agents, err := p.tx.LockOffers(p.ctx, jobIDs, agentIDs)
+	read, err := tx.LockOffers(ctx, buildID, jobIDs, agentIDs)
 	if err != nil {
 		return nil, err
 	}
+	p := e.progress(ctx, tx, hint, read.Build)
+	p.of = read.Pipeline
+	err = p.run(func(p *progress) error {
+		made, err = p.makeOffers(offers, read)
+		return err
+	})
+	return made, err
+}
+
+func (p *progress) makeOffers(offers []Offer, read store.Offers) (made []Offer, err error) {
 	for i, o := range offers {
 		if slices.ContainsFunc(made, func(m Offer) bool { return m.JobID == o.JobID || m.AgentID == o.AgentID }) {
 			continue // what was read of it is no longer so
 		}
-		p.jobs[o.JobID] = jobs[i]
-		assigned, err := p.assign(jobs[i], agents[i], o.Reason)
+		p.jobs[o.JobID] = read.Jobs[i]
+		assigned, err := p.assign(read.Jobs[i], read.Agents[i], o.Reason)
 		if err != nil {
 			return nil, err
 		}

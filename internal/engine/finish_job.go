@@ -17,6 +17,7 @@ import (
 // FinishJob says how a job ended on its agent.
 type FinishJob struct {
 	JobID        string
+	AgentID      string // who runs it, if the caller knows
 	ExitStatus   int
 	Signal       string
 	SignalReason string
@@ -32,7 +33,7 @@ type FinishJob struct {
 // told apart from a late one; the agent treats both as final.
 func (e *Engine) FinishJob(ctx context.Context, op FinishJob) (store.Job, error) {
 	var job store.Job
-	err := e.onJob(ctx, op.JobID, func(p *progress, j store.Job) error {
+	err := e.onJobWith(ctx, op.JobID, store.AgentToo{ID: op.AgentID, Lock: true}, func(p *progress, j store.Job) error {
 		var err error
 		job, err = p.finishJob(j, op)
 		return err
@@ -107,7 +108,7 @@ func (p *progress) freeAgent(j store.Job, ignore bool) error {
 	if j.AgentID == "" {
 		return nil
 	}
-	a, err := p.tx.LockAgent(p.ctx, j.AgentID)
+	a, err := p.lockAgent(j.AgentID)
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,8 @@ type progress struct {
 	of    store.Pipeline     // the build's, once pipeline has read it
 	org   store.Organization // the build's, once organization has read it
 
+	agents  map[string]store.Agent  // read with the job that the operation is on
+	locked  map[string]store.Agent  // the same, and locked
 	jobs    map[string]store.Job    // as they are in the database, of those that were read one by one
 	steps   map[string]*store.Step  // loaded or fresh
 	stored  map[string]store.Step   // loaded ones as they are in the database
@@ -71,14 +73,22 @@ func (p *progress) run(fn func(p *progress) error) error {
 
 // onJob runs fn with a job as it is now and its build locked.
 func (e *Engine) onJob(ctx context.Context, jobID string, fn func(p *progress, j store.Job) error) error {
+	return e.onJobWith(ctx, jobID, store.AgentToo{}, fn)
+}
+
+// onJobWith is onJob for an operation that will ask for an agent.
+func (e *Engine) onJobWith(ctx context.Context, jobID string, agent store.AgentToo, fn func(p *progress, j store.Job) error) error {
 	return e.hinted(func(tx *store.Tx, hint func(...string)) error {
-		v, err := tx.LockJob(ctx, jobID)
+		v, err := tx.LockJob(ctx, jobID, agent)
 		if err != nil {
 			return missing(err, "No job found")
 		}
 		return e.progress(ctx, tx, hint, v.Build).run(func(p *progress) error {
 			p.jobs[jobID] = v.Job
 			p.steps[v.Step.ID], p.stored[v.Step.ID] = &v.Step, v.Step
+			for _, a := range v.Agents {
+				p.met(a, agent.Lock)
+			}
 			return fn(p, v.Job)
 		})
 	}, func(fn func(*store.Tx) error) error { return e.Store.UpdateBuildOfJob(ctx, jobID, fn) })
@@ -89,6 +99,31 @@ func (e *Engine) progress(ctx context.Context, tx *store.Tx, hint func(...string
 		ctx: ctx, tx: tx, e: e, now: e.Now(), hint: hint, build: b, found: b, tally: b.Jobs,
 		jobs: map[string]store.Job{}, steps: map[string]*store.Step{}, stored: map[string]store.Step{}, states: map[string]ci.StepState{}, before: map[string]ci.Signal{}, fresh: map[string]*freshStep{},
 	}
+}
+
+func (p *progress) met(a store.Agent, locked bool) {
+	if locked {
+		p.locked = map[string]store.Agent{a.ID: a}
+		return
+	}
+	p.agents = map[string]store.Agent{a.ID: a}
+}
+
+// agent returns an agent that the operation does not change.
+func (p *progress) agent(id string) (store.Agent, error) {
+	if a, ok := p.agents[id]; ok {
+		return a, nil
+	}
+	return p.tx.Agent(p.ctx, id)
+}
+
+// lockAgent is LockAgent. What was read with the job counts once: the operation may have changed it then.
+func (p *progress) lockAgent(id string) (store.Agent, error) {
+	if a, ok := p.locked[id]; ok {
+		delete(p.locked, id)
+		return a, nil
+	}
+	return p.tx.LockAgent(p.ctx, id)
 }
 
 // job reads a job and remembers it, so that save writes what changes.

@@ -290,17 +290,27 @@ func (tx *Tx) LockAgent(ctx context.Context, id string) (Agent, error) {
 	return one(ctx, tx.q, scanAgent, sqlAgent+tx.forUpdate, id)
 }
 
-// LockOffers reads jobs, whose build is locked, and locks the agents that they are to be offered to.
-func (tx *Tx) LockOffers(ctx context.Context, jobIDs, agentIDs []string) ([]Job, []Agent, error) {
-	jobs, agents := make([]Job, len(jobIDs)), make([]Agent, len(agentIDs))
-	var questions []question
+// Offers are what jobs of a build are offered to agents with.
+type Offers struct {
+	Build    Build
+	Pipeline Pipeline
+	Jobs     []Job
+	Agents   []Agent
+}
+
+// LockOffers is LockBuild for a build of which jobs are to be offered to agents, reads the jobs and locks the agents.
+func (tx *Tx) LockOffers(ctx context.Context, buildID string, jobIDs, agentIDs []string) (o Offers, err error) {
+	o.Jobs, o.Agents = make([]Job, len(jobIDs)), make([]Agent, len(agentIDs))
+	questions := []question{
+		ask(&o.Build, scanBuild, sqlBuild+tx.forUpdate, buildID), ask(&o.Pipeline, scanPipeline, sqlPipelineOfBuild, buildID),
+	}
 	for i, id := range jobIDs {
-		questions = append(questions, ask(&jobs[i], scanJob, sqlJob, id))
+		questions = append(questions, ask(&o.Jobs[i], scanJob, sqlJob, id))
 	}
 	for i, id := range agentIDs {
-		questions = append(questions, ask(&agents[i], scanAgent, sqlAgent+tx.forUpdate, id))
+		questions = append(questions, ask(&o.Agents[i], scanAgent, sqlAgent+tx.forUpdate, id))
 	}
-	return jobs, agents, tx.q.together(ctx, questions)
+	return o, tx.q.together(ctx, questions)
 }
 
 // InsertAgent adds an agent.

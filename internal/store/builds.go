@@ -205,16 +205,31 @@ func (tx *Tx) LockBuild(ctx context.Context, id string) (Build, error) {
 
 // JobInBuild is a job with what an operation on it begins with.
 type JobInBuild struct {
-	Build Build
-	Job   Job
-	Step  Step
+	Build  Build
+	Job    Job
+	Step   Step
+	Agents []Agent // the one that was asked for, if it is there
 }
 
-// LockJob is LockBuild for the build of a job, and reads the job and its step as they are then.
-func (tx *Tx) LockJob(ctx context.Context, jobID string) (v JobInBuild, err error) {
-	return v, tx.q.together(ctx, []question{
+// AgentToo is an agent to be read in the same round trip as a job.
+type AgentToo struct {
+	ID   string // "": none
+	Lock bool   // as LockAgent
+}
+
+// LockJob is LockBuild for the build of a job, and reads the job, its step and an agent as they are then.
+func (tx *Tx) LockJob(ctx context.Context, jobID string, agent AgentToo) (v JobInBuild, err error) {
+	questions := []question{
 		ask(&v.Build, scanBuild, sqlBuildOfItsJob+tx.forUpdate, jobID), ask(&v.Job, scanJob, sqlJob, jobID), ask(&v.Step, scanStep, sqlStepOfItsJob, jobID),
-	})
+	}
+	if agent.ID != "" {
+		query := sqlAgent
+		if agent.Lock {
+			query += tx.forUpdate
+		}
+		questions = append(questions, askAll(&v.Agents, scanAgent, query, agent.ID))
+	}
+	return v, tx.q.together(ctx, questions)
 }
 
 // InsertBuild adds a build.

@@ -39,13 +39,17 @@ func (l *lanes) buildOf(ctx context.Context, r Reader, job string) (string, erro
 	if err != nil {
 		return "", err
 	}
+	l.learn(job, build)
+	return build, nil
+}
+
+func (l *lanes) learn(job, build string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.builds == nil || len(l.builds) >= maxKnown {
 		l.builds = map[string]string{}
 	}
 	l.builds[job] = build
-	return build, nil
 }
 
 // update runs fn in the lane of a build.

@@ -27,11 +27,12 @@ type Pipeline struct {
 const (
 	pipelineColumns = `id, organization_id, cluster_id, slug, name, description, repository, configuration, path,
 		default_branch, settings, created_by, created_at, archived_at`
-	sqlPipeline       = `SELECT ` + pipelineColumns + ` FROM pipelines WHERE organization_id = $1 AND slug = $2`
-	sqlPipelineByID   = `SELECT ` + pipelineColumns + ` FROM pipelines WHERE id = $1`
-	sqlPipelines      = `SELECT ` + pipelineColumns + ` FROM pipelines WHERE organization_id = $1 AND slug > $2 ORDER BY slug LIMIT $3`
-	sqlInsertPipeline = `INSERT INTO pipelines (` + pipelineColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`
-	sqlUpdatePipeline = `UPDATE pipelines SET slug = $2, name = $3, description = $4, repository = $5, configuration = $6,
+	sqlPipeline        = `SELECT ` + pipelineColumns + ` FROM pipelines WHERE organization_id = $1 AND slug = $2`
+	sqlPipelineByID    = `SELECT ` + pipelineColumns + ` FROM pipelines WHERE id = $1`
+	sqlPipelineOfBuild = `SELECT ` + pipelineColumns + ` FROM pipelines WHERE id = (SELECT pipeline_id FROM builds WHERE builds.id = $1)`
+	sqlPipelines       = `SELECT ` + pipelineColumns + ` FROM pipelines WHERE organization_id = $1 AND slug > $2 ORDER BY slug LIMIT $3`
+	sqlInsertPipeline  = `INSERT INTO pipelines (` + pipelineColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`
+	sqlUpdatePipeline  = `UPDATE pipelines SET slug = $2, name = $3, description = $4, repository = $5, configuration = $6,
 		path = $7, default_branch = $8, settings = $9, archived_at = $10 WHERE id = $1`
 	sqlNextBuildNumber = `UPDATE pipelines SET next_build_number = next_build_number + 1 WHERE id = $1 RETURNING next_build_number - 1`
 )

@@ -134,6 +134,13 @@ func (s *Store) UpdateBuildOfJob(ctx context.Context, jobID string, fn func(*Tx)
 	return s.lanes.update(ctx, build, fn)
 }
 
+// JobIsOf tells to which build a job belongs, which need not be asked then.
+func (s *Store) JobIsOf(jobID, buildID string) {
+	if s.lanes != nil {
+		s.lanes.learn(jobID, buildID)
+	}
+}
+
 // Close waits for the updates under way and closes the database.
 func (s *Store) Close() error {
 	return errors.Join(s.update.close(), s.conns.close())
