@@ -166,15 +166,17 @@ func (a *Server) handler(rt route) http.Handler {
 // Calls a second beyond which an agent is asked to come again. What is refused for good is not lost by that, and
 // a fleet whose token was revoked, and whose supervisor starts it again and again, calms down: an agent
 // that is told 401 ends at once, one that is told 503 asks again in ten seconds. A whole fleet may be behind one
-// address, so registrations with a good token are counted by the token: ten thousand agents come in half a minute.
+// address, so registrations with a good token are counted by the token: ten thousand agents come in half a minute. Refusals are
+// counted by address and token: what others try from behind the same proxy changes nothing for an agent that is to be told 401.
 const (
-	refusalsOfIP       = 20
+	refusals           = 20
 	registrationsToken = 300
 	comeAgain          = "10" // seconds
 )
 
 func (a *Server) unauthorized(w http.ResponseWriter, r *http.Request) error {
-	if a.rates.use("refused "+remoteIP(r), a.Now()) > refusalsOfIP {
+	hash, _ := auth.SessionHash(r)
+	if a.rates.use("refused "+remoteIP(r)+" "+hash, a.Now()) > refusals {
 		return busyNow(w)
 	}
 	return httperr.New(http.StatusUnauthorized, "The access token is not valid for this.")

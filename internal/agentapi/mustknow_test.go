@@ -233,3 +233,26 @@ steps:
 		t.Errorf("a variable that users may set is %q", got)
 	}
 }
+
+// TestNobodyIsSlowedDownByOthersBehindTheSameProxy: to the server all of them have the proxy's address. An agent whose job was given up is
+// told so at once, however many wrong tokens others try.
+func TestNobodyIsSlowedDownByOthersBehindTheSameProxy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.running()
+	slowed := 0
+	for range 100 {
+		if w.do("made-up", "GET", "/v3/ping", "").status == http.StatusServiceUnavailable {
+			slowed++
+		}
+	}
+	if slowed == 0 {
+		t.Error("who repeats a wrong token is not slowed down")
+	}
+	if err := w.LoseAgent(t.Context(), h.agent.ID, "silent"); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.do(h.Token, "GET", "/v3/jobs/"+h.job.ID, ""); got.status != 401 {
+		t.Errorf("the state of a lost job: %d, want 401, by which its agent ends it", got.status)
+	}
+}
