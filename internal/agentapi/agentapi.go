@@ -10,7 +10,7 @@
 // Tokens: a registration token registers, a session token (of the registration) speaks for the
 // agent, a job token (of the acceptance) for one job, from its acceptance to its end. After that it is
 // good for nothing: the state poll answers 401, which stops the job, and finish 422. Only what was printed is taken for another
-// second, as long as the log is open. Storage URLs of
+// second, as long as the log is open; a log that is deleted meanwhile does not begin anew. Storage URLs of
 // artifacts authorise themselves, because agents send no token with them.
 //
 // Ordering and loss: everything that an agent may repeat is idempotent, by the keys that it sends.
@@ -76,7 +76,7 @@ type Server struct {
 	strays  strays
 	rates   rates
 	limits  recent[int64]          // by pipeline, in bytes of a log
-	printed recent[store.TokenJob] // by the hash of a job's token
+	printed recent[readJob]        // by the hash of a job's token
 	bearers recent[store.TokenJob] // the same, without the job's state
 	bodies  bodies
 	streams *streams

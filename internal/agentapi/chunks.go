@@ -35,11 +35,43 @@ func (a *Server) chunk(w http.ResponseWriter, r *http.Request, c caller) error {
 	if k.Most, err = a.logLimit(r.Context(), c.job.PipelineID); err != nil {
 		return err
 	}
-	if _, err := a.Logs.Append(r.Context(), c.job.ID, k); err != nil {
+	p, err := a.Logs.Append(r.Context(), c.job.ID, k)
+	if err != nil {
 		return chunkError(err)
+	}
+	if p.First {
+		if err := a.begunInTime(r, c); err != nil {
+			return err
+		}
 	}
 	return httperr.JSON(w, http.StatusCreated, struct{}{})
 }
+
+// lookAgain is how old what is known of a job may be for its log to begin.
+const lookAgain = 100 * time.Millisecond
+
+// begunInTime takes a log back that a chunk began after the job's end: the chunk was long on its way, or the job was remembered, and what it
+// began may stand where a log was deleted. Logs are deleted of ended jobs only, so the deletion is over or sees the chunk.
+func (a *Server) begunInTime(r *http.Request, c caller) error {
+	if a.Now().Sub(c.read) < lookAgain {
+		return nil
+	}
+	ctx := context.WithoutCancel(r.Context())
+	j, err := a.Auth.Job(ctx, r)
+	if err == nil && auth.Holds(j) {
+		return nil
+	}
+	if err != nil && !errors.Is(err, auth.ErrUnauthorized) {
+		return err
+	}
+	if err := a.Logs.Delete(ctx, c.job.ID); err != nil {
+		return err
+	}
+	return errEnded
+}
+
+// errEnded refuses a chunk for good.
+var errEnded = httperr.New(http.StatusUnprocessableEntity, "The job has ended.")
 
 // takesChunks says whether a job's log is written to. That of a job that ended with it is closed and
 // knows which chunks it has; that of a lost job is not, and what its agent still prints is not kept.
@@ -50,7 +82,7 @@ func (a *Server) takesChunks(r *http.Request, c caller) error {
 	}
 	size, err := a.Logs.Size(r.Context(), c.job.ID)
 	if errors.Is(err, joblog.ErrNotFound) || err == nil && !size.Finished {
-		return httperr.New(http.StatusUnprocessableEntity, "The job has ended.")
+		return errEnded
 	}
 	return err
 }

@@ -50,7 +50,7 @@ func (a *Server) accept(w http.ResponseWriter, r *http.Request, c caller) error 
 func (a *Server) knowAccepted(acc engine.Accepted) {
 	j := store.TokenJob{ID: acc.Job.ID, BuildID: acc.Build.ID, PipelineID: acc.Pipeline.ID, AgentID: acc.Agent.ID, State: acc.Job.State}
 	a.bears(acc.Job.TokenHash, j)
-	a.printed.put(acc.Job.TokenHash, j, a.Now().Add(printTerm))
+	a.prints(acc.Job.TokenHash, j)
 }
 
 // dropped returns the refusal of a job to its agent, which an agent answers by forgetting the job
@@ -155,7 +155,7 @@ func (a *Server) start(w http.ResponseWriter, r *http.Request, c caller) error {
 	}
 	c.job.State = ci.JobRunning // or stopping, which is all the same to its log
 	hash, _ := auth.SessionHash(r)
-	a.printed.put(hash, c.job, a.Now().Add(printTerm))
+	a.prints(hash, c.job)
 	return ok(w)
 }
 

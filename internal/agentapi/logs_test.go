@@ -128,6 +128,29 @@ func TestTheTokenOfAJobThatPrints(t *testing.T) {
 	}
 }
 
+// A job is remembered for a second, and its log may be deleted within it: what its agent still prints must not begin another.
+func TestALogThatWasDeletedDoesNotBeginAnew(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		h := w.running()
+		if err := h.chunk(t, 1, 0, "first\n"); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.LoseAgent(t.Context(), h.agent.ID, "its process ended"); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.logs.Delete(t.Context(), h.job.ID); err != nil {
+			t.Fatal(err)
+		}
+		w.advance(time.Second / 2)
+		if err := h.chunk(t, 2, 6, "late\n"); wire.Status(err) != 422 {
+			t.Errorf("a chunk after the deletion: %v, want 422", err)
+		}
+		if size, err := w.logs.Size(t.Context(), h.job.ID); !errors.Is(err, joblog.ErrNotFound) {
+			t.Errorf("the log is there again: %+v, %v", size, err)
+		}
+	})
+}
+
 func TestLogsAreKeptAsLongAsTheOrganizationWants(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -138,6 +138,7 @@ type caller struct {
 	token    store.AgentToken
 	agent    store.Errand
 	job      store.TokenJob
+	read     time.Time // when job was, for printing
 	artifact store.Artifact
 	cache    store.CacheEntry
 }
@@ -168,7 +169,11 @@ func (a *Server) authorise(p permission, r *http.Request) (c caller, err error) 
 	case reporting:
 		c.job, err = a.ownJob(r, a.reportingJob)
 	case printing:
-		c.job, err = a.ownJob(r, a.printingJob)
+		c.job, err = a.ownJob(r, func(ctx context.Context, r *http.Request) (store.TokenJob, error) {
+			j, err := a.printingJob(ctx, r)
+			c.read = j.at
+			return j.TokenJob, err
+		})
 	case anyJob:
 		c.job, err = a.heldJob(ctx, r)
 	case sessionOrJob:
@@ -253,9 +258,21 @@ func (a *Server) bears(hash string, j store.TokenJob) {
 // printTerm is for how long a job whose log grows is not looked up again. A job that prints much sends several chunks a second.
 const printTerm = time.Second
 
+// readJob is a job as it was at a time.
+type readJob struct {
+	store.TokenJob
+	at time.Time
+}
+
+// prints remembers a job that may print, as it is now.
+func (a *Server) prints(hash string, j store.TokenJob) {
+	now := a.Now()
+	a.printed.put(hash, readJob{j, now}, now.Add(printTerm))
+}
+
 // printingJob is the job whose token the request bears, for what does no harm a moment after the job's end: that its log is closed
 // is known to the log.
-func (a *Server) printingJob(ctx context.Context, r *http.Request) (store.TokenJob, error) {
+func (a *Server) printingJob(ctx context.Context, r *http.Request) (readJob, error) {
 	now := a.Now()
 	hash, _ := auth.SessionHash(r) // of no token, no job is remembered
 	if j, ok := a.printed.get(hash, now); ok {
@@ -263,9 +280,9 @@ func (a *Server) printingJob(ctx context.Context, r *http.Request) (store.TokenJ
 	}
 	j, err := a.Auth.Job(ctx, r)
 	if err == nil && auth.Holds(j) {
-		a.printed.put(hash, j, now.Add(printTerm))
+		a.prints(hash, j)
 	}
-	return j, err
+	return readJob{j, now}, err
 }
 
 // ownJob is the job that the path names, for the bearer of its token.

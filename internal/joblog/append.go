@@ -134,7 +134,7 @@ func (l *jobLog) tryAppend(c Chunk, text []byte) (Progress, error) {
 	if duplicate {
 		return l.progress(true), nil
 	}
-	before := l.text
+	before, first := l.text, l.end == 0
 	err = l.add(c, text)
 	if err == nil && len(l.early) > 0 && time.Since(l.grown) >= l.store.options.GapAfter {
 		err = l.giveUp()
@@ -147,7 +147,9 @@ func (l *jobLog) tryAppend(c Chunk, text []byte) (Progress, error) {
 		return Progress{}, err
 	}
 	l.checkpoint()
-	return l.progress(false), nil
+	p := l.progress(false)
+	p.First = first
+	return p, nil
 }
 
 // checkpoint stores the index now and then, so that a crash costs no more than indexing snapshotEvery bytes again.

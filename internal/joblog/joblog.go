@@ -106,6 +106,7 @@ type Chunk struct {
 // Progress describes a log after an Append.
 type Progress struct {
 	Duplicate bool  // the chunk was there already
+	First     bool  // nothing was there before: the chunk began the log
 	Size      int64 // bytes of text that can be read: all up to the first missing one
 	Lines     int64 // lines in that text, an unfinished last one included
 }
