@@ -69,11 +69,11 @@ func Of(err error) *Error {
 }
 
 // Handler serves a function that returns its error. render writes an answer for it; faults are
-// logged here and nowhere else. After the function has begun to answer, nothing is rendered.
+// logged here and nowhere else. After the function has begun to answer nothing is rendered: the answer is aborted.
 func Handler(log *slog.Logger, render func(http.ResponseWriter, *http.Request, *Error), fn func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		tw := &tracked{ResponseWriter: w}
-		err := fn(tw, r)
+		a := &Answer{ResponseWriter: w}
+		err := fn(a, r)
 		if err == nil {
 			return
 		}
@@ -81,30 +81,12 @@ func Handler(log *slog.Logger, render func(http.ResponseWriter, *http.Request, *
 		if e.Status >= 500 && e.Err != nil { // "come again later" is an answer, not a fault
 			log.ErrorContext(r.Context(), "request", "method", r.Method, "path", r.URL.Path, "err", e.Err)
 		}
-		if !tw.begun {
-			render(w, r, e)
+		if a.Begun() {
+			Abort()
 		}
+		render(w, r, e)
 	})
 }
-
-// tracked notes whether an answer has begun.
-type tracked struct {
-	http.ResponseWriter
-	begun bool
-}
-
-func (t *tracked) WriteHeader(status int) {
-	t.begun = true
-	t.ResponseWriter.WriteHeader(status)
-}
-
-func (t *tracked) Write(b []byte) (int, error) {
-	t.begun = true
-	return t.ResponseWriter.Write(b)
-}
-
-// Unwrap lets http.ResponseController reach what is underneath.
-func (t *tracked) Unwrap() http.ResponseWriter { return t.ResponseWriter }
 
 // Decode reads a JSON body of at most limit bytes whatever its Content-Type says: scripts post JSON
 // as forms. An empty body leaves v as it is.

@@ -88,3 +88,36 @@ func answerTo(t *testing.T, s *httptest.Server, request string) string {
 	}
 	return line
 }
+
+// A list or a log whose end could not be read must not look whole to a client, which would take what is missing for not there.
+func TestAnAnswerThatFailsMidwayIsNoWholeAnswer(t *testing.T) {
+	t.Parallel()
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	s := httptest.NewUnstartedServer(httperr.Handler(log, nil, func(w http.ResponseWriter, _ *http.Request) error {
+		if _, err := io.WriteString(w, "[1,2"); err != nil {
+			return err
+		}
+		return errors.New("the third is lost")
+	}))
+	s.Config.Protocols = &http.Protocols{}
+	s.Config.Protocols.SetHTTP1(true)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
+	t.Cleanup(s.Close)
+	for _, second := range []bool{false, true} {
+		var p http.Protocols
+		p.SetHTTP1(!second)
+		p.SetUnencryptedHTTP2(second)
+		transport := &http.Transport{Protocols: &p}
+		t.Cleanup(transport.CloseIdleConnections)
+		resp, err := (&http.Client{Transport: transport}).Get(s.URL)
+		var body []byte
+		if err == nil {
+			body, err = io.ReadAll(resp.Body)
+			resp.Body.Close()
+		}
+		if err == nil {
+			t.Errorf("HTTP/%d: %q was read, and no error", resp.ProtoMajor, body)
+		}
+	}
+}

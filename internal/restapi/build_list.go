@@ -15,7 +15,7 @@ const (
 	jobBytes     = 2 << 10 // what a job counts for
 )
 
-// replyBuilds answers with a page of builds. Where it fails behind the first portion the answer ends early, and is no JSON.
+// replyBuilds answers with a page of builds. Where it fails behind the first portion the answer is aborted.
 func (q *request) replyBuilds(builds []store.Build, v buildView) error {
 	portions, err := q.portions(builds, v)
 	if err != nil {

@@ -2,6 +2,7 @@ package restapi_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -373,6 +374,31 @@ func TestAPageOfLargeBuildsIsWholeAndReadInPortions(t *testing.T) {
 	w.pipeline(t, "none", "steps: [{command: a}]")
 	if got := w.ask(t, "GET", main+"/pipelines/none/builds", "", 200).text; got != "[]\n" {
 		t.Errorf("no builds are %q", got)
+	}
+}
+
+func TestAListWhoseEndCannotBeReadIsNotTakenForWhole(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	pl := w.pipeline(t, "hello", "steps:\n- {command: a}\n")
+	const portions = 6 // more than what stands between the server and a client that does not read
+	for range 2 * portions {
+		b := w.build(t, pl)
+		values := map[string]string{}
+		for i := range 40 {
+			values[fmt.Sprint("key", i)] = strings.Repeat("v", 100<<10)
+		}
+		must(0, w.SetMetaData(t.Context(), b.ID, values))(t)
+	}
+	req := must(http.NewRequestWithContext(t.Context(), "GET", w.url+main+"/builds", http.NoBody))(t)
+	req.Header.Set("Authorization", "Bearer "+apiToken)
+	resp := must(http.DefaultClient.Do(req))(t)
+	defer resp.Body.Close()
+	if err := w.Store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if body, err := io.ReadAll(resp.Body); err == nil {
+		t.Errorf("%d bytes were read, and no error", len(body))
 	}
 }
 

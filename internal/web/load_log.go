@@ -359,9 +359,8 @@ func rawLog(q *request) error {
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("Content-Security-Policy", "sandbox")
 	q.w.WriteHeader(http.StatusOK)
-	// The status is out; a reader that is gone has nothing to be told.
-	_, _ = io.Copy(q.w, r)
-	return nil
+	_, err = io.Copy(q.w, r)
+	return err
 }
 
 // searchLog answers the viewer with the numbers of the lines found from one on, and with the one from which to ask on; 0 is the end.

@@ -56,8 +56,11 @@ func newSite(t testing.TB) *site {
 	s.token = must(db.AgentToken(ctx, secret.HashToken(boot.AgentToken)))(t)
 	handler := must(New(Deps{
 		Store: db, Engine: s.Engine, Auth: &auth.Auth{Store: db, Now: time.Now}, Logs: logs, Hub: hub, Log: log, Now: time.Now, Zone: time.UTC, BaseURL: "https://ci.test",
-		SendArtifact: func(w http.ResponseWriter, _ *http.Request, _ store.Artifact) error {
+		SendArtifact: func(w http.ResponseWriter, _ *http.Request, a store.Artifact) error {
 			_, err := io.WriteString(w, "hello\n")
+			if a.Path == "torn.txt" {
+				err = errors.New("the rest of the file cannot be read")
+			}
 			return err
 		},
 	}))(t)
@@ -443,5 +446,26 @@ func TestUnblock(t *testing.T) {
 	s.post(path+"/unblock", url.Values{"name": {"v1"}, "note": {""}}, 200)
 	if got := s.job(b, "x").State; got != "scheduled" {
 		t.Errorf("the next job is %s", got)
+	}
+}
+
+// What a reader saves must not end in a page that tells of a fault, nor look whole where the rest could not be read.
+func TestAFileThatFailsMidwayIsAborted(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.signIn()
+	b := s.build(s.pipeline("files", "steps:\n- {command: x, key: x}\n"))
+	j := s.job(b, "x")
+	s.start(j)
+	a := must(s.CreateArtifacts(t.Context(), j, "batch", []store.Artifact{{Path: "torn.txt", SHA256: strings.Repeat("0", 64)}}))(t)[0]
+	must(s.ArtifactArrived(t.Context(), a.ID, "blob"))(t)
+	must(0, s.SetArtifactStates(t.Context(), j, map[string]string{a.ID: "finished"}))(t)
+	resp, err := s.client.Get(s.url + "/main/files/builds/1/artifacts/" + a.ID)
+	if err != nil {
+		return // not even the status arrived
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); err == nil {
+		t.Errorf("a file of %d bytes was read, and no error: %.200q", len(body), body)
 	}
 }

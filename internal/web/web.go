@@ -14,6 +14,7 @@ import (
 
 	"github.com/slipway-ci/slipway/internal/auth"
 	"github.com/slipway-ci/slipway/internal/engine"
+	"github.com/slipway-ci/slipway/internal/httperr"
 	"github.com/slipway-ci/slipway/internal/joblog"
 	"github.com/slipway-ci/slipway/internal/live"
 	"github.com/slipway-ci/slipway/internal/store"
@@ -173,17 +174,23 @@ func (s *server) routes() []route {
 }
 
 // serve finds out who asks, lets the route answer, and turns its error into a
-// page.
-func (s *server) serve(w http.ResponseWriter, r *http.Request, rt route) {
+// page. An answer that has begun is aborted instead.
+func (s *server) serve(out http.ResponseWriter, r *http.Request, rt route) {
+	w := &httperr.Answer{ResponseWriter: out}
 	setPolicy(w.Header())
 	q := &request{server: s, w: w, r: r, ctx: r.Context(), now: s.Now().In(s.Zone)}
 	err := q.admit(rt)
 	if err == nil {
 		err = rt.handle(q)
 	}
-	if err != nil && q.ctx.Err() == nil {
-		q.fail(err)
+	if err == nil || q.ctx.Err() != nil {
+		return
 	}
+	if w.Begun() {
+		q.Log.ErrorContext(q.ctx, "page", "path", r.URL.Path, "error", err)
+		httperr.Abort()
+	}
+	q.fail(err)
 }
 
 // admit loads the viewer and the organization, and refuses who may not pass.
