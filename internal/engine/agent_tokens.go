@@ -82,15 +82,17 @@ func requireAddress(t store.AgentToken, ip string) error {
 	}
 	addr, err := netip.ParseAddr(ip)
 	for _, p := range allowed {
-		if err == nil && p.Contains(addr.Unmap().WithZone("")) {
+		// The service's 0.0.0.0/0 stands for anywhere, also in the other family.
+		if p.Bits() == 0 || err == nil && p.Contains(addr.Unmap().WithZone("")) {
 			return nil
 		}
 	}
 	return refuse(Forbidden, "The agent token is not for agents at %s.", ip)
 }
 
-// UpdateAgentToken changes a token's description and networks; nil leaves one as it is. Agents that
-// have registered are not asked again.
+// UpdateAgentToken changes a token's description and networks; nil leaves one as it is. Agents that registered from where the token is
+// not for any more are disconnected, and their jobs are lost
+// (https://buildkite.com/docs/pipelines/security/clusters/manage#restrict-an-agent-tokens-access-by-ip-address).
 func (e *Engine) UpdateAgentToken(ctx context.Context, id string, description, allowedIPs *string) (store.AgentToken, error) {
 	var t store.AgentToken
 	err := e.Store.Update(ctx, func(tx *store.Tx) (err error) {
@@ -106,9 +108,35 @@ func (e *Engine) UpdateAgentToken(ctx context.Context, id string, description, a
 		if fields := checkAgentToken(t); len(fields) > 0 {
 			return &Refused{Why: Invalid, Message: "Validation Failed", Fields: fields}
 		}
+		// As in RevokeAgentToken, for an agent that registers at this moment.
+		if _, err := tx.LockCluster(ctx, t.ClusterID); err != nil {
+			return err
+		}
 		return tx.UpdateAgentToken(ctx, t)
 	})
+	if err == nil && allowedIPs != nil {
+		err = e.disconnectStrangers(ctx, t)
+	}
 	return t, err
+}
+
+// disconnectStrangers ends the sessions of the agents that a token would not let register from where they are.
+func (e *Engine) disconnectStrangers(ctx context.Context, t store.AgentToken) error {
+	const page = 500
+	for after := ""; ; {
+		agents, err := e.Store.AddressesOfToken(ctx, t.ID, after, page)
+		if err != nil || len(agents) == 0 {
+			return err
+		}
+		for _, a := range agents {
+			if after = a.AgentID; requireAddress(t, a.IP) == nil {
+				continue
+			}
+			if err := e.LoseAgent(ctx, a.AgentID, "The token that the agent registered with is not for agents at "+a.IP+" any more."); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // RevokeAgentToken makes a token invalid and ends the sessions of all agents that registered with it:

@@ -3,7 +3,9 @@ package engine_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -240,6 +242,55 @@ func TestChangesOfOneThingKeepEachOther(t *testing.T) {
 			if q := must(w.Store.QueueByID(ctx, q.ID))(t); q.PausedNote != text || q.Description != text {
 				t.Errorf("round %d: the queue is %+v", n, q)
 			}
+		}
+	})
+}
+
+// Whoever narrows the networks of a token wants agents elsewhere gone, also those that register at that moment.
+func TestAgentsAreDisconnectedFromWhereTheirTokenIsNotForAnyMore(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		ctx := t.Context()
+		token, _, err := w.CreateAgentToken(ctx, engine.CreateAgentToken{ClusterID: w.cluster.ID, Description: "one"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		register := func(ip string) (store.Agent, error) {
+			a, _, err := w.RegisterAgent(ctx, engine.RegisterAgent{Token: token, IP: ip})
+			return a, err
+		}
+		near, far := must(register("10.0.0.7"))(t), must(register("192.0.2.1"))(t)
+		if err := w.ConnectAgent(ctx, far.ID); err != nil {
+			t.Fatal(err)
+		}
+		b := w.build(t, "steps:\n- {command: a, key: a}\n")
+		job := w.job(t, b, "a")
+		if ok := must(w.AssignJob(ctx, job.ID, far.ID))(t); !ok {
+			t.Fatal("the job was not assigned")
+		}
+		must(w.AcceptJob(ctx, job.ID, far.ID))(t)
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				_, err := register("192.0.2.2")
+				if _, no := errors.AsType[*engine.Refused](err); err != nil && !no {
+					t.Error(err)
+				}
+			})
+		}
+		networks := "10.0.0.0/8"
+		must(w.UpdateAgentToken(ctx, token.ID, nil, &networks))(t)
+		all.Wait()
+		left := must(w.Store.AddressesOfToken(ctx, token.ID, "", 100))(t)
+		if want := []store.AgentAddress{{AgentID: near.ID, IP: "10.0.0.7"}}; !slices.Equal(left, want) {
+			t.Errorf("left are %v, want %v", left, want)
+		}
+		if got := w.job(t, b, "a"); !got.State.Terminal() || !strings.Contains(got.Reason, "192.0.2.1") {
+			t.Errorf("the job of an agent elsewhere is %s: %q, want it lost", got.State, got.Reason)
+		}
+		anywhere := "0.0.0.0/0"
+		must(w.UpdateAgentToken(ctx, token.ID, nil, &anywhere))(t)
+		for _, ip := range []string{"192.0.2.1", "2001:db8::1"} {
+			must(register(ip))(t)
 		}
 	})
 }

@@ -43,9 +43,6 @@ func (e *Engine) RegisterAgent(ctx context.Context, op RegisterAgent) (store.Age
 	if err := checkRegistration(op); err != nil {
 		return store.Agent{}, "", err
 	}
-	if err := requireAddress(op.Token, op.IP); err != nil {
-		return store.Agent{}, "", err
-	}
 	op.Tags = distinct(op.Tags)
 	a, err := e.newAgent(op, token)
 	if err != nil {
@@ -57,8 +54,8 @@ func (e *Engine) RegisterAgent(ctx context.Context, op RegisterAgent) (store.Age
 		if _, err := tx.LockCluster(ctx, op.Token.ClusterID); err != nil {
 			return err
 		}
-		if t, err := tx.AgentTokenByID(ctx, op.Token.ID); err != nil || !t.RevokedAt.IsZero() {
-			return errors.Join(err, refuse(Forbidden, "The agent token was revoked."))
+		if err := requireToken(ctx, tx, op); err != nil {
+			return err
 		}
 		q, err := e.queueOf(ctx, tx, op)
 		if err != nil {
@@ -72,6 +69,18 @@ func (e *Engine) RegisterAgent(ctx context.Context, op RegisterAgent) (store.Age
 		return tx.InsertAgent(ctx, a)
 	})
 	return a, token, err
+}
+
+// requireToken refuses an agent whose token, as it is now, does not let it register.
+func requireToken(ctx context.Context, tx *store.Tx, op RegisterAgent) error {
+	t, err := tx.AgentTokenByID(ctx, op.Token.ID)
+	switch {
+	case err != nil:
+		return err
+	case !t.RevokedAt.IsZero():
+		return refuse(Forbidden, "The agent token was revoked.")
+	}
+	return requireAddress(t, op.IP)
 }
 
 // What an agent may say of itself. Anybody with a registration token can write as much.

@@ -12,6 +12,7 @@ const (
 	sqlUpdateAgentToken = `UPDATE agent_tokens SET description = $2, allowed_ips = $3 WHERE id = $1`
 	sqlRevokeAgentToken = `UPDATE agent_tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at = 0`
 	sqlAgentsOfToken    = `SELECT id FROM agents WHERE agent_token_id = $1 AND ` + liveAgents + ` ORDER BY id LIMIT $2`
+	sqlAddressesOfToken = `SELECT id, ip FROM agents WHERE agent_token_id = $1 AND ` + liveAgents + ` AND id > $2 ORDER BY id LIMIT $3`
 )
 
 // AgentTokenByID returns the agent token with an id, revoked or not.
@@ -34,6 +35,16 @@ func (r Reader) CountAgentTokens(ctx context.Context, clusterID string) (int, er
 func (r Reader) AgentsOfToken(ctx context.Context, tokenID string, limit int) ([]string, error) {
 	return list(ctx, r.q, scanString, sqlAgentsOfToken, tokenID, limit)
 }
+
+// AgentAddress is where an agent registered from.
+type AgentAddress struct{ AgentID, IP string }
+
+// AddressesOfToken returns up to limit live agents that registered with a token, by id, those after one.
+func (r Reader) AddressesOfToken(ctx context.Context, tokenID, after string, limit int) ([]AgentAddress, error) {
+	return list(ctx, r.q, scanAgentAddress, sqlAddressesOfToken, tokenID, after, limit)
+}
+
+func scanAgentAddress(s scanner) (a AgentAddress, err error) { return a, s.Scan(&a.AgentID, &a.IP) }
 
 // LockAgentToken is AgentTokenByID that keeps other changes out until the transaction ends.
 func (tx *Tx) LockAgentToken(ctx context.Context, id string) (AgentToken, error) {

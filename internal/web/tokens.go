@@ -46,7 +46,7 @@ func (q *request) agentTokenSheet(title, at, do string, t store.AgentToken) Shee
 		Crumbs: []Crumb{{"Settings", "/" + q.org.Slug + "/settings"}, {"Agent tokens", q.settingsPath("agent-tokens")}},
 		Sections: []Section{{Wide: true, Inputs: []Input{
 			{Name: "description", Label: "Description", Hint: "Where the token is kept, so that somebody knows what revoking it would end.", Value: t.Description, Required: true},
-			{Name: "allowed_ip_addresses", Label: "Networks", Hint: "Agents register from these alone, apart by spaces, such as 10.0.0.0/8. Empty: from anywhere.", Value: t.AllowedIPs, Mono: true},
+			{Name: "allowed_ip_addresses", Label: "Networks", Hint: "Agents are let in from these alone, apart by spaces, such as 10.0.0.0/8. Those elsewhere are disconnected. Empty: from anywhere.", Value: t.AllowedIPs, Mono: true},
 		}}},
 	}
 }
