@@ -175,7 +175,9 @@ func (s *settings) defaults() {
 	or(&s.CheckoutOverride, "from-job")
 	or(&s.CancelSignal, "SIGTERM")
 	or(&s.PingMode, "auto")
-	s.Spawn = max(s.Spawn, 1)
+	if s.Spawn == 0 {
+		s.Spawn = 1
+	}
 	if s.RedactedVars == nil {
 		s.RedactedVars = redact.DefaultNames()
 	}
@@ -219,6 +221,8 @@ func (s *settings) check() error {
 		return errors.New("no endpoint: set --endpoint or BUILDKITE_AGENT_ENDPOINT")
 	case s.BuildPath == "":
 		return errors.New("no build path: set --build-path or BUILDKITE_BUILD_PATH")
+	case s.Spawn < 0:
+		return fmt.Errorf("--spawn %d: the number of agents must be 1 or more", s.Spawn)
 	case s.AcquireJob != "" && s.Spawn > 1:
 		return errors.New("--acquire-job works with --spawn 1 only")
 	case s.Queue != "" && hasQueueTag(s.Tags):

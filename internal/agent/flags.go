@@ -130,6 +130,9 @@ func (f *Flags) AgentConfig(version string) (Config, error) {
 		AcquireJob:            f.AcquireJob, ReflectExitStatus: f.ReflectExitStatus, PingMode: f.PingMode, Debug: f.Debug,
 	}
 	c.AllowedRepositories, c.AllowedPlugins = f.AllowedRepositories, f.AllowedPlugins
+	if f.SpawnPerCPU < 0 {
+		return c, fmt.Errorf("--spawn-per-cpu %d: the number of agents must be 1 or more", f.SpawnPerCPU)
+	}
 	if f.SpawnPerCPU > 0 {
 		c.Spawn = f.SpawnPerCPU * runtime.NumCPU()
 	}

@@ -125,6 +125,7 @@ func TestWrongConfigurationsSayWhatToDo(t *testing.T) {
 		"--build-path":          func(c *Config) { c.BuildPath = "" },
 		"--queue or with":       func(c *Config) { c.Queue, c.Tags = "a", []string{"queue=b"} },
 		"--spawn 1":             func(c *Config) { c.AcquireJob, c.Spawn = "j", 2 },
+		"--spawn -5":            func(c *Config) { c.Spawn = -5 },
 		"--ping-mode \"maybe\"": func(c *Config) { c.PingMode = "maybe" },
 		"--cancel-signal":       func(c *Config) { c.CancelSignal = "SIGWHAT" },
 	} {
