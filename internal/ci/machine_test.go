@@ -60,7 +60,7 @@ func holdJob(rt *rapid.T, j, next ci.Job, ev ci.JobEvent) {
 	if j.State.Terminal() && !j.State.NotRun() && !cmp.Equal(j, next) {
 		rt.Fatalf("I1: a job that is %s was changed by %#v: %s", j.State, ev, cmp.Diff(j, next))
 	}
-	if accept, ok := ev.(ci.JobAccept); ok && next.State == ci.JobAccepted && next.Lease.Agent != accept.Agent {
+	if accept, ok := ev.(ci.JobAccept); ok && j.State != ci.JobAccepted && next.State == ci.JobAccepted && next.Lease.Agent != accept.Agent {
 		rt.Fatalf("I2: agent %s accepted the job of %s", accept.Agent, next.Lease.Agent)
 	}
 	if held := next.Kind == ci.JobScript && next.State.Held(); held != (next.Lease.State != ci.LeaseNone) {
