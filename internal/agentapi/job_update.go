@@ -41,7 +41,8 @@ func (a *Server) updateJob(w http.ResponseWriter, r *http.Request, c caller) err
 // before is the protocol's only 409 (clicommand of agent v3.138.1, job promise-failure).
 func (a *Server) promiseFailure(w http.ResponseWriter, r *http.Request, c caller) error {
 	var in struct {
-		ExitStatus int `json:"exit_status"`
+		ExitStatus int    `json:"exit_status"`
+		Reason     string `json:"reason"`
 	}
 	if err := httperr.Decode(w, r, maxBody, &in); err != nil {
 		return err
@@ -49,7 +50,7 @@ func (a *Server) promiseFailure(w http.ResponseWriter, r *http.Request, c caller
 	if in.ExitStatus < 1 {
 		return httperr.New(http.StatusUnprocessableEntity, "The promised exit status must be greater than 0, not %d.", in.ExitStatus)
 	}
-	err := a.Engine.PromiseFailure(r.Context(), c.job.ID, in.ExitStatus)
+	err := a.Engine.PromiseFailure(r.Context(), c.job.ID, in.ExitStatus, in.Reason)
 	if refused, is := errors.AsType[*engine.Refused](err); is && refused.Why == engine.Conflict {
 		return httperr.New(http.StatusConflict, "%s", refused.Message)
 	}

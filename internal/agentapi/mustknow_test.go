@@ -170,7 +170,8 @@ func TestMustKnow18_AnExitStatusIsATextInFinishAndANumberInAPromise(t *testing.T
 	w := newWorld(t)
 	h := w.running()
 	job := "/v3/jobs/" + h.job.ID
-	for body, want := range map[string]int{`{"exit_status":0}`: 422, `{"exit_status":-1}`: 422, `{}`: 422, `{"exit_status":"4"}`: 400} {
+	for body, want := range map[string]int{`{"exit_status":0}`: 422, `{"exit_status":-1}`: 422, `{}`: 422, `{"exit_status":"4"}`: 400,
+		`{"exit_status":4,"reason":"` + strings.Repeat("r", 5000) + `"}`: 422} {
 		if got := w.do(h.Token, "PUT", job+"/promise_failure", body); got.status != want {
 			t.Errorf("promise %s: %d, want %d", body, got.status, want)
 		}
@@ -187,8 +188,8 @@ func TestMustKnow18_AnExitStatusIsATextInFinishAndANumberInAPromise(t *testing.T
 		t.Errorf("finish with a number: %d, want 400", got.status)
 	}
 	w.decoded(h.Token, "PUT", job+"/finish", `{"exit_status":"0","chunks_failed_count":0}`, 200)
-	if got := must(w.Store.Job(t.Context(), h.job.ID))(t); got.ExitStatus == nil || *got.ExitStatus != 4 {
-		t.Errorf("the job ended with %v, want the promised 4", got.ExitStatus)
+	if got := must(w.Store.Job(t.Context(), h.job.ID))(t); got.ExitStatus == nil || *got.ExitStatus != 4 || got.Reason != "because" {
+		t.Errorf("the job ended with %v and the reason %q, want the promised 4 and why", got.ExitStatus, got.Reason)
 	}
 }
 

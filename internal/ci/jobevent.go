@@ -43,9 +43,10 @@ type (
 	JobAccept struct{ Agent string }
 	// JobStart says that the agent began the job, or that a trigger's child build exists.
 	JobStart struct{ At time.Time }
-	// JobPromise says that the job will fail with this status.
+	// JobPromise says that the job will fail with this status, and why, for a person; "": it does not say. The first reason stays.
 	JobPromise struct {
 		ExitStatus int
+		Reason     string
 		Hard       bool
 	}
 	// JobDecline says that the stack that was to find an agent for the job ended it instead.
@@ -208,6 +209,9 @@ func (e JobPromise) apply(j Job, _ time.Time) (Job, bool) {
 		return j, false
 	}
 	j.Promised, j.PromisedHard = &e.ExitStatus, e.Hard
+	if j.Reason == "" {
+		j.Reason = e.Reason
+	}
 	return j, true
 }
 

@@ -317,7 +317,7 @@ func TestP144_ACanceledBuildIsNotRetried(t *testing.T) {
 // promise lets a running job promise a status.
 func (w *world) promise(t testing.TB, j store.Job, status int) {
 	t.Helper()
-	if err := w.PromiseFailure(t.Context(), j.ID, status); err != nil {
+	if err := w.PromiseFailure(t.Context(), j.ID, status, ""); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -351,9 +351,9 @@ func TestP148_APromiseIsKept(t *testing.T) {
 	a := w.begin(t, b, "a")
 	w.promise(t, a, 3)
 	w.promise(t, a, 3)
-	err := w.PromiseFailure(t.Context(), a.ID, 4)
+	err := w.PromiseFailure(t.Context(), a.ID, 4, "")
 	wantRefusal(t, err, "The job has promised exit status 3 already.")
-	wantRefusal(t, w.PromiseFailure(t.Context(), a.ID, 0), "")
+	wantRefusal(t, w.PromiseFailure(t.Context(), a.ID, 0, ""), "")
 }
 
 func TestP288_AJobWithoutAGoodSignatureFails(t *testing.T) {

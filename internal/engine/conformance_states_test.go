@@ -196,7 +196,7 @@ func TestP121_AStepSaysWhereItIs(t *testing.T) {
 	want("gate", ci.StepWaiting, ci.OutcomeNeutral)
 	a := w.begin(t, b, "a")
 	want("a", ci.StepRunning, ci.OutcomeNeutral)
-	if err := w.PromiseFailure(t.Context(), a.ID, 1); err != nil {
+	if err := w.PromiseFailure(t.Context(), a.ID, 1, ""); err != nil {
 		t.Fatal(err)
 	}
 	want("a", ci.StepFailing, ci.OutcomeNeutral)

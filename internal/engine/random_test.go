@@ -166,7 +166,7 @@ func (p *play) runOne(rt *rapid.T) {
 
 func (p *play) promise(rt *rapid.T) {
 	if j, ok := p.any(rt, ci.JobRunning); ok {
-		said(rt, p.PromiseFailure(context.Background(), j.ID, rapid.IntRange(1, 2).Draw(rt, "promised")))
+		said(rt, p.PromiseFailure(context.Background(), j.ID, rapid.IntRange(1, 2).Draw(rt, "promised"), ""))
 	}
 }
 

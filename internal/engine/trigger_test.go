@@ -107,7 +107,7 @@ func TestATriggerJobDoesNotRunOnAnAgent(t *testing.T) {
 		const no = "The job does not run on an agent."
 		wantRefusal(t, w.StartJob(t.Context(), job.ID, w.Now()), no)
 		wantRefusal(t, w.SetJobTimeout(t.Context(), job.ID, "1"), no)
-		wantRefusal(t, w.PromiseFailure(t.Context(), job.ID, 1), no)
+		wantRefusal(t, w.PromiseFailure(t.Context(), job.ID, 1, ""), no)
 		_, err := w.FinishJob(t.Context(), engine.FinishJob{JobID: job.ID})
 		wantRefusal(t, err, no)
 		_, err = w.AcquireJob(t.Context(), job.ID, w.agent(t).ID)

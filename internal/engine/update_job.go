@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/slipway-ci/slipway/internal/ci"
@@ -13,9 +14,15 @@ import (
 	"github.com/slipway-ci/slipway/internal/store"
 )
 
-// PromiseFailure says that a running job will fail with a status. Promising another status than
+// maxPromiseReason bounds, in bytes, why a job promises to fail.
+const maxPromiseReason = 4 << 10
+
+// PromiseFailure says that a running job will fail with a status; reason says why, to people, and may be "". Promising another status than
 // before is a Conflict.
-func (e *Engine) PromiseFailure(ctx context.Context, jobID string, status int) error {
+func (e *Engine) PromiseFailure(ctx context.Context, jobID string, status int, reason string) error {
+	if len(reason) > maxPromiseReason {
+		return refuse(Invalid, "The reason has %d bytes; the limit is %d.", len(reason), maxPromiseReason)
+	}
 	return e.onJob(ctx, jobID, func(p *progress, j store.Job) error {
 		if err := requireScript(j); err != nil {
 			return err
@@ -37,7 +44,7 @@ func (e *Engine) PromiseFailure(ctx context.Context, jobID string, status int) e
 		if err != nil {
 			return err
 		}
-		_, err = p.apply(j, ci.JobPromise{ExitStatus: status, Hard: !retried && !spec.SoftFail.Matches(status)})
+		_, err = p.apply(j, ci.JobPromise{ExitStatus: status, Reason: strings.TrimSpace(reason), Hard: !retried && !spec.SoftFail.Matches(status)})
 		return err
 	})
 }

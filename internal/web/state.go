@@ -291,7 +291,7 @@ func (f JobFacts) notRun() string {
 func (f JobFacts) running() string {
 	switch {
 	case f.Promised:
-		return "has promised to fail"
+		return "has promised to fail" + ifSet(": ", f.Reason)
 	case f.Attempt > 1:
 		return fmt.Sprintf("attempt %d", f.Attempt)
 	}
@@ -306,10 +306,7 @@ func (f JobFacts) exit() string {
 	if f.Signal != "" {
 		s += ", " + f.Signal
 	}
-	if f.FirstError != "" {
-		s += ": " + f.FirstError
-	}
-	return s
+	return s + ifSet(": ", orElse(f.Reason, f.FirstError)) // the reason is the job's own: it promised to fail
 }
 
 func (f JobFacts) timedOut() string {

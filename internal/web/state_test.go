@@ -43,6 +43,8 @@ func TestEveryJobStateExplainsItself(t *testing.T) {
 		{JobFacts{State: "running"}, Running, ""},
 		{JobFacts{State: "running", Attempt: 2}, Running, "attempt 2"},
 		{JobFacts{State: "running", Promised: true}, Failing, "has promised to fail"},
+		{JobFacts{State: "running", Promised: true, Reason: "the licence server is away"}, Failing, "has promised to fail: the licence server is away"},
+		{JobFacts{State: "finished", ExitStatus: 4, Reason: "the licence server is away", FirstError: "error: x"}, Failed, "exit 4: the licence server is away"},
 		{JobFacts{State: "finished", Passed: true}, Passed, ""},
 		{JobFacts{State: "finished", ExitStatus: 101, FirstError: "1 test failed"}, Failed, "exit 101: 1 test failed"},
 		{JobFacts{State: "finished", ExitStatus: 139, Signal: "SIGSEGV"}, Failed, "exit 139, SIGSEGV"},

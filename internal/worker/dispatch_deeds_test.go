@@ -141,7 +141,7 @@ func (m *model) late(rt *rapid.T) {
 	}
 	m.refused(rt, m.reported(s, j, 0), j, "be finished")
 	m.refused(rt, s.StartJob(m.ctx, j.ID, s.Now()), j, "be started")
-	m.refused(rt, s.PromiseFailure(m.ctx, j.ID, 1), j, "promise a failure")
+	m.refused(rt, s.PromiseFailure(m.ctx, j.ID, 1, ""), j, "promise a failure")
 	if j.State != ci.JobAssigned {
 		by := m.agent(rt)
 		_, err := s.AcceptJob(m.ctx, j.ID, by)
