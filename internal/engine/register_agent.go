@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/slipway-ci/slipway/internal/ci"
@@ -95,6 +96,13 @@ const (
 func checkRegistration(op RegisterAgent) error {
 	if utf8.RuneCountInString(op.Name) > maxAgentName {
 		return refuse(Invalid, "The agent's name is longer than %d characters.", maxAgentName)
+	}
+	for what, name := range map[string]string{"name": op.Name, "hostname": op.Hostname} {
+		for _, r := range name {
+			if unicode.IsControl(r) {
+				return refuse(Invalid, "The agent's %s holds a control character, %q.", what, r)
+			}
+		}
 	}
 	for what, list := range map[string][]string{"tags": op.Tags, "features": op.Features} {
 		if len(list) > maxAgentTags {
