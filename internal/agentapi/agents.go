@@ -86,7 +86,11 @@ func (a *Server) connect(w http.ResponseWriter, r *http.Request, c caller) error
 	return ok(w)
 }
 
+// disconnect ends a session, once: an agent whose answer was lost asks four times in all (api/connect.go of v3.138.1).
 func (a *Server) disconnect(w http.ResponseWriter, r *http.Request, c caller) error {
+	if !c.agent.Live() {
+		return ok(w)
+	}
 	if err := a.Engine.DisconnectAgent(r.Context(), c.agent.AgentID); err != nil {
 		return err
 	}

@@ -1,8 +1,10 @@
 package agentapi_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -31,6 +33,9 @@ func TestRegistration(t *testing.T) {
 		"two queues":                  {`{"meta_data":["queue=default","queue=other"]}`, 422},
 		"too many tags":               {`{"meta_data":` + many + `}`, 422},
 		"a long name":                 {`{"name":"` + strings.Repeat("n", 256) + `"}`, 422},
+		"a name of two lines":         {`{"name":"a\nb"}`, 422},
+		"a name that paints":          {`{"name":"\u001b[31mred"}`, 422},
+		"a hostname of two lines":     {`{"name":"%hostname","hostname":"a\nb"}`, 422},
 		"a long tag":                  {`{"meta_data":["a=` + strings.Repeat("n", 2000) + `"]}`, 422},
 		"a long os":                   {`{"os":"` + strings.Repeat("n", 20000) + `"}`, 422},
 		"a name that is not a text":   {`{"name":1}`, 400},
@@ -392,4 +397,31 @@ func TestManyComeBackAtOnce(t *testing.T) {
 	}
 	all.Wait()
 	t.Logf("%d streams opened in %s", 3*len(agents), time.Since(began))
+}
+
+// TestDisconnectingAgainIsFine: the answer may be lost. What the session is good for otherwise is over.
+func TestDisconnectingAgainIsFine(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.agent()
+	for range 3 {
+		if got := w.do(a.AccessToken, "POST", "/v3/disconnect", ""); got.status != 200 {
+			t.Errorf("disconnect: %d %s", got.status, got.body)
+		}
+	}
+	if got := w.do(a.AccessToken, "POST", "/v3/connect", ""); got.status != 401 {
+		t.Errorf("connecting after it: %d, want 401", got.status)
+	}
+}
+
+// TestACompressedBodyIsRefusedByItsName: agents compress chunks of logs alone.
+func TestACompressedBodyIsRefusedByItsName(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	req := must(http.NewRequestWithContext(t.Context(), "POST", w.url+"/v3/register", bytes.NewReader(zipped(t, `{"name":"x"}`))))(t)
+	req.Header.Set("Authorization", "Token "+registrationToken)
+	req.Header.Set("Content-Encoding", "gzip")
+	if got := w.send(req); got.status != 415 || !strings.Contains(got.body, "gzip") {
+		t.Errorf("%d %s", got.status, got.body)
+	}
 }

@@ -20,13 +20,13 @@ What the agent door serves. This file is generated from the route table of ` + "
 ` + "`go test ./internal/agentapi -run Document -update`" + `.
 
 The permission says which credential a route asks for: a *registration* token (cluster token) registers agents and serves
-fleet tools, a *session* token speaks for a registered agent, a *job* token for the job that an agent accepted; *own job*
+fleet tools, a *session* token speaks for a registered agent (*any session*: also after its end), a *job* token for the job that an agent accepted; *own job*
 takes only the token of the job in the path, *ended job* also after that job has ended (the answer then says so), *any job*
 that of some job of the organization, *signed* a URL that the server signed. The source is the client's file that sends the
 request: of [buildkite/agent](https://github.com/buildkite/agent) v3.138.1 unless another client is named.
 
 Beside its own, any route may answer 400 (a body that is not the JSON expected), 401 and 403 (the permission), 413 (a body
-that is too large), 500 and 503. Agents repeat a request after 429, 5xx and network errors, and take any other 4xx for final,
+that is too large), 415 (one that is compressed), 500 and 503. Agents repeat a request after 429, 5xx and network errors, and take any other 4xx for final,
 so load is answered with 503 and never with 429. Every answer that is not a success is ` + "`{\"message\": …}`" + `.
 
 Each answer in the table is one that a test of the package provokes from a running server, and no test sees another.

@@ -18,7 +18,7 @@ type Route struct {
 // Routes lists all routes; one without a method is listed with GET.
 func Routes() []Route {
 	names := map[permission]string{
-		registration: "registration", session: "session", waiting: "session", streaming: "session", accepting: "session", ownJob: "own job", endedJob: "ended job", reporting: "ended job", printing: "ended job", anyJob: "any job",
+		registration: "registration", session: "session", leaving: "any session", waiting: "session", streaming: "session", accepting: "session", ownJob: "own job", endedJob: "ended job", reporting: "ended job", printing: "ended job", anyJob: "any job",
 		sessionOrJob: "session or job", signed: "signed", anybody: "anybody",
 	}
 	var out []Route

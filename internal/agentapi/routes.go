@@ -20,7 +20,8 @@ type permission int
 const (
 	registration permission = iota + 1 // a registration token
 	session                            // an agent's session token
-	waiting                            // the same, for agents that ask what to do; they are looked up in turns
+	leaving                            // the same, also of a session that has ended
+	waiting                            // a live session's, for agents that ask what to do; they are looked up in turns
 	streaming                          // the same; that of an open stream is not looked up
 	accepting                          // the same, but a refusal is told only to a session that was looked up
 	ownJob                             // the token of the job that the path names, which has not ended
@@ -42,12 +43,12 @@ type route struct {
 	// stacksapi (v1.0.2), or another client.
 	source string
 	// statuses are the answers that are particular to the route. Every route may answer 401 and 403 as
-	// its permission says, 400 and 413 to a body, 500 and 503; everyRoute lists those.
+	// its permission says, 400, 413 and 415 to a body, 500 and 503; everyRoute lists those.
 	statuses []int
 }
 
 // everyRoute are the statuses that any route may answer with.
-var everyRoute = []int{400, 401, 403, 413, 500, 503}
+var everyRoute = []int{400, 401, 403, 413, 415, 500, 503}
 
 // routes are all endpoints but the stream, which speaks gRPC (stream.go).
 var routes = []route{
@@ -57,7 +58,7 @@ var routes = []route{
 	{"GET /v3/token", registration, (*Server).token, "api/token.go", []int{200}},
 
 	{"POST /v3/connect", session, (*Server).connect, "api/connect.go", []int{200}},
-	{"POST /v3/disconnect", session, (*Server).disconnect, "api/connect.go", []int{200}},
+	{"POST /v3/disconnect", leaving, (*Server).disconnect, "api/connect.go", []int{200}},
 	{"GET /v3/ping", waiting, (*Server).ping, "api/pings.go", []int{200}},
 	{"POST /v3/heartbeat", streaming, (*Server).heartbeat, "api/heartbeats.go", []int{200}},
 	{"PUT /v3/jobs/{id}/accept", accepting, (*Server).accept, "api/jobs.go", []int{200, 404, 422}},
@@ -158,6 +159,11 @@ func (a *Server) authorise(p permission, r *http.Request) (c caller, err error) 
 		c.token, err = a.Auth.AgentToken(ctx, r)
 	case session:
 		c.agent, err = a.session(ctx, r)
+	case leaving:
+		c.agent, err = a.session(ctx, r)
+		if errors.Is(err, auth.ErrUnauthorized) && c.agent.AgentID != "" {
+			err = nil
+		}
 	case waiting:
 		c.agent, err = a.waitingSession(ctx, r)
 	case streaming, accepting:

@@ -63,7 +63,7 @@ func (s *stage) agentCases() []answerCase {
 		{"register", "POST", "/v3/register", registrationToken, `{"meta_data":["queue=none"]}`, 422, wire.CallRegister, "the process ends with 1 and shows the message"},
 		{"connect", "POST", "/v3/connect", s.fresh.AccessToken, "", 200, wire.CallConnect, ""},
 		{"connect", "POST", "/v3/connect", s.gone.AccessToken, "", 401, wire.CallConnect, "again, ten times in all; then the process ends"},
-		{"disconnect", "POST", "/v3/disconnect", s.gone.AccessToken, "", 401, wire.CallDisconnect, "again, four times in all; then it goes"},
+		{"disconnect", "POST", "/v3/disconnect", "made-up", "", 401, wire.CallDisconnect, "again, four times in all; then it goes"},
 		{"ping", "GET", "/v3/ping", session, "", 200, noCall, ""},
 		{"ping", "GET", "/v3/ping", s.gone.AccessToken, "", 401, noCall, "the worker ends, the process with 1"},
 		{"heartbeat", "POST", "/v3/heartbeat", session, `{}`, 200, wire.CallHeartbeat, ""},

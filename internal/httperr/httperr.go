@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strings"
 
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/store"
@@ -107,8 +108,11 @@ func Decode(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
 // mostAtOnce is how many bytes of memory a body gets because its length is announced, before any of it is there: a chunk of a log.
 const mostAtOnce = 128 << 10
 
-// Body reads a request's body of at most limit bytes.
+// Body reads a request's body of at most limit bytes, sent as it is.
 func Body(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return nil, New(http.StatusUnsupportedMediaType, "The request's body has the Content-Encoding %q; send it as it is, without one.", coding)
+	}
 	var body bytes.Buffer
 	if err := ReadBody(w, r, limit, &body); err != nil {
 		return nil, err

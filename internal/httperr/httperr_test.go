@@ -55,6 +55,7 @@ func TestABodyThatDoesNotArriveIsTheCallers(t *testing.T) {
 		"nothing comes":    {"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{", "408 "},
 		"it ends too soon": {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{", "408 "},
 		"it is not HTTP":   {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n", "400 "},
+		"it is compressed": {"POST / HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx", "415 "},
 		"it is too large":  {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2000\r\n\r\n" + strings.Repeat("x", 2000), "413 "},
 	} {
 		if got := answerTo(t, s, c.request); !strings.HasPrefix(got, "HTTP/1.1 "+c.want) {
