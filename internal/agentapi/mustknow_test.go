@@ -170,8 +170,10 @@ func TestMustKnow18_AnExitStatusIsATextInFinishAndANumberInAPromise(t *testing.T
 	w := newWorld(t)
 	h := w.running()
 	job := "/v3/jobs/" + h.job.ID
-	for body, want := range map[string]int{`{"exit_status":0}`: 422, `{"exit_status":-1}`: 422, `{}`: 422, `{"exit_status":"4"}`: 400,
-		`{"exit_status":4,"reason":"` + strings.Repeat("r", 5000) + `"}`: 422} {
+	for body, want := range map[string]int{
+		`{"exit_status":0}`: 422, `{"exit_status":-1}`: 422, `{}`: 422, `{"exit_status":"4"}`: 400,
+		`{"exit_status":4,"reason":"` + strings.Repeat("r", 5000) + `"}`: 422,
+	} {
 		if got := w.do(h.Token, "PUT", job+"/promise_failure", body); got.status != want {
 			t.Errorf("promise %s: %d, want %d", body, got.status, want)
 		}
