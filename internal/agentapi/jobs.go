@@ -205,12 +205,9 @@ func (a *Server) finish(w http.ResponseWriter, r *http.Request, c caller) error 
 // end closes a job's log and ends the job. The agent repeats both if either fails.
 func (a *Server) end(r *http.Request, op engine.FinishJob) error {
 	ctx := r.Context()
-	if err := a.Logs.Finish(ctx, op.JobID); err != nil {
-		return fmt.Errorf("closing the log of job %s: %w", op.JobID, err)
-	}
-	size, err := a.Logs.Size(ctx, op.JobID)
+	size, err := a.Logs.FinishSized(ctx, op.JobID)
 	if err != nil {
-		return fmt.Errorf("log of job %s: %w", op.JobID, err)
+		return fmt.Errorf("closing the log of job %s: %w", op.JobID, err)
 	}
 	op.LogSize = size.Text
 	_, err = a.Engine.FinishJob(ctx, op)

@@ -44,7 +44,11 @@ func (s *Store) take(ctx context.Context, jobID string, c Chunk) (Progress, erro
 	if err != nil {
 		return Progress{}, &ChunkError{c.Sequence, err.Error()}
 	}
-	l, err := s.acquire(ctx, jobID, true)
+	how := mayBegin
+	if c.Sequence == 1 {
+		how = begins
+	}
+	l, err := s.acquire(ctx, jobID, how)
 	if err != nil {
 		return Progress{}, err
 	}
@@ -57,7 +61,7 @@ func (s *Store) inspect(ctx context.Context, jobID string, c Chunk) (duplicate b
 	if !s.isOpen(jobID) {
 		return false, Progress{}, nil
 	}
-	l, err := s.acquire(ctx, jobID, false)
+	l, err := s.acquire(ctx, jobID, exists)
 	if errors.Is(err, ErrNotFound) {
 		return false, Progress{}, nil
 	}
@@ -165,9 +169,15 @@ func (l *jobLog) checkpoint() {
 
 // Finish closes a log; calling it again does nothing. A job that printed nothing gets an empty log.
 func (s *Store) Finish(ctx context.Context, jobID string) error {
-	l, err := s.acquire(ctx, jobID, true)
+	_, err := s.FinishSized(ctx, jobID)
+	return err
+}
+
+// FinishSized is Finish, and returns how long the log has become.
+func (s *Store) FinishSized(ctx context.Context, jobID string) (Size, error) {
+	l, err := s.acquire(ctx, jobID, mayBegin)
 	if err != nil {
-		return err
+		return Size{}, err
 	}
 	defer s.release(l)
 	l.mu.Lock()
@@ -185,16 +195,16 @@ func (s *Store) Finish(ctx context.Context, jobID string) error {
 	})
 	s.queue(l)
 	if err != nil {
-		return fmt.Errorf("finishing log %s: %w", jobID, err)
+		return Size{}, fmt.Errorf("finishing log %s: %w", jobID, err)
 	}
 	s.hub.Publish(live.Log(jobID))
-	return nil
+	return l.size(), nil
 }
 
 // Delete removes a log. Deleting one that does not exist is no error. Open readers go on reading; a chunk on its way while the log is
 // deleted gets ErrNotFound.
 func (s *Store) Delete(ctx context.Context, jobID string) error {
-	l, err := s.acquire(ctx, jobID, false)
+	l, err := s.acquire(ctx, jobID, exists)
 	if errors.Is(err, ErrNotFound) {
 		return nil
 	}

@@ -10,9 +10,9 @@ import (
 	"github.com/slipway-ci/slipway/internal/joblog/lines"
 )
 
-// load opens the log's files, making them if create. A torn last record counts for nothing.
-func (l *jobLog) load(create bool) error {
-	m, err := l.store.keeper.open(l.id, create)
+// load opens the log's files. A torn last record counts for nothing.
+func (l *jobLog) load(how opening) error {
+	m, err := l.store.keeper.open(l.id, how)
 	if err != nil {
 		return err
 	}

@@ -10,11 +10,20 @@ import (
 
 // keeper opens and removes what the logs of a store are kept in.
 type keeper interface {
-	// open returns ErrNotFound for a log that is not there, unless create.
-	open(id string, create bool) (medium, error)
+	// open returns ErrNotFound for a log that is not there, if it is to be one that exists.
+	open(id string, how opening) (medium, error)
 	remove(id string) error
 	close() error
 }
+
+// opening says what is known of a log that is opened.
+type opening int
+
+const (
+	exists   opening = iota // or there is nothing to open
+	mayBegin                // it is made if it is not there
+	begins                  // the same, and most likely it is not: where looking is dear, the first write finds out
+)
 
 // medium is what one log is kept in.
 type medium struct {
@@ -55,8 +64,8 @@ type files struct{ root *os.Root }
 func logName(id string) string   { return path.Join("d"+id[max(len(id)-1, 0):], id+".log") }
 func indexName(id string) string { return path.Join("d"+id[max(len(id)-1, 0):], id+".idx") }
 
-func (k files) open(id string, create bool) (medium, error) {
-	f, err := k.openLog(logName(id), create)
+func (k files) open(id string, how opening) (medium, error) {
+	f, err := k.openLog(logName(id), how != exists)
 	if errors.Is(err, iofs.ErrNotExist) {
 		return medium{}, ErrNotFound
 	}

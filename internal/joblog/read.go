@@ -24,7 +24,7 @@ func (s *Store) look(ctx context.Context, jobID string, use func(l *jobLog, v vi
 // now acquires the log of a job as it is now.
 func (s *Store) now(ctx context.Context, jobID string) (*jobLog, view, error) {
 	for {
-		l, err := s.acquire(ctx, jobID, false)
+		l, err := s.acquire(ctx, jobID, exists)
 		if err != nil {
 			return nil, view{}, err
 		}

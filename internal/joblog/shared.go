@@ -69,21 +69,30 @@ type shared struct {
 	trash  loop.Rows[string]
 }
 
-func (k *shared) open(id string, create bool) (medium, error) {
-	ctx, cancel := bounded()
-	defer cancel()
-	row, err := k.db.Log(ctx, id)
-	if errors.Is(err, store.ErrNotFound) {
-		if !create {
-			return medium{}, ErrNotFound
-		}
-		row, err = store.Log{JobID: id, Generation: newGeneration()}, nil
-	}
+func (k *shared) open(id string, how opening) (medium, error) {
+	row, err := k.row(id, how)
 	if err != nil {
 		return medium{}, err
 	}
 	l := &sharedLog{shared: k, id: id, generation: row.Generation, begun: row.Length > 0, length: row.Length}
 	return medium{l, l, row.Length}, nil
+}
+
+func (k *shared) row(id string, how opening) (store.Log, error) {
+	fresh := store.Log{JobID: id, Generation: newGeneration()}
+	if how == begins {
+		return fresh, nil
+	}
+	ctx, cancel := bounded()
+	defer cancel()
+	row, err := k.db.Log(ctx, id)
+	if !errors.Is(err, store.ErrNotFound) {
+		return row, err
+	}
+	if how == exists {
+		return fresh, ErrNotFound
+	}
+	return fresh, nil
 }
 
 // newGeneration is a name that needs no escaping among blobs.
@@ -144,7 +153,7 @@ func (l *sharedLog) append(at int64, b []byte, last bool) error {
 	l.mu.Lock()
 	before := store.Log{JobID: l.id, Generation: l.generation, Length: at}
 	l.mu.Unlock()
-	err := l.db.Update(ctx, func(tx *store.Tx) error { return tx.AppendLog(ctx, before, b, last) })
+	err := l.db.AppendLog(ctx, before, b, last)
 	if errors.Is(err, store.ErrConflict) {
 		return errMoved
 	}

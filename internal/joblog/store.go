@@ -172,7 +172,7 @@ func (s *Store) queue(l *jobLog) {
 }
 
 // acquire returns the log of a job, loaded, and holds it open until release.
-func (s *Store) acquire(ctx context.Context, id string, create bool) (*jobLog, error) {
+func (s *Store) acquire(ctx context.Context, id string, how opening) (*jobLog, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -185,7 +185,7 @@ func (s *Store) acquire(ctx context.Context, id string, create bool) (*jobLog, e
 			return nil, err
 		}
 		if first {
-			l.failed = l.load(create)
+			l.failed = l.load(how)
 			close(l.ready)
 		}
 		<-l.ready
@@ -193,7 +193,7 @@ func (s *Store) acquire(ctx context.Context, id string, create bool) (*jobLog, e
 			return l, nil
 		}
 		s.forget(l)
-		if first || !create || !errors.Is(l.failed, ErrNotFound) {
+		if first || how == exists || !errors.Is(l.failed, ErrNotFound) {
 			return nil, l.failed
 		}
 		// Another caller looked for the log without creating it.

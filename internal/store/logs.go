@@ -31,8 +31,10 @@ const (
 	sqlInsertLog = `INSERT INTO logs (` + logColumns + `) VALUES ($1, $2, $3, 0, $4)`
 	sqlGrowLog   = `UPDATE logs SET length = $4, ended = $5 WHERE job_id = $1 AND generation = $2 AND length = $3
 		AND ended = FALSE`
-	sqlInsertLogRecord = `INSERT INTO log_records (generation, position, length, bytes) VALUES ($1, $2, $3, $4)`
-	sqlLogRecords      = `SELECT position, bytes FROM log_records WHERE generation = $1 AND position < $3
+	// Without the log as it is meant to be there is no generation, and a record must have one.
+	sqlInsertLogRecord = `INSERT INTO log_records (generation, position, length, bytes)
+		VALUES ((SELECT generation FROM logs WHERE job_id = $5 AND generation = $1 AND length = $6), $2, $3, $4)`
+	sqlLogRecords = `SELECT position, bytes FROM log_records WHERE generation = $1 AND position < $3
 		AND position + length > $2 ORDER BY position`
 	sqlLogCut = `SELECT COALESCE(MAX(position + length), 0) FROM log_records WHERE generation = $1
 		AND position + length <= $2`
@@ -89,21 +91,27 @@ func (r Reader) LogTrash(ctx context.Context, limit int) ([]string, error) {
 
 // AppendLog adds a record to l, which is the log as it was before; one of length 0 is begun. It returns ErrConflict if the log has
 // changed since: it has grown, ended, or was deleted. Where the record ends the log, end is true.
-func (tx *Tx) AppendLog(ctx context.Context, l Log, record []byte, end bool) error {
+func (s *Store) AppendLog(ctx context.Context, l Log, record []byte, end bool) error {
+	err := s.Update(ctx, func(tx *Tx) error { return tx.appendLog(ctx, l, record, end) })
+	if errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("%w: the log of job %s has changed", ErrConflict, l.JobID)
+	}
+	return err
+}
+
+// appendLog is sent whole: that no row has grown comes to light with the commit, and the record, whose log there is not then, undoes it.
+func (tx *Tx) appendLog(ctx context.Context, l Log, record []byte, end bool) error {
 	after := l.Length + int64(len(record))
 	var err error
 	if l.Length == 0 {
 		err = later(ctx, tx.q, sqlInsertLog, l.JobID, l.Generation, after, end)
 	} else {
-		err = exec(ctx, tx.q, sqlGrowLog, l.JobID, l.Generation, l.Length, after, end)
-	}
-	if errors.Is(err, ErrNotFound) {
-		return fmt.Errorf("%w: the log of job %s has changed", ErrConflict, l.JobID)
+		err = later(ctx, tx.q, sqlGrowLog, l.JobID, l.Generation, l.Length, after, end)
 	}
 	if err != nil {
 		return err
 	}
-	return later(ctx, tx.q, sqlInsertLogRecord, l.Generation, l.Length, len(record), record)
+	return later(ctx, tx.q, sqlInsertLogRecord, l.Generation, l.Length, len(record), record, l.JobID, after)
 }
 
 // KeepLog records that the records from l.Kept on are in a blob of a length. It returns ErrConflict if somebody was there first, or

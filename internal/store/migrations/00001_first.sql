@@ -700,7 +700,7 @@ CREATE TABLE header_times (
 -- are in blobs, the rest, and all of small logs, in records. A generation is a log's name among blobs, so that one begun anew is not taken for the old one.
 CREATE TABLE logs (
     job_id     TEXT PRIMARY KEY,
-    generation TEXT NOT NULL UNIQUE,
+    generation TEXT NOT NULL, -- random, so that no two are equal
     length     BIGINT NOT NULL,
     kept       BIGINT NOT NULL,
     ended      BOOLEAN NOT NULL
