@@ -124,13 +124,17 @@ func (d Deps) add(w weight, n int) Deps {
 // Signal is what a step tells the steps behind its edges.
 type Signal struct {
 	End  End       // for plain edges
-	Gate Readiness // for gate edges: the group's own readiness
+	Gate Readiness // for gate edges: a group's own readiness; "" of other steps
 	Wait bool      // the source is a wait step
 }
 
 // Signal is what s tells its dependants now.
 func (s Step) Signal() Signal {
-	return Signal{End: s.End(), Gate: s.Deps.Readiness(), Wait: s.Kind == StepWait}
+	tells := Signal{End: s.End(), Wait: s.Kind == StepWait}
+	if s.Kind == StepGroup {
+		tells.Gate = s.Deps.Readiness()
+	}
+	return tells
 }
 
 type weight int
@@ -146,7 +150,7 @@ const (
 // what an edge counts as for its dependant, given what its source tells.
 func (e Edge) weigh(to Step, s Signal) weight {
 	if e.Gate {
-		return map[Readiness]weight{DepsOpen: weighOpen, DepsMet: weighNothing, DepsFailed: weighFailed}[s.Gate]
+		return weighGate(s.Gate)
 	}
 	switch s.End {
 	case NotEnded:
@@ -164,6 +168,16 @@ func (e Edge) weigh(to Step, s Signal) weight {
 		return weighTainted
 	}
 	return weighFailed
+}
+
+func weighGate(r Readiness) weight {
+	switch r {
+	case DepsOpen:
+		return weighOpen
+	case DepsFailed:
+		return weighFailed
+	}
+	return weighNothing
 }
 
 func (s Step) weighTaint(e Edge) weight {

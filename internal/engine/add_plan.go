@@ -53,12 +53,15 @@ func (p *progress) addPlan(plan pipeline.Plan, at placement) error {
 		return err
 	}
 	p.forget(made)
-	for _, id := range made {
-		if err := p.release(p.steps[id]); err != nil {
-			return err
-		}
+	return p.release(p.stepsByID(made))
+}
+
+func (p *progress) stepsByID(ids []string) []*store.Step {
+	steps := make([]*store.Step, len(ids))
+	for i, id := range ids {
+		steps[i] = p.steps[id]
 	}
-	return nil
+	return steps
 }
 
 // forget drops what fresh steps would have told while they were being linked: their edges were

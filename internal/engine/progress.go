@@ -165,7 +165,18 @@ func (p *progress) touch(s *store.Step) {
 
 // apply lets an event happen to a job, saves the job and counts it.
 func (p *progress) apply(j store.Job, ev ci.JobEvent) (store.Job, error) {
-	from := j.Class()
+	next, err := p.moved(j, ev)
+	if err != nil {
+		return j, err
+	}
+	if err := p.save(next); err != nil {
+		return next, err
+	}
+	return next, p.follow(j, next)
+}
+
+// moved is a job after an event, with its place in line.
+func (p *progress) moved(j store.Job, ev ci.JobEvent) (store.Job, error) {
 	next, err := j.Job.Apply(ev, p.now)
 	if err != nil {
 		return j, err
@@ -178,15 +189,17 @@ func (p *progress) apply(j store.Job, ev ci.JobEvent) (store.Job, error) {
 	if j.State != was {
 		p.lineMoved(was, &j)
 	}
-	if err := p.save(j); err != nil {
-		return j, err
-	}
-	if j.State != was {
+	return j, nil
+}
+
+// follow carries on what happened to a job.
+func (p *progress) follow(was, j store.Job) error {
+	if j.State != was.State {
 		if err := p.jobMoved(j); err != nil {
-			return j, err
+			return err
 		}
 	}
-	return j, p.count(j.StepID, from, j.Class())
+	return p.count(j.StepID, was.Class(), j.Class())
 }
 
 // jobMoved hints at whoever acts on a job's new state.
@@ -274,17 +287,20 @@ func (p *progress) tell(s *store.Step, before, after ci.Signal) error {
 	if err != nil {
 		return err
 	}
+	if err := p.readTargets(edges); err != nil {
+		return err
+	}
+	var decided []*store.Step
 	for _, edge := range edges {
 		to, err := p.step(edge.To)
 		if err != nil {
 			return err
 		}
-		deps := to.Deps.Count(edge.Edge, to.Step, before, after)
-		if err := p.setDeps(to, deps); err != nil {
-			return err
+		if p.setDeps(to, to.Deps.Count(edge.Edge, to.Step, before, after)) {
+			decided = append(decided, to)
 		}
 	}
-	return nil
+	return p.release(decided)
 }
 
 // edgesFrom returns the dependencies on a step, those included that are not saved yet.
@@ -301,66 +317,28 @@ func (p *progress) edgesFrom(id string) ([]store.Edge, error) {
 	return edges, err
 }
 
-// setDeps changes what a step waits for and, where that decides something, its jobs.
-func (p *progress) setDeps(s *store.Step, deps ci.Deps) error {
+// readTargets reads the steps that edges lead to at once.
+func (p *progress) readTargets(edges []store.Edge) error {
+	var ids []string
+	for _, edge := range edges {
+		if _, known := p.steps[edge.To]; !known {
+			ids = append(ids, edge.To)
+		}
+	}
+	steps, err := p.tx.StepsByID(p.ctx, ids)
+	p.know(steps)
+	return err
+}
+
+// setDeps changes what a step waits for, and says whether that decides something for its jobs.
+func (p *progress) setDeps(s *store.Step, deps ci.Deps) bool {
 	if deps == s.Deps {
-		return nil
+		return false
 	}
 	p.touch(s)
 	was := s.Deps.Readiness()
 	s.Deps = deps
-	if now := deps.Readiness(); now != was {
-		return p.release(s)
-	}
-	return nil
-}
-
-// release moves the jobs of a step that wait to where its dependencies want them. Those of a build that is being canceled are left
-// to CancelRest, however many they are.
-func (p *progress) release(s *store.Step) error {
-	if p.build.State == ci.BuildCanceling {
-		return nil
-	}
-	jobs, err := p.jobsOf(s)
-	if err != nil {
-		return err
-	}
-	for _, j := range jobs {
-		for _, ev := range released(s.Deps.Readiness(), j) {
-			if j, err = p.apply(j, ev); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// jobsOf returns a step's jobs, of a fresh one those that save changes.
-func (p *progress) jobsOf(s *store.Step) ([]store.Job, error) {
-	if s.Kind == ci.StepGroup {
-		return nil, nil
-	}
-	if f := p.fresh[s.ID]; f != nil {
-		return f.jobs, nil
-	}
-	return p.tx.JobsOfStep(p.ctx, s.ID)
-}
-
-// released lists what happens to a job when the readiness of its step is known. Jobs that have
-// begun, ended or been let go are left alone.
-func released(r ci.Readiness, j store.Job) []ci.JobEvent {
-	waits := j.State == ci.JobPending || j.State == ci.JobWaiting
-	switch {
-	case r == ci.DepsMet && j.State.NotRun():
-		return []ci.JobEvent{ci.JobDepsOpen{}, ci.JobDepsMet{Limited: j.ConcurrencyGroup != ""}}
-	case r == ci.DepsMet && waits:
-		return []ci.JobEvent{ci.JobDepsMet{Limited: j.ConcurrencyGroup != ""}}
-	case r == ci.DepsFailed && (waits || j.State == ci.JobBlocked):
-		return []ci.JobEvent{ci.JobDepsFailed{}}
-	case r == ci.DepsOpen && (j.State == ci.JobPending || j.State == ci.JobBlocked || j.State.NotRun()):
-		return []ci.JobEvent{ci.JobDepsOpen{}}
-	}
-	return nil
+	return deps.Readiness() != was
 }
 
 // finish settles, brings the build to the state its jobs amount to, and saves everything.

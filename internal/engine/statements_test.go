@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -124,4 +125,35 @@ func TestCancelingABuildReadsItsStepsTogether(t *testing.T) {
 		t.Errorf("ending its jobs of 101 steps reads steps %d times", got)
 	}
 	w.check(t, b)
+}
+
+// TestJobsThatWaitForOneAreLetGoTogether: everybody else waits meanwhile.
+func TestJobsThatWaitForOneAreLetGoTogether(t *testing.T) {
+	t.Parallel()
+	const size = 400
+	for name, rest := range map[string]string{
+		"one step":   fmt.Sprintf("- {command: b, parallelism: %d}\n", size),
+		"many steps": strings.Repeat("- {command: b}\n", size),
+	} {
+		var reads, jobs atomic.Int64
+		o := storetest.SQLite(t)
+		o.Trace = func(statement string) {
+			switch {
+			case strings.HasPrefix(statement, "SELECT"):
+				reads.Add(1)
+			case strings.HasPrefix(statement, "UPDATE jobs"):
+				jobs.Add(1)
+			}
+		}
+		w := newWorld(t, o)
+		b := w.build(t, "steps:\n- {command: a, key: first}\n- wait\n"+rest)
+		first := w.begin(t, b, "first")
+		reads.Store(0)
+		jobs.Store(0)
+		w.finish(t, first, 0)
+		if r, j := reads.Load(), jobs.Load(); r > 20 || j > 4 {
+			t.Errorf("%s: letting %d jobs go takes %d reads, and %d statements that change jobs", name, size, r, j)
+		}
+		w.check(t, b)
+	}
 }

@@ -200,10 +200,11 @@ func (p *progress) remove(id string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	jobs, err := p.jobsOf(s)
+	byStep, err := p.jobsOf([]*store.Step{s})
 	if err != nil {
 		return false, err
 	}
+	jobs := byStep[s.ID]
 	for _, j := range jobs {
 		if j.State.Held() || j.Retries > 0 {
 			return false, nil

@@ -83,11 +83,12 @@ const (
 
 	sqlSetJobSpec = `UPDATE jobs SET spec = $2 WHERE id = $1`
 
-	sqlJob        = `SELECT ` + jobColumns + ` FROM jobs WHERE id = $1`
-	sqlJobByToken = `SELECT id, build_id, pipeline_id, agent_id, state FROM jobs WHERE token_hash = $1`
-	sqlJobs       = `SELECT ` + jobColumns + ` FROM jobs WHERE build_id = $1 ORDER BY position, number, retries`
-	sqlJobsOfStep = `SELECT ` + jobColumns + ` FROM jobs WHERE step_id = $1 AND retried_in = '' ORDER BY number`
-	sqlOpenJobs   = `SELECT ` + jobColumns + ` FROM jobs WHERE build_id = $1 AND retried_in = '' AND state NOT IN
+	sqlJob         = `SELECT ` + jobColumns + ` FROM jobs WHERE id = $1`
+	sqlJobByToken  = `SELECT id, build_id, pipeline_id, agent_id, state FROM jobs WHERE token_hash = $1`
+	sqlJobs        = `SELECT ` + jobColumns + ` FROM jobs WHERE build_id = $1 ORDER BY position, number, retries`
+	sqlJobsOfStep  = `SELECT ` + jobColumns + ` FROM jobs WHERE step_id = $1 AND retried_in = '' ORDER BY number`
+	sqlJobsOfSteps = `SELECT ` + jobColumns + ` FROM jobs WHERE step_id IN ($1) AND retried_in = '' ORDER BY step_id, number`
+	sqlOpenJobs    = `SELECT ` + jobColumns + ` FROM jobs WHERE build_id = $1 AND retried_in = '' AND state NOT IN
 		('finished', 'canceled', 'timed_out', 'skipped', 'broken', 'expired', 'waiting_failed', 'blocked_failed', 'unblocked_failed')
 		ORDER BY position, number`
 	sqlJobOfAgent  = `SELECT ` + jobColumns + ` FROM jobs WHERE agent_id = $1 AND agent_id <> '' AND ` + heldJobs
@@ -196,6 +197,19 @@ func (r Reader) Jobs(ctx context.Context, buildID string) ([]Job, error) {
 // JobsOfStep returns the latest attempts of a step's jobs.
 func (r Reader) JobsOfStep(ctx context.Context, stepID string) ([]Job, error) {
 	return list(ctx, r.q, scanJob, sqlJobsOfStep, stepID)
+}
+
+// JobsOfSteps is JobsOfStep for several steps, by the id of the step.
+func (r Reader) JobsOfSteps(ctx context.Context, ids []string) (map[string][]Job, error) {
+	rows, err := many(ctx, r.q, scanJob, sqlJobsOfSteps, ids)
+	jobs := make(map[string][]Job, len(ids))
+	for first, i := 0, 1; i <= len(rows); i++ {
+		if i == len(rows) || rows[i].StepID != rows[first].StepID {
+			jobs[rows[first].StepID] = rows[first:i:i]
+			first = i
+		}
+	}
+	return jobs, err
 }
 
 // OpenJobs returns the jobs of a build that have not ended.

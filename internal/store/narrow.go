@@ -3,6 +3,9 @@ package store
 import (
 	"context"
 	"reflect"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/slipway-ci/slipway/internal/ci"
 )
@@ -15,6 +18,7 @@ const (
 	sqlStartJob = `UPDATE jobs SET state = $2, lease_state = $3, lease_deadline = $4, started_at = $5, timeout_at = $6 WHERE id = $1`
 	sqlEndJob   = `UPDATE jobs SET state = $2, lease_state = $3, lease_deadline = $4, soft_failed = $5, exit_status = $6, signal = $7,
 		signal_reason = $8, reason = $9, chunks_failed = $10, log_size = $11, finished_at = $12 WHERE id = $1`
+	sqlLetGoJobs = `UPDATE jobs SET state = $1, scheduled_at = $2, runnable_at = $3, finished_at = $4 WHERE id IN ($5)`
 
 	sqlMoveAgent = `UPDATE agents SET job_id = $2, last_pipeline_id = $3, last_repository = $4, last_success_at = $5, last_job_at = $6,
 		changed_at = $7, job_seen_at = $8 WHERE id = $1`
@@ -49,6 +53,24 @@ func (tx *Tx) ChangeJob(ctx context.Context, was, j Job) error {
 		return tx.UpdateJob(ctx, j)
 	}
 	return later(ctx, tx.q, query, append([]any{j.ID, j.State, j.Lease.State, micros(j.Lease.Deadline)}, more...)...)
+}
+
+// LetGo is what changes of a job that waited for others when it may run, or never will.
+type LetGo struct {
+	State                               ci.JobState
+	ScheduledAt, RunnableAt, FinishedAt time.Time
+}
+
+// LetGoJobs changes jobs to which the same happened.
+func (tx *Tx) LetGoJobs(ctx context.Context, to LetGo, ids []string) error {
+	for some := range slices.Chunk(ids, maxValues) {
+		marks, args := in(5, padded(some))
+		args = append([]any{to.State, micros(to.ScheduledAt), micros(to.RunnableAt), micros(to.FinishedAt)}, args...)
+		if err := later(ctx, tx.q, strings.Replace(sqlLetGoJobs, "($5)", marks, 1), args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ChangeAgent is UpdateAgent for an agent that is known as it is in the database.

@@ -39,6 +39,10 @@ func many[T any](ctx context.Context, q querier, scan func(scanner) (T, error), 
 		if err != nil {
 			return nil, err
 		}
+		if out == nil {
+			out = rows
+			continue
+		}
 		out = append(out, rows...)
 	}
 	return out, nil
