@@ -46,6 +46,9 @@ func (e *Engine) CreateAPIToken(ctx context.Context, op CreateAPIToken) (store.A
 		Description: op.Description, Scopes: op.Scopes, CreatedAt: e.Now(), ExpiresAt: op.ExpiresAt,
 	}
 	err := e.Store.Update(ctx, func(tx *store.Tx) error {
+		if _, err := tx.LockOrganization(ctx, op.OrganizationID); err != nil {
+			return err
+		}
 		role, err := tx.Role(ctx, op.OrganizationID, op.UserID)
 		if errors.Is(err, store.ErrNotFound) {
 			return refuse(Forbidden, "Only members of the organization may have tokens for it.")

@@ -16,7 +16,8 @@
 // PostgreSQL runs operations side by side, and ends one of two that wait for each other after a second. So locks are taken in the order
 // of this list, and several of a kind in the order of their keys; a write is a lock too, and to refer to a row is none (package store):
 //
-//   - agent tokens, clusters, queues; organizations before what is counted for them;
+//   - agent tokens, clusters, queues; organizations and clusters before what is counted for them;
+//   - teams, before what belongs to them;
 //   - a schedule or an address that makes a build, artifacts, cache entries;
 //   - builds, and then what belongs to them;
 //   - pipelines, of which an operation locks one alone, also to take a build's number;

@@ -56,6 +56,9 @@ func (e *Engine) CreateSecret(ctx context.Context, op CreateSecret) (store.Secre
 		return v, &Refused{Why: Invalid, Message: "Validation Failed", Fields: fields}
 	}
 	err := e.Store.Update(ctx, func(tx *store.Tx) error {
+		if _, err := tx.LockCluster(ctx, op.ClusterID); err != nil {
+			return err
+		}
 		n, err := tx.CountSecrets(ctx, op.ClusterID)
 		if err != nil {
 			return err

@@ -60,6 +60,9 @@ func (e *Engine) SaveService(ctx context.Context, op SaveService) (store.Service
 	err := e.Store.Update(ctx, func(tx *store.Tx) error {
 		s = op.Service
 		if s.ID == "" {
+			if _, err := tx.LockOrganization(ctx, s.OrganizationID); err != nil {
+				return err
+			}
 			n, err := tx.CountServices(ctx, s.OrganizationID)
 			if err != nil {
 				return err

@@ -46,6 +46,9 @@ func (e *Engine) RegisterStack(ctx context.Context, organizationID string, k sto
 	}
 	now := e.Now()
 	err = e.Store.Update(ctx, func(tx *store.Tx) error {
+		if _, err := tx.LockOrganization(ctx, organizationID); err != nil {
+			return err
+		}
 		known, err := tx.Stack(ctx, k.ClusterID, k.Key)
 		created = errors.Is(err, store.ErrNotFound)
 		if err != nil && !created {

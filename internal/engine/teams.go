@@ -86,23 +86,42 @@ func (e *Engine) SaveTeam(ctx context.Context, t store.Team) (store.Team, error)
 	if !slugPattern.MatchString(t.Slug) || len(t.Name) > 200 || len(t.Description) > 2000 {
 		return t, &Refused{Why: Invalid, Message: "Validation Failed", Fields: map[string]string{"name": "needs letters or digits, and at most 200 characters"}}
 	}
+	fresh := t.ID == ""
+	if fresh {
+		t.ID, t.CreatedAt = e.NewID(), e.Now()
+	}
 	err := e.Store.Update(ctx, func(tx *store.Tx) error {
-		if t.ID == "" {
-			all, err := tx.Teams(ctx, t.OrganizationID)
-			if err != nil {
+		if fresh {
+			if err := roomForTeam(ctx, tx, t.OrganizationID); err != nil {
 				return err
 			}
-			if len(all) >= maxTeams {
-				return refuse(Invalid, "An organization may have %d teams.", maxTeams)
-			}
-			t.ID, t.CreatedAt = e.NewID(), e.Now()
+			return tx.PutTeam(ctx, t)
 		}
-		return tx.PutTeam(ctx, t)
+		return onTeam(ctx, tx, t.ID, func() error { return tx.PutTeam(ctx, t) })
 	})
 	if errors.Is(err, store.ErrConflict) {
 		return t, &Refused{Why: Invalid, Message: "Validation Failed", Fields: map[string]string{"name": "has already been taken"}}
 	}
 	return t, err
+}
+
+func roomForTeam(ctx context.Context, tx *store.Tx, organizationID string) error {
+	if _, err := tx.LockOrganization(ctx, organizationID); err != nil {
+		return err
+	}
+	all, err := tx.Teams(ctx, organizationID)
+	if err == nil && len(all) >= maxTeams {
+		err = refuse(Invalid, "An organization may have %d teams.", maxTeams)
+	}
+	return err
+}
+
+// onTeam does something with a team that is there and stays until it is done.
+func onTeam(ctx context.Context, tx *store.Tx, id string, do func() error) error {
+	if _, err := tx.LockTeam(ctx, id); err != nil {
+		return missing(err, "No team found")
+	}
+	return do()
 }
 
 // teamSlug is a name in lower case with dashes between its words.
@@ -113,7 +132,9 @@ func teamSlug(name string) string {
 
 // DeleteTeam removes a team with its members' places and its access to pipelines.
 func (e *Engine) DeleteTeam(ctx context.Context, id string) error {
-	return e.Store.Update(ctx, func(tx *store.Tx) error { return missing(tx.DeleteTeam(ctx, id), "No team found") })
+	return e.Store.Update(ctx, func(tx *store.Tx) error {
+		return onTeam(ctx, tx, id, func() error { return tx.DeleteTeam(ctx, id) })
+	})
 }
 
 // SaveTeamMember adds a member of the organization to a team, or changes the role of one.
@@ -126,7 +147,7 @@ func (e *Engine) SaveTeamMember(ctx context.Context, t store.Team, m store.TeamM
 		if _, err := tx.Role(ctx, t.OrganizationID, m.UserID); err != nil {
 			return missing(err, "No user found")
 		}
-		return tx.PutTeamMember(ctx, m)
+		return onTeam(ctx, tx, t.ID, func() error { return tx.PutTeamMember(ctx, m) })
 	})
 }
 
@@ -153,7 +174,7 @@ func (e *Engine) SaveTeamPipeline(ctx context.Context, t store.Team, p store.Tea
 		if err != nil {
 			return missing(err, "No pipeline found")
 		}
-		return tx.PutTeamPipeline(ctx, p)
+		return onTeam(ctx, tx, t.ID, func() error { return tx.PutTeamPipeline(ctx, p) })
 	})
 }
 

@@ -39,6 +39,7 @@ type TeamPipeline struct {
 const (
 	teamColumns    = `id, organization_id, slug, name, description, settings, created_by, created_at`
 	sqlTeam        = `SELECT ` + teamColumns + ` FROM teams WHERE organization_id = $1 AND (id = $2 OR slug = $2)`
+	sqlTeamByID    = `SELECT ` + teamColumns + ` FROM teams WHERE id = $1`
 	sqlTeams       = `SELECT ` + teamColumns + ` FROM teams WHERE organization_id = $1 ORDER BY name, id LIMIT 1000`
 	sqlTeamsOfUser = `SELECT ` + teamColumns + ` FROM teams WHERE organization_id = $1 AND id IN
 		(SELECT team_id FROM team_members WHERE user_id = $2) ORDER BY slug LIMIT 1000`
@@ -142,6 +143,11 @@ func (r Reader) PipelineAccess(ctx context.Context, pipelineID string) ([]string
 // PipelineAccessOf returns the access that a user has to a pipeline through teams.
 func (r Reader) PipelineAccessOf(ctx context.Context, pipelineID, userID string) ([]string, error) {
 	return list(ctx, r.q, scanString, sqlPipelineAccessOf, pipelineID, userID)
+}
+
+// LockTeam returns a team and keeps others from changing or leaving it until the transaction ends.
+func (tx *Tx) LockTeam(ctx context.Context, id string) (Team, error) {
+	return one(ctx, tx.q, scanTeam, sqlTeamByID+tx.forUpdate, id)
 }
 
 // PutTeam adds a team, or saves what may change of one; ErrConflict if its slug is taken.
