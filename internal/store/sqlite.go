@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/pressly/goose/v3"
@@ -28,12 +29,17 @@ func openSQLite(ctx context.Context, o Options) (*Store, error) {
 	if err := migrateFile(ctx, o.Path); err != nil {
 		return nil, fmt.Errorf("database %s: %w", o.Path, err)
 	}
-	conn, err := openConn(o.Path, "synchronous = full")
+	// The writer's commits do not flush: its flusher does, once the log is there.
+	conn, err := openConn(o.Path, "journal_mode = wal", "synchronous = normal")
 	if err != nil {
 		return nil, err
 	}
+	flusher, err := startFlusher(o.Path + "-wal")
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
 	p := newPool(o.Path, max(4, 2*runtime.NumCPU()))
-	return &Store{Reader: Reader{o.traced(p)}, conns: p, update: startWriter(conn, o), traced: o.traced, kind: goose.DialectSQLite3}, nil
+	return &Store{Reader: Reader{o.traced(p)}, conns: p, update: startWriter(conn, flusher, o), traced: o.traced, kind: goose.DialectSQLite3}, nil
 }
 
 // migrateFile makes the file, if it is not there, and its schema, with the driver that goose wants. SQLite itself is the same code as
@@ -59,9 +65,11 @@ func writableFolder(dir string) error {
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
-// writer owns the one connection that writes. Its goroutine ends with close.
+// writer owns the one connection that writes. Its goroutine ends with close. What it committed it leaves to the flusher, which answers
+// those who wait for it.
 type writer struct {
 	conn  *sqliteConn
+	flush *flusher
 	tx    Reader // what each update is given
 	queue chan *request
 	mu    sync.RWMutex // held for reading while sending on queue
@@ -78,8 +86,8 @@ type request struct {
 	lead   chan []*request // on PostgreSQL: it is to run these, of which it is the first
 }
 
-func startWriter(conn *sqliteConn, o Options) *writer {
-	w := &writer{conn: conn, queue: make(chan *request, maxGroup)}
+func startWriter(conn *sqliteConn, flush *flusher, o Options) *writer {
+	w := &writer{conn: conn, flush: flush, queue: make(chan *request, maxGroup)}
 	w.tx = Reader{o.traced(w)}
 	w.done.Go(w.run)
 	return w
@@ -114,14 +122,25 @@ func (w *writer) send(ctx context.Context, r *request) error {
 func (w *writer) run() {
 	for r := range w.queue {
 		group := w.gather(r)
-		if err := w.commit(group); err != nil {
-			for _, r := range group {
-				r.err = errors.Join(r.err, err)
-			}
+		err := w.flush.failed()
+		if err == nil {
+			err = w.commit(group)
 		}
-		for _, r := range group {
-			close(r.done)
+		if err != nil || !slices.ContainsFunc(group, (*request).succeeded) {
+			tell(group, err)
+			continue
 		}
+		w.flush.committed <- group
+	}
+}
+
+func (r *request) succeeded() bool { return r.err == nil && r.panics == nil }
+
+// tell answers those who wait for their updates.
+func tell(group []*request, err error) {
+	for _, r := range group {
+		r.err = errors.Join(r.err, err)
+		close(r.done)
 	}
 }
 
@@ -243,5 +262,5 @@ func (w *writer) close() error {
 	close(w.queue)
 	w.mu.Unlock()
 	w.done.Wait()
-	return w.conn.Close()
+	return errors.Join(w.flush.close(), w.conn.Close())
 }

@@ -7,8 +7,9 @@
 // Inside Update the transaction is the only thing in scope: no network, no waiting.
 //
 // On SQLite there is one writer connection. Updates that wait for it at the same time share one
-// commit, each in a savepoint of its own, so that the cost of making a commit durable is divided
-// among them. On PostgreSQL updates run side by side at READ COMMITTED; an operation on a build
+// commit, each in a savepoint of its own, and commits that wait for the disk share a flush, while the
+// next updates run: readers see for that moment what is not durable yet, and Update has not returned.
+// On PostgreSQL updates run side by side at READ COMMITTED; an operation on a build
 // locks the build's row first (Tx.LockBuild), so that both databases serialize the same things, and
 // those of one server that wait for the same build share a transaction (Store.UpdateBuild).
 //

@@ -1,0 +1,79 @@
+package store
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// flushedBy opens a store on SQLite whose log is flushed by a function.
+func flushedBy(t *testing.T, flush func() error) *Store {
+	t.Helper()
+	s := reopen(t, Options{Path: filepath.Join(t.TempDir(), "slipway.db")})
+	s.update.(*writer).flush.sync = func(*os.File) error { return flush() }
+	return s
+}
+
+func TestUpdatesAreAnsweredAfterTheirFlush(t *testing.T) {
+	t.Parallel()
+	flushing, disk := make(chan struct{}), make(chan struct{})
+	s := flushedBy(t, func() error {
+		flushing <- struct{}{}
+		<-disk
+		return nil
+	})
+	answers := make(chan string, 2)
+	add := func(id string) {
+		if err := s.Update(t.Context(), insert(t.Context(), id)); err != nil {
+			t.Error(err)
+		}
+		answers <- id
+	}
+	go add("first")
+	<-flushing
+	go add("second")
+	for !has(t, s, "second") { // the disk keeps nobody from writing
+	}
+	select {
+	case id := <-answers:
+		t.Errorf("%s was answered before it was flushed", id)
+	default:
+	}
+	disk <- struct{}{}
+	if id := <-answers; id != "first" {
+		t.Errorf("the flush of the first answered %s", id)
+	}
+	<-flushing
+	disk <- struct{}{}
+	if id := <-answers; id != "second" {
+		t.Errorf("the flush of the second answered %s", id)
+	}
+}
+
+func TestNothingIsWrittenAfterAFlushThatFailed(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("the disk is broken")
+	flushes := 0
+	s := flushedBy(t, func() error {
+		flushes++
+		return broken
+	})
+	for _, id := range []string{"first", "second"} {
+		if err := s.Update(t.Context(), insert(t.Context(), id)); !errors.Is(err, broken) {
+			t.Errorf("%s: err %v", id, err)
+		}
+	}
+	if has(t, s, "second") || flushes != 1 {
+		t.Errorf("written after %d flushes: %v", flushes, has(t, s, "second"))
+	}
+}
+
+func TestWhatChangedNothingWaitsForNoFlush(t *testing.T) {
+	t.Parallel()
+	s := flushedBy(t, func() error { return errors.New("flushed") })
+	refused := errors.New("refused")
+	if err := s.Update(t.Context(), func(*Tx) error { return refused }); !errors.Is(err, refused) || err.Error() != refused.Error() {
+		t.Errorf("err %v", err)
+	}
+}
