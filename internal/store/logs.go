@@ -31,9 +31,10 @@ const (
 	sqlInsertLog = `INSERT INTO logs (` + logColumns + `) VALUES ($1, $2, $3, 0, $4)`
 	sqlGrowLog   = `UPDATE logs SET length = $4, ended = $5 WHERE job_id = $1 AND generation = $2 AND length = $3
 		AND ended = FALSE`
-	// Without the log as it is meant to be there is no generation, and a record must have one.
+	// Without the log as it is meant to be there is no generation, and a record must have one. Where another server wrote as much in its
+	// place, either that record is in the way or it has been moved to a blob.
 	sqlInsertLogRecord = `INSERT INTO log_records (generation, position, length, bytes)
-		VALUES ((SELECT generation FROM logs WHERE job_id = $5 AND generation = $1 AND length = $6), $2, $3, $4)`
+		VALUES ((SELECT generation FROM logs WHERE job_id = $5 AND generation = $1 AND length = $6 AND kept <= $2), $2, $3, $4)`
 	sqlLogRecords = `SELECT position, bytes FROM log_records WHERE generation = $1 AND position < $3
 		AND position + length > $2 ORDER BY position`
 	sqlLogCut = `SELECT COALESCE(MAX(position + length), 0) FROM log_records WHERE generation = $1

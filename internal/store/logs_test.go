@@ -30,6 +30,8 @@ func TestARecordIsAddedToTheLogThatWasSeen(t *testing.T) {
 		add(at(9), "ahead", false, ErrConflict)
 		add(Log{JobID: "j", Generation: "other", Length: 6}, "x", false, ErrConflict)
 		add(Log{JobID: "none", Generation: "none", Length: 6}, "x", false, ErrConflict)
+		update(t, s, func(tx *Tx) error { return tx.KeepLog(ctx, at(6), 6) })
+		add(at(3), "six", false, ErrConflict) // there is no record any more where another wrote one
 		add(at(6), "end", true, nil)
 		add(at(9), "late", false, ErrConflict)
 		update(t, s, func(tx *Tx) error { return tx.DeleteLog(ctx, "j", "g") })
