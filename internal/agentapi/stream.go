@@ -125,6 +125,7 @@ type pingStream struct {
 	line  line
 	over  bool
 	last  order     // sent or, for busy, seen
+	told  action    // the newest that was sent
 	since time.Time // of last
 	sent  time.Time // the newest message
 }
@@ -245,6 +246,7 @@ func (s *pingStream) tell(next order, now time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	first := s.last == order{}
+	resumed := s.told == pause && next.action != pause
 	changed := next != s.last
 	if changed {
 		s.last, s.since = next, now
@@ -252,17 +254,22 @@ func (s *pingStream) tell(next order, now time.Time) error {
 	switch {
 	case s.reoffers(next, now):
 		s.since = now
-		return s.send(message(next), now)
+		return s.give(next, now)
 	case changed && !next.accepted && next.action != busy:
-		return s.send(message(next), now)
-	case first:
+		return s.give(next, now)
+	case first, resumed:
 		// An agent counts a stream without a first message as failed (3.138.2 on). To one that
-		// runs a job, resume changes nothing.
-		return s.send(message(order{action: idle}), now)
+		// runs a job, resume changes nothing but a pause that it keeps for when the job has ended.
+		return s.give(order{action: idle}, now)
 	case s.silent(now):
 		return s.send(&edge.StreamPingsResponse{Action: &edge.StreamPingsResponse_Keepalive{Keepalive: &edge.KeepaliveAction{}}}, now)
 	}
 	return nil
+}
+
+func (s *pingStream) give(o order, now time.Time) error {
+	s.told = o.action
+	return s.send(message(o), now)
 }
 
 // send sends a message. The first carries the request headers, beside its action: an agent that does

@@ -114,6 +114,35 @@ func TestStreamCarriesOrders(t *testing.T) {
 	}
 }
 
+// An agent keeps a pause for when its job has ended, and acts on the last that it was told until then.
+func TestAPauseThatEndsDuringAJobIsTakenBack(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	w := newWorld(t)
+	h := w.running()
+	s := w.open(t, h.agent.AccessToken, h.agent.ID, "")
+	s.want("resume")
+	for range 2 {
+		if err := h.agent.Pause(ctx, "", 5); err != nil {
+			t.Fatal(err)
+		}
+		s.want("pause: ")
+		if err := h.agent.Resume(ctx); err != nil {
+			t.Fatal(err)
+		}
+		s.want("resume")
+	}
+	if err := h.agent.Pause(ctx, "again", 5); err != nil {
+		t.Fatal(err)
+	}
+	s.want("pause: again")
+	finish(t, h)
+	if err := h.agent.Stop(ctx, false); err != nil {
+		t.Fatal(err)
+	}
+	s.want("disconnect")
+}
+
 func TestStreamsShareAnHTTP2Connection(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
