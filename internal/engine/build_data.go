@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -20,7 +21,8 @@ const (
 	maxContext       = 100       // characters
 )
 
-// SetMetaData sets keys of a build, all or none. Values are never blank.
+// SetMetaData sets keys of a build, all or none. Values are never blank. What an agent says under CommitKey is the build's commit from
+// then on, if that was a name.
 func (e *Engine) SetMetaData(ctx context.Context, buildID string, values map[string]string) error {
 	for key, value := range values {
 		switch {
@@ -34,10 +36,35 @@ func (e *Engine) SetMetaData(ctx context.Context, buildID string, values map[str
 			return refuse(Invalid, "The value of the meta-data key %q has %d bytes; the limit is %d.", key, len(value), maxMetaDataValue)
 		}
 	}
+	if commit := ToldCommit(values[CommitKey]); commit != "" {
+		return e.onBuild(ctx, buildID, func(p *progress) error {
+			return errors.Join(setMetaData(ctx, p.tx, buildID, values), p.foundCommit(commit))
+		})
+	}
 	return e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
 		hint(live.Build(buildID))
 		return setMetaData(ctx, tx, buildID, values)
 	})
+}
+
+var toldCommit = regexp.MustCompile(`^commit ([0-9a-f]{40}|[0-9a-f]{64})(?:\n|$)`)
+
+// ToldCommit is the full hash in what an agent says under CommitKey; "": there is none.
+func ToldCommit(text string) string {
+	m := toldCommit.FindStringSubmatch(text)
+	if m == nil {
+		return ""
+	}
+	return m[1]
+}
+
+// foundCommit gives a build of a name, such as HEAD, the commit that its first job's agent found it to mean, so that all later jobs
+// are of that commit although the branch moves (pull request 2676 of buildkite/agent says so of the service).
+func (p *progress) foundCommit(commit string) error {
+	if isFullHash(p.build.Commit) {
+		return nil
+	}
+	return resolveCommit(&p.build, commit)
 }
 
 // checkMetaData refuses, before anything is written, what a build that is made can't have.

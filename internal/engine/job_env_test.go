@@ -146,6 +146,28 @@ func TestAJobKnowsTheTeamsOfItsPipelineAndWhoAskedForIt(t *testing.T) {
 	wantEnv(t, w.env(t, w.job(t, b, "z")), map[string]string{"BUILDKITE_COMMIT_RESOLVED": "true"})
 }
 
+// A branch moves while a build of its head runs. All jobs are of the commit that the first one checked out.
+func TestLaterJobsAreOfTheCommitThatTheFirstOneFound(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		const other = "89abcdef0123456789abcdef0123456789abcdef"
+		ctx := t.Context()
+		b := w.ask(t, engine.CreateBuild{Commit: "HEAD", Branch: "main"}, steps("{command: a, key: a}", "{command: b, key: b}"), "")
+		wantEnv(t, w.env(t, w.job(t, b, "a")), map[string]string{"BUILDKITE_COMMIT": "HEAD", "BUILDKITE_COMMIT_RESOLVED": "-"})
+		for _, told := range []string{"not a commit", "commit " + commit + "\nabbrev-commit 0123\nAuthor: A <a@example.test>\n\n    Fix", "commit " + other + "\n"} {
+			must(0, w.SetMetaData(ctx, b.ID, map[string]string{engine.CommitKey: told}))(t)
+		}
+		wantEnv(t, w.env(t, w.job(t, b, "b")), map[string]string{"BUILDKITE_COMMIT": commit, "BUILDKITE_COMMIT_RESOLVED": "true"})
+		if got := must(w.Store.Build(ctx, b.ID))(t); got.Commit != commit || got.Verdict.Commit != commit {
+			t.Errorf("the build is of %s, and %s was judged", got.Commit, got.Verdict.Commit)
+		}
+		known := w.ask(t, engine.CreateBuild{Commit: other, Branch: "main"}, steps("{command: a, key: a}"), "")
+		must(0, w.SetMetaData(ctx, known.ID, map[string]string{engine.CommitKey: "commit " + commit + "\n"}))(t)
+		if got := must(w.Store.Build(ctx, known.ID))(t); got.Commit != other {
+			t.Errorf("a build of a commit became one of %s", got.Commit)
+		}
+	})
+}
+
 // No process starts with such a variable, and none says which one it is.
 func TestTheEnvironmentOfAJobIsOneThatProcessesCanHave(t *testing.T) {
 	w := stated(t)

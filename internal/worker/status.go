@@ -94,10 +94,7 @@ func (s *Statuses) token(ctx context.Context, pl store.Pipeline) (api, token str
 // maxRewrites is how often one effect writes a status that keeps changing.
 const maxRewrites = 3
 
-var (
-	fullHash     = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
-	resolvedHash = regexp.MustCompile(`^commit ([0-9a-f]{40}|[0-9a-f]{64})\n`)
-)
+var fullHash = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 
 // commit is the full hash of a build's commit: its own, or what its first job's agent found a name to mean
 // (agent v3.138.1, internal/job/checkout.go, meta-data buildkite:git:commit). "" if nobody will find out.
@@ -109,8 +106,8 @@ func (s *Statuses) commit(ctx context.Context, b store.Build) (string, error) {
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return "", err
 	}
-	if m := resolvedHash.FindStringSubmatch(text); m != nil {
-		return m[1], nil
+	if commit := engine.ToldCommit(text); commit != "" {
+		return commit, nil
 	}
 	if b.State.Finished() {
 		return "", nil
