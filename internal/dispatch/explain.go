@@ -13,7 +13,38 @@ import (
 // nobody has, or agents that match but are not free.
 func Explain(j Job, s Snapshot) string {
 	key := s.queueKey(j.Queue)
-	var there, matching []*Agent
+	switch {
+	case !j.Clearance.granted:
+		return "no verdict allows its commit"
+	case s.paused(j.Queue):
+		return "queue " + key + " is paused" + s.queue(j.Queue).Pause
+	}
+	there, matching := s.crew(j)
+	if why := s.unserved(j, there, matching); why != "" {
+		return why
+	}
+	return waiting(matching, key)
+}
+
+// Unserved says, likewise, why no agent is there for a job, busy or not, whether its queue is paused or not; "": one is.
+func Unserved(j Job, s Snapshot) string {
+	there, matching := s.crew(j)
+	return s.unserved(j, there, matching)
+}
+
+func (s Snapshot) unserved(j Job, there, matching []*Agent) string {
+	key := s.queueKey(j.Queue)
+	switch {
+	case len(there) == 0:
+		return "no agent matches queue=" + key + nearest(key, s.servedKeys())
+	case len(matching) == 0:
+		return "no agent in queue " + key + " matches " + unmatched(j.Rules, there)
+	}
+	return ""
+}
+
+// crew are the agents of a job's queue, and those of them that match.
+func (s Snapshot) crew(j Job) (there, matching []*Agent) {
 	for i := range s.Agents {
 		if a := &s.Agents[i]; a.Queue == j.Queue && !a.IgnoreInDispatches {
 			there = append(there, a)
@@ -22,17 +53,7 @@ func Explain(j Job, s Snapshot) string {
 			}
 		}
 	}
-	switch {
-	case !j.Clearance.granted:
-		return "no verdict allows its commit"
-	case s.paused(j.Queue):
-		return "queue " + key + " is paused" + s.queue(j.Queue).Pause
-	case len(there) == 0:
-		return "no agent matches queue=" + key + nearest(key, s.servedKeys())
-	case len(matching) == 0:
-		return "no agent in queue " + key + " matches " + unmatched(j.Rules, there)
-	}
-	return waiting(matching, key)
+	return there, matching
 }
 
 // queue is the one with an id, or the zero value.

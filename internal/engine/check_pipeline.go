@@ -107,7 +107,7 @@ func (s *hall) serve(queue string, rules []string) pipeline.Serving {
 	standing := s.roster.Standing(allowed, id, rules)
 	out := pipeline.Serving{Known: true, Agents: standing.Matching, Found: s.roster.stackedQueue(id)}
 	if standing.Matching == 0 && !out.Found {
-		out.Why = standing.Why
+		out.Why = s.roster.unserved(id, rules)
 	}
 	return out
 }

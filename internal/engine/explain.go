@@ -100,6 +100,11 @@ func (r *Roster) Serves(queueID string, rules []string) bool {
 	return r.stackedQueue(queueID) || r.Standing(allowed, queueID, rules).Matching > 0
 }
 
+// unserved says why no agent is there for such jobs.
+func (r *Roster) unserved(queueID string, rules []string) string {
+	return dispatch.Unserved(dispatch.Job{Queue: queueID, Rules: rules}, r.all)
+}
+
 func (r *Roster) stackedQueue(id string) bool { return slices.Contains(r.stacked, id) }
 
 // Standing says how a job of a build stands that waits for an agent of a queue with rules.

@@ -130,7 +130,7 @@ func (r *Roster) unmet(wants []want) map[string]string {
 	out := map[string]string{}
 	for _, w := range wants {
 		if !r.Serves(w.queue, w.rules) {
-			out[w.key()] = r.Standing(allowed, w.queue, w.rules).Why
+			out[w.key()] = r.unserved(w.queue, w.rules)
 		}
 	}
 	return out

@@ -69,6 +69,20 @@ func TestAnUploadSaysForWhichStepsNoAgentIsThere(t *testing.T) {
 	}
 }
 
+// An agent would not take a job of a paused queue; that there is none is true all the same, and stays true when the queue is resumed.
+func TestAWarningOfAPausedQueueNamesTheAgentThatIsMissing(t *testing.T) {
+	w := stated(t)
+	q := must(w.CreateQueue(t.Context(), engine.CreateQueue{ClusterID: w.cluster.ID, Key: "off"}))(t)
+	must(w.PauseQueue(t.Context(), q.ID, "new disks", ""))(t)
+	const document, want = "steps: [{command: a, key: a, agents: {queue: off}}]", "a waits until there is an agent for it: no agent matches queue=off"
+	if waiting, _ := w.unserved(t, w.build(t, document)); !strings.Contains(waiting, want) {
+		t.Errorf("the build says %q", waiting)
+	}
+	if _, said := w.checked(t, engine.CheckPipeline{Source: []byte(document)}); !strings.Contains(said, want) {
+		t.Errorf("the check says %q", said)
+	}
+}
+
 // A stack starts agents for the jobs that there are: none need be there before.
 func TestAQueueThatAStackServesHasAgents(t *testing.T) {
 	w := stated(t)
@@ -104,7 +118,7 @@ func TestALargeFleetIsLookedAtWhileOthersWrite(t *testing.T) {
 			return
 		}
 		looks.Add(1)
-		ctx, give := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, give := context.WithTimeout(context.Background(), time.Minute)
 		defer give()
 		if w.Store.Update(ctx, func(*store.Tx) error { return nil }) != nil {
 			waited.Add(1)
