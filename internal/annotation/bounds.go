@@ -25,14 +25,14 @@ const (
 
 // Where parsers keep, while they read a body, what they have passed over. Keys are made by counting, which must happen once and
 // not while anybody reads (goldmark v1.8.7, parser.NewContextKey).
-var keys = map[string]parser.ContextKey{"emphasis": parser.NewContextKey(), "links": parser.NewContextKey()}
+var keys = struct{ emphasis, links parser.ContextKey }{parser.NewContextKey(), parser.NewContextKey()}
 
 // newMarkdown is GitHub's dialect without task lists, within bounds.
 func newMarkdown(options ...renderer.Option) goldmark.Markdown {
 	p := parser.NewParser(
 		parser.WithBlockParsers(bounded(parser.DefaultBlockParsers())...),
 		parser.WithInlineParsers(bounded(parser.DefaultInlineParsers())...),
-		parser.WithInlineParsers(util.Prioritized(marks{extension.NewStrikethroughParser(), keys["emphasis"]}, 500)),
+		parser.WithInlineParsers(util.Prioritized(marks{extension.NewStrikethroughParser(), keys.emphasis}, 500)),
 		parser.WithParagraphTransformers(util.Prioritized(references{parser.LinkReferenceParagraphTransformer}, 100)),
 		parser.WithParagraphTransformers(util.Prioritized(tables{extension.NewTableParagraphTransformer()}, 200)),
 		parser.WithASTTransformers(util.Prioritized(extension.NewTableASTTransformer(), 0)),
@@ -53,9 +53,9 @@ func bounded(list []util.PrioritizedValue) []util.PrioritizedValue {
 		case parser.NewListParser(), parser.NewBlockquoteParser():
 			list[i].Value = nested{v.Value.(parser.BlockParser)}
 		case parser.NewLinkParser():
-			list[i].Value = links{v.Value.(linkParser), keys["links"]}
+			list[i].Value = links{v.Value.(linkParser), keys.links}
 		case parser.NewEmphasisParser():
-			list[i].Value = marks{v.Value.(parser.InlineParser), keys["emphasis"]}
+			list[i].Value = marks{v.Value.(parser.InlineParser), keys.emphasis}
 		}
 	}
 	return list
