@@ -88,6 +88,11 @@ func TestASilentAgentIsSaidToBe(t *testing.T) {
 		heard(2 * time.Minute)
 		s.has(s.get(page, http.StatusOK), "Silent", "Not heard of since", "given up about", "test #1")
 	}
+	lint := s.job(b, "lint")
+	page := "/main/test/builds/1/jobs/" + lint.ID
+	s.has(s.get(page, http.StatusOK), "Silent", "Not heard of since", "given up about")
+	s.finish(lint, 0)
+	s.lacks(s.get(page, http.StatusOK), "Silent", "Not heard of since")
 }
 
 // A job's page leads to its agent and says why that one ran it, also when the job has ended.

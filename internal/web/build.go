@@ -162,6 +162,7 @@ type JobPane struct {
 	Command  string
 	Agent    string
 	AgentAt  string // the agent's page
+	Silent   string // of a job that runs: since when its agent is not heard of
 	Chosen   string // why this agent; it reads on after "this agent"
 	Phases   []Phase
 	Why      string

@@ -190,15 +190,23 @@ func (q *request) jobHead(b *buildView, j store.JobLine, version string) (*JobPa
 	if err := q.offer(b, pane, j); err != nil {
 		return nil, err
 	}
-	if pane.Agent != "" || j.AgentID == "" {
-		return pane, nil
+	return pane, q.jobAgent(b, pane, j)
+}
+
+// jobAgent says which agent has a job, and that it is silent if it is: to the server it runs the job until it is given up.
+func (q *request) jobAgent(b *buildView, pane *JobPane, j store.JobLine) error {
+	if j.AgentID == "" || pane.Agent != "" && !j.State.Held() {
+		return nil
 	}
 	a, err := q.Store.Agent(q.ctx, j.AgentID)
 	if ignoreMissing(err) != nil {
-		return nil, err
+		return err
 	}
 	b.agents[j.AgentID], pane.Agent = a.Name, a.Name
-	return pane, nil
+	if j.State.Held() && a.Silent(q.now) {
+		pane.Silent = q.silence(a)
+	}
+	return nil
 }
 
 // paneKind is what stands below a job's header.
