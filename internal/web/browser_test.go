@@ -11,12 +11,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
+
+// patience is how long a browser may take for all that a test does, on a machine that is busy.
+const patience = 5 * time.Minute
 
 // tab is a browser's tab that collects what the browser complains of.
 type tab struct {
@@ -32,7 +36,7 @@ func newTab(t testing.TB) *tab {
 	if err != nil {
 		t.Fatal("these tests need Chromium: apt-get install chromium")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewExecAllocator(ctx, chromedp.ExecPath(path), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
 		chromedp.UserDataDir(t.TempDir()), chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
@@ -78,15 +82,35 @@ func (b *tab) complaints(expected ...string) []string {
 
 func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
-	if err := chromedp.Do(b, actions...); err != nil {
-		b.t.Fatalf("browser: %v\n%s", err, strings.Join(b.complaints(), "\n"))
+	for _, a := range actions {
+		err := chromedp.Do(b, a)
+		for gone(err) && b.Err() == nil {
+			err = chromedp.Do(b, a)
+		}
+		if err != nil {
+			b.t.Fatalf("browser: %v\n%s", err, strings.Join(b.complaints(), "\n"))
+		}
 	}
+}
+
+// gone says that the page replaced an element between the moment when it was found and the one when something was to be done with it, so
+// that nothing was done.
+func gone(err error) bool {
+	e, ok := errors.AsType[*cdproto.Error](err)
+	return ok && e.Message == "Could not find node with given id"
+}
+
+// signIn opens a window of a width and lets a site's owner in.
+func (b *tab) signIn(s *site, width int64) {
+	b.t.Helper()
+	code := must(s.NewSignInLink(b.t.Context(), s.owner.ID, time.Now().Add(time.Hour)))(b.t)
+	b.do(chromedp.EmulateViewport(width, 900), chromedp.Navigate(s.url+"/sign-in?code="+code), chromedp.Click("form button", chromedp.NodeVisible), chromedp.WaitVisible("#hd"))
 }
 
 // until waits until a script's value is true.
 func (b *tab) until(script string) {
 	b.t.Helper()
-	if _, err := chromedp.Run(b, chromedp.Poll[bool](script, chromedp.WithPollingTimeout(20*time.Second))); err != nil {
+	if _, err := chromedp.Run(b, chromedp.Poll[bool](script, chromedp.WithPollingTimeout(patience))); err != nil {
 		b.t.Fatalf("waiting for %s: %v\n%s", script, err, strings.Join(b.complaints(), "\n"))
 	}
 }
@@ -143,9 +167,8 @@ func TestBrowserReadsAMillionLines(t *testing.T) {
 func TestBrowserFollowsABuild(t *testing.T) {
 	t.Parallel()
 	s, build := seeded(t)
-	code := must(s.NewSignInLink(t.Context(), s.owner.ID, time.Now().Add(time.Hour)))(t)
 	b := newTab(t)
-	b.do(chromedp.EmulateViewport(1440, 900), chromedp.Navigate(s.url+"/sign-in?code="+code), chromedp.Click("form button", chromedp.NodeVisible), chromedp.WaitVisible("#hd"))
+	b.signIn(s, 1440)
 	b.do(chromedp.Navigate(s.url + "/main/test/builds/1"))
 	b.until(`document.querySelector('.vbox #L7.er')?.textContent.includes('<script>alert(1)')`)
 	lint := s.job(build, "lint")
@@ -171,9 +194,9 @@ func scriptsOff(ctx context.Context, _ *chromedp.Target) (chromedp.Void, error) 
 func TestBrowserWithoutScript(t *testing.T) {
 	t.Parallel()
 	s, build := seeded(t)
-	code := must(s.NewSignInLink(t.Context(), s.owner.ID, time.Now().Add(time.Hour)))(t)
 	b := newTab(t)
-	b.do(scriptsOff, chromedp.Navigate(s.url+"/sign-in?code="+code), chromedp.Click("form button", chromedp.NodeVisible), chromedp.WaitVisible("#hd"))
+	b.do(scriptsOff)
+	b.signIn(s, 1440)
 	b.do(chromedp.Navigate(s.url+"/main/test/builds/1/jobs/"+s.job(build, "unit").ID), chromedp.WaitVisible("#L7"))
 	text := must(chromedp.Run(b, chromedp.Text("#L7")))(t)
 	if !strings.Contains(text, "one test failed") {

@@ -100,8 +100,7 @@ func (s *site) lacks(page string, texts ...string) {
 
 func TestLimitsAreShownAndChanged(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	s.signIn()
+	s := ownersSite(t)
 	s.has(s.get("/main/settings", http.StatusOK), `name="max_jobs_per_build" value="20000"`, `aria-current="page">Limits and retention`)
 	page := s.post("/main/settings/limits", url.Values{"max_jobs_per_build": {"lots"}, "max_log_mib": {"0"}, "max_matrix_jobs": {"7"}}, http.StatusUnprocessableEntity)
 	s.has(page, "Must be a whole number", `value="lots"`, `value="7"`, "Nothing was changed")
@@ -130,8 +129,7 @@ var rowLink = regexp.MustCompile(`href="(/main/settings/[a-z-]+/[0-9a-f-]{36})"`
 
 func TestSecretsAreMadeAndNeverShown(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	s.signIn()
+	s := ownersSite(t)
 	s.has(s.get("/main/settings/secrets", http.StatusOK), "No secret yet")
 	page := s.post("/main/settings/secrets/new", url.Values{"key": {"BUILDKITE_X"}, "value": {"hunter2"}, "policy": {"- nonsense: <b>"}}, http.StatusUnprocessableEntity)
 	s.has(page, "May not begin with buildkite", `value="BUILDKITE_X"`, "- nonsense: &lt;b&gt;", `id="f-policy-p"`)
@@ -158,8 +156,7 @@ func TestSecretsAreMadeAndNeverShown(t *testing.T) {
 // Routes of GET are asked with HEAD as well, by what looks whether a link is good.
 func TestAskingForTheHeadOfAFormSendsNothing(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	s.signIn()
+	s := ownersSite(t)
 	page := s.post("/main/settings/secrets/new", url.Values{"key": {"DEPLOY"}, "value": {"hunter2"}}, http.StatusOK)
 	secret := rowLink.FindStringSubmatch(page)[1]
 	team := must(s.SaveTeam(t.Context(), store.Team{OrganizationID: s.org.ID, Name: "Ops", Description: "kept"}))(t)
@@ -175,8 +172,7 @@ var freshToken = regexp.MustCompile(`id="fresh" value="(bk[a-z]+_[A-Za-z0-9_-]+)
 
 func TestAgentTokensAreShownOnce(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	s.signIn()
+	s := ownersSite(t)
 	s.has(s.post("/main/settings/agent-tokens/new", url.Values{"description": {"lab"}, "expires_at": {"soon"}, "allowed_ip_addresses": {"10.0.0.0/99"}}, http.StatusUnprocessableEntity), `value="lab"`, `id="f-expires_at-p"`)
 	s.has(s.post("/main/settings/agent-tokens/new", url.Values{"description": {"lab"}, "allowed_ip_addresses": {"10.0.0.0/99"}}, http.StatusUnprocessableEntity), `id="f-allowed_ip_addresses-p"`, `value="10.0.0.0/99"`)
 	page := s.post("/main/settings/agent-tokens/new", url.Values{"description": {"lab"}, "allowed_ip_addresses": {"10.0.0.0/8"}, "expires_at": {"30"}}, http.StatusOK)
@@ -226,8 +222,7 @@ func TestAPITokensActAsWhoMadeThem(t *testing.T) {
 
 func TestTeamsAreMadeAndGivenAccess(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	s.signIn()
+	s := ownersSite(t)
 	p := s.pipeline("app", "steps: [{command: make}]")
 	s.has(s.post("/main/settings/teams/new", url.Values{"name": {"!!"}, "description": {"kept"}}, http.StatusUnprocessableEntity), "Needs letters or digits", `value="kept"`)
 	s.has(s.post("/main/settings/teams/new", url.Values{"name": {"Release <1>"}}, http.StatusOK), "Release &lt;1&gt;")
@@ -248,8 +243,7 @@ func TestTeamsAreMadeAndGivenAccess(t *testing.T) {
 
 func TestNotificationsAreMadeChangedAndSwitched(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	s.signIn()
+	s := ownersSite(t)
 	p := s.pipeline("app", "steps: [{command: make}]")
 	page := s.post("/main/settings/notifications/new-webhook", url.Values{"url": {"ftp://x"}, "description": {"kept"}, "events": {"build.finished", "build.running"}}, http.StatusUnprocessableEntity)
 	s.has(page, `id="f-url-p"`, `value="ftp://x"`, `value="kept"`, `value="build.running" checked`)
@@ -299,9 +293,9 @@ func TestMembersManageNothingOfTheOrganization(t *testing.T) {
 func TestBrowserMakesASecretWithoutScript(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	code := must(s.NewSignInLink(t.Context(), s.owner.ID, time.Now().Add(time.Hour)))(t)
 	b := newTab(t)
-	b.do(scriptsOff, chromedp.EmulateViewport(390, 844), chromedp.Navigate(s.url+"/sign-in?code="+code), chromedp.Click("form button", chromedp.NodeVisible), chromedp.WaitVisible("#hd"))
+	b.do(scriptsOff)
+	b.signIn(s, 390)
 	b.do(chromedp.Navigate(s.url+"/main/settings/secrets"), chromedp.Click(".ph .btn.pri"), chromedp.WaitVisible("#f-key"))
 	b.do(chromedp.SendKeys("#f-key", "bk_x"), chromedp.SendKeys("#f-value", "s3cret"), chromedp.Click(".ft .pri"), chromedp.WaitVisible("#f-key-p"))
 	b.do(chromedp.Navigate(s.url+"/main/settings/secrets/new"), chromedp.SendKeys("#f-key", "DEPLOY"), chromedp.SendKeys("#f-value", "s3cret"), chromedp.Click(".ft .pri"), chromedp.WaitVisible(".listing .stop"))

@@ -81,6 +81,14 @@ func newSite(t testing.TB) *site {
 	return s
 }
 
+// ownersSite is a site whose owner is signed in.
+func ownersSite(t testing.TB) *site {
+	t.Helper()
+	s := newSite(t)
+	s.signIn()
+	return s
+}
+
 func must[T any](v T, err error) func(testing.TB) T {
 	return func(t testing.TB) T {
 		t.Helper()

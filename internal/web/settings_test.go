@@ -5,7 +5,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -82,9 +81,8 @@ func TestBrowserChecksStepsWhileTheyAreTyped(t *testing.T) {
 	s := newSite(t)
 	p := s.pipeline("app", edited)
 	must(s.CreateQueue(t.Context(), engine.CreateQueue{ClusterID: p.ClusterID, Key: "linux"}))(t)
-	code := must(s.NewSignInLink(t.Context(), s.owner.ID, time.Now().Add(time.Hour)))(t)
 	b := newTab(t)
-	b.do(chromedp.EmulateViewport(1440, 900), chromedp.Navigate(s.url+"/sign-in?code="+code), chromedp.Click("form button", chromedp.NodeVisible), chromedp.WaitVisible("#hd"))
+	b.signIn(s, 1440)
 	b.do(chromedp.Navigate(s.url + "/main/app/settings"))
 	b.until(`!!document.querySelector('#report .gr svg')`)
 	eval[any](b, `(() => { const y = document.querySelector('#yaml'); y.value = 'steps:\n- comand: make\n'; y.dispatchEvent(new Event('input', {bubbles: true})) })()`)

@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -77,14 +76,13 @@ func TestBrowserShowsTriggersInAnyWidth(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	p := s.pipeline("app", "steps: [{command: make}]")
-	code := must(s.NewSignInLink(t.Context(), s.owner.ID, time.Now().Add(time.Hour)))(t)
 	for i, message := range []string{"Fix the parser", "Docs [skip ci]"} {
 		must(s.Deliver(t.Context(), engine.Deliver{PipelineID: p.ID, Key: message, Event: forge.Event{
 			Kind: forge.Push, Name: "push", Branch: strings.Repeat("a-long-branch/", i*5) + "main", Repositories: []string{p.Repository}, Message: message, Commit: strings.Repeat("1", 40),
 		}}))(t)
 	}
 	b := newTab(t)
-	b.do(chromedp.EmulateViewport(1440, 900), chromedp.Navigate(s.url+"/sign-in?code="+code), chromedp.Click("form button", chromedp.NodeVisible), chromedp.WaitVisible("#hd"))
+	b.signIn(s, 1440)
 	b.do(chromedp.Navigate(s.url+"/main/app/triggers"), chromedp.SendKeys("#s-l", "Nightly"), chromedp.SendKeys("#s-c", "0 2 * * MON-FRI Europe/Berlin\r"), chromedp.WaitVisible(".rowacts"))
 	b.do(chromedp.SendKeys("#t-l", "Alerts\r"), chromedp.WaitVisible(".note"))
 	for _, width := range []int64{1440, 390, 320} {
