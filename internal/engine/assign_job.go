@@ -41,14 +41,15 @@ type Offer struct {
 }
 
 // AssignJobs does what AssignJob does with several jobs of one build, in one transaction as long as no agent was given another job
-// meanwhile. It returns the offers that were made: of several with one job or one agent only the first can be.
+// meanwhile. Where the power is cut before anything else is written, there may have been no offer, as when one expires: an agent that
+// was told of it is refused. It returns the offers that were made: of several with one job or one agent only the first can be.
 func (e *Engine) AssignJobs(ctx context.Context, buildID string, offers []Offer) ([]Offer, error) {
 	offers = slices.SortedFunc(slices.Values(offers), func(a, b Offer) int { return cmp.Compare(a.AgentID, b.AgentID) })
 	var made []Offer
 	err := e.hinted(func(tx *store.Tx, hint func(...string)) (err error) {
 		made, err = e.assignAll(ctx, tx, hint, buildID, offers)
 		return err
-	}, func(fn func(*store.Tx) error) error { return e.Store.UpdateBuild(ctx, buildID, fn) })
+	}, func(fn func(*store.Tx) error) error { return e.Store.UpdateBuildSoon(ctx, buildID, fn) })
 	if errors.Is(err, store.ErrConflict) {
 		return e.assignEach(ctx, offers)
 	}

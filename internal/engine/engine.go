@@ -3,7 +3,8 @@
 //
 // Promises:
 //
-//   - An operation whose error is nil is durable when it returns; one with an error changed nothing.
+//   - An operation whose error is nil is durable when it returns, an offer (AssignJobs) with what is written next; one with an error
+//     changed nothing.
 //   - Whatever an agent or a client may repeat is idempotent by a key it sends: a job's id and its
 //     holder, an upload's uuid, an artifact batch's id.
 //   - What a caller may expect to be told no for is a *Refused with a sentence for people; any other

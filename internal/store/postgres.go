@@ -96,7 +96,7 @@ type pgUpdater struct {
 	o  Options
 }
 
-func (p *pgUpdater) update(ctx context.Context, fn func(*Tx) error) error {
+func (p *pgUpdater) update(ctx context.Context, _ bool, fn func(*Tx) error) error {
 	for attempt := 1; ; attempt++ {
 		err := p.once(ctx, false, fn)
 		if !aborted(err) || attempt == maxAttempts {
@@ -110,7 +110,7 @@ func (p *pgUpdater) inLane(ctx context.Context, shared bool, fn func(*Tx) error)
 	if shared {
 		return p.once(ctx, true, fn)
 	}
-	return p.update(ctx, fn)
+	return p.update(ctx, false, fn)
 }
 
 func (p *pgUpdater) once(ctx context.Context, shared bool, fn func(*Tx) error) error {

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"sync"
 
 	"github.com/pressly/goose/v3"
@@ -80,6 +79,7 @@ type writer struct {
 type request struct {
 	ctx    context.Context
 	fn     func(*Tx) error
+	soon   bool // its flush may come with a later one
 	err    error
 	panics any
 	done   chan struct{}
@@ -93,8 +93,8 @@ func startWriter(conn *sqliteConn, flush *flusher, o Options) *writer {
 	return w
 }
 
-func (w *writer) update(ctx context.Context, fn func(*Tx) error) error {
-	r := &request{ctx: ctx, fn: fn, done: make(chan struct{})}
+func (w *writer) update(ctx context.Context, soon bool, fn func(*Tx) error) error {
+	r := &request{ctx: ctx, fn: fn, soon: soon, done: make(chan struct{})}
 	if err := w.send(ctx, r); err != nil {
 		return err
 	}
@@ -126,15 +126,27 @@ func (w *writer) run() {
 		if err == nil {
 			err = w.commit(group)
 		}
-		if err != nil || !slices.ContainsFunc(group, (*request).succeeded) {
+		if err != nil {
 			tell(group, err)
 			continue
 		}
-		w.flush.committed <- group
+		if waiting := tellSome(group); len(waiting) > 0 {
+			w.flush.committed <- waiting
+		}
 	}
 }
 
-func (r *request) succeeded() bool { return r.err == nil && r.panics == nil }
+// tellSome answers those of a committed group who wait for no flush, and returns the others.
+func tellSome(group []*request) (waiting []*request) {
+	for _, r := range group {
+		if r.err == nil && r.panics == nil && !r.soon {
+			waiting = append(waiting, r)
+		} else {
+			close(r.done)
+		}
+	}
+	return waiting
+}
 
 // tell answers those who wait for their updates.
 func tell(group []*request, err error) {

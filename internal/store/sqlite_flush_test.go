@@ -77,3 +77,19 @@ func TestWhatChangedNothingWaitsForNoFlush(t *testing.T) {
 		t.Errorf("err %v", err)
 	}
 }
+
+func TestWhatMayBeDurableLaterWaitsForNoFlush(t *testing.T) {
+	t.Parallel()
+	flushes := 0
+	s := flushedBy(t, func() error {
+		flushes++
+		return nil
+	})
+	if err := s.UpdateBuildSoon(t.Context(), "", insert(t.Context(), "soon")); err != nil || flushes != 0 || !has(t, s, "soon") {
+		t.Errorf("err %v after %d flushes, there: %v", err, flushes, has(t, s, "soon"))
+	}
+	update(t, s, insert(t.Context(), "next"))
+	if flushes != 1 {
+		t.Errorf("%d flushes for the next update", flushes)
+	}
+}

@@ -63,7 +63,8 @@ type Store struct {
 
 // updater runs one function in one transaction.
 type updater interface {
-	update(ctx context.Context, fn func(*Tx) error) error
+	// update returns when the transaction is durable, or, where that may come soon, when it is committed.
+	update(ctx context.Context, soon bool, fn func(*Tx) error) error
 	close() error
 }
 
@@ -109,13 +110,22 @@ func (s *Store) View(ctx context.Context, fn func(Reader) error) error {
 // two transactions that wait for each other), so it must set what it captures anew each time.
 // Once fn has begun, the end of ctx does not stop it.
 func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
-	return s.update.update(ctx, fn)
+	return s.update.update(ctx, false, fn)
 }
 
 // UpdateBuild is Update for an operation on a build. On PostgreSQL those of one server that wait for the same build share a transaction.
 func (s *Store) UpdateBuild(ctx context.Context, buildID string, fn func(*Tx) error) error {
 	if s.lanes == nil {
 		return s.Update(ctx, fn)
+	}
+	return s.lanes.update(ctx, buildID, fn)
+}
+
+// UpdateBuildSoon is UpdateBuild for what nobody acts on who does not write first. On SQLite it waits for no flush: it survives the process, and
+// is durable with the next update that is; until then a loss of power may undo it.
+func (s *Store) UpdateBuildSoon(ctx context.Context, buildID string, fn func(*Tx) error) error {
+	if s.lanes == nil {
+		return s.update.update(ctx, true, fn)
 	}
 	return s.lanes.update(ctx, buildID, fn)
 }
