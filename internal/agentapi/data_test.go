@@ -81,6 +81,12 @@ func TestAnnotations(t *testing.T) {
 	if len(left) != 1 || left[0].Body != "hello world" || left[0].Style != "info" || left[0].Priority != 5 {
 		t.Errorf("annotations = %+v", left)
 	}
+	if err := h.Annotate(ctx, h.job.ID, wire.Annotation{Context: "a.b/c", Style: "default"}); err != nil {
+		t.Fatal(err)
+	}
+	if left := must(w.Store.Annotations(ctx, h.build.ID))(t); left[0].Style != "" || left[0].Body != "hello world" {
+		t.Errorf("without a style the annotation is %+v", left[0])
+	}
 	for name, a := range map[string]wire.Annotation{
 		"scope": {Body: "x", Scope: "organization"}, "style": {Body: "x", Style: "loud"},
 		"size": {Body: strings.Repeat("x", 1<<20+1)},

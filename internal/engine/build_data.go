@@ -118,7 +118,7 @@ type Annotate struct {
 	BuildID  string
 	JobID    string // "": of the build
 	Context  string // "": default
-	Style    string // "": as it is
+	Style    string // "": as it is; default: none
 	Body     string
 	Append   bool
 	Priority int // 1 to 10; 0: 3
@@ -126,6 +126,10 @@ type Annotate struct {
 
 // Styles are the looks of an annotation.
 var Styles = []string{"success", "info", "warning", "error"}
+
+// plainStyle names the look of an annotation without a style
+// (https://buildkite.com/docs/apis/graphql/schemas/enum/annotationstyle).
+const plainStyle = "default"
 
 // Annotate makes or changes the annotation of a scope and context. Without a body it changes the
 // style alone.
@@ -165,8 +169,8 @@ func checkAnnotation(op Annotate) error {
 	switch {
 	case utf8.RuneCountInString(op.Context) > maxContext:
 		return refuse(Invalid, "The annotation's context is longer than %d characters.", maxContext)
-	case op.Style != "" && !slices.Contains(Styles, op.Style):
-		return refuse(Invalid, "The annotation's style %q is not one of %s.", op.Style, strings.Join(Styles, ", "))
+	case op.Style != "" && op.Style != plainStyle && !slices.Contains(Styles, op.Style):
+		return refuse(Invalid, "The annotation's style %q is not one of %s, %s.", op.Style, plainStyle, strings.Join(Styles, ", "))
 	case op.Priority < 1 || op.Priority > 10:
 		return refuse(Invalid, "The annotation's priority must be between 1 and 10.")
 	}
@@ -185,7 +189,9 @@ func (e *Engine) annotated(a store.Annotation, op Annotate) (store.Annotation, e
 	if len(a.Body) > maxAnnotation {
 		return a, refuse(Invalid, "The annotation would have %d bytes; the limit is %d.", len(a.Body), maxAnnotation)
 	}
-	a.Style = firstNonEmpty(op.Style, a.Style)
+	if a.Style = firstNonEmpty(op.Style, a.Style); a.Style == plainStyle {
+		a.Style = ""
+	}
 	a.Priority, a.UpdatedAt = op.Priority, e.Now()
 	return a, nil
 }
