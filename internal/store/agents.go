@@ -189,12 +189,6 @@ func scanIdleAgent(s scanner) (a IdleAgent, err error) {
 	return a, err
 }
 
-// IdleAgents returns up to limit agents of a queue that a job may be assigned to: those of the highest
-// priority first, and of those the ones that succeeded last.
-func (r Reader) IdleAgents(ctx context.Context, queueID string, limit int) ([]IdleAgent, error) {
-	return list(ctx, r.q, scanIdleAgent, sqlIdleAgents, queueID, limit)
-}
-
 // TagsInQueue returns the tags of up to limit live agents of a queue that jobs are given to.
 func (r Reader) TagsInQueue(ctx context.Context, queueID string, limit int) ([][]string, error) {
 	return list(ctx, r.q, func(s scanner) (tags []string, err error) { return tags, s.Scan(document{&tags}) }, sqlTagsInQueue, queueID, limit)
@@ -204,22 +198,6 @@ func (r Reader) TagsInQueue(ctx context.Context, queueID string, limit int) ([][
 func (r Reader) ManyAgents(ctx context.Context, clusterID string, many int) (bool, error) {
 	n, err := one(ctx, r.q, scanInt, sqlManyAgents, clusterID, many)
 	return int(n) >= many, err
-}
-
-// WarmAgents returns up to limit of those agents that last ran a pipeline.
-func (r Reader) WarmAgents(ctx context.Context, queueID, pipelineID string, limit int) ([]IdleAgent, error) {
-	return list(ctx, r.q, scanIdleAgent, sqlWarmAgents, queueID, pipelineID, limit)
-}
-
-// ChangedAgents returns up to limit of those agents that changed at a time or after it, such as by becoming idle.
-func (r Reader) ChangedAgents(ctx context.Context, queueID string, since time.Time, limit int) ([]IdleAgent, error) {
-	return list(ctx, r.q, scanIdleAgent, sqlChangedAgents, queueID, micros(since), limit)
-}
-
-// CountIdleAgents returns how many of those agents there are, and no more than limit.
-func (r Reader) CountIdleAgents(ctx context.Context, queueID string, limit int) (int, error) {
-	n, err := one(ctx, r.q, scanInt, sqlCountIdle, queueID, limit)
-	return int(n), err
 }
 
 // IdleQueues returns the queues that dispatch and have an idle agent and a job that waits for one. It looks at one of each, however many

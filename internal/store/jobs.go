@@ -249,33 +249,6 @@ func (r Reader) EarlierAgents(ctx context.Context, stepID string, number, limit 
 	return list(ctx, r.q, scanString, sqlEarlierAgents, stepID, number, limit)
 }
 
-// BuildToRun is what dispatch looks at in the build of such a job.
-type BuildToRun struct {
-	Decision   string // of its verdict
-	About      string // the commit that was decided on
-	Commit     string // the one to run
-	Repository string // its pipeline's
-}
-
-// BuildToRun returns that of a build.
-func (r Reader) BuildToRun(ctx context.Context, buildID string) (BuildToRun, error) {
-	return one(ctx, r.q, func(s scanner) (b BuildToRun, err error) {
-		return b, s.Scan(&b.Decision, &b.About, &b.Commit, &b.Repository)
-	}, sqlBuildToRun, buildID)
-}
-
-// LaneHeads returns the jobs of a queue that wait for an agent and are the first of their lane, of up to
-// limit lanes. A lane is the jobs of one pipeline with the same rules: if no agent takes its first job, none
-// takes another of it.
-func (r Reader) LaneHeads(ctx context.Context, queueID string, limit int) ([]WaitingJob, error) {
-	return list(ctx, r.q, scanWaitingJob, sqlLaneHeads, queueID, limit)
-}
-
-// Lane returns up to limit jobs of a lane, in the order in which they are to be dispatched.
-func (r Reader) Lane(ctx context.Context, queueID, lane string, limit int) ([]WaitingJob, error) {
-	return list(ctx, r.q, scanWaitingJob, sqlLane, queueID, lane, limit)
-}
-
 // laneOf names the lane of a pipeline's jobs with the same rules. Rules can be longer than an entry of an
 // index may be.
 func laneOf(pipelineID, rules string) string {
@@ -291,20 +264,6 @@ func (r Reader) ExpiredOffers(ctx context.Context, now, offers, reservations tim
 // TimedOutJobs returns up to limit jobs that have run longer than they may, or than a forced cancel lets them.
 func (r Reader) TimedOutJobs(ctx context.Context, now time.Time, limit int) ([]Job, error) {
 	return list(ctx, r.q, scanJob, sqlTimedOutJobs, micros(now), limit)
-}
-
-// HeldShares returns how many jobs of a queue agents hold, by pipeline.
-func (r Reader) HeldShares(ctx context.Context, queueID string) (map[string]int, error) {
-	type row struct {
-		pipeline string
-		n        int
-	}
-	rows, err := list(ctx, r.q, func(s scanner) (v row, err error) { return v, s.Scan(&v.pipeline, &v.n) }, sqlHeldShares, queueID)
-	out := make(map[string]int, len(rows))
-	for _, v := range rows {
-		out[v.pipeline] = v.n
-	}
-	return out, err
 }
 
 // EndedTriggers returns up to limit trigger jobs whose build has ended.

@@ -348,15 +348,15 @@ func TestALaneComesInTheOrderOfDispatch(t *testing.T) {
 		})
 		slices.Sort(want)
 		var got []string
-		heads, err := s.LaneHeads(t.Context(), "q", 10)
-		if err != nil || len(heads) != 1 {
-			t.Fatalf("%d lanes, %v, want 1", len(heads), err)
+		heads := laneHeads(t, s, 10)
+		if len(heads) != 1 {
+			t.Fatalf("%d lanes, want 1", len(heads))
 		}
-		lane, err := s.Lane(t.Context(), "q", heads[0].Lane, 1000)
-		if err != nil || lane[0].ID != heads[0].ID {
+		lanes, err := s.Lanes(t.Context(), "q", []string{heads[0].Lane}, []int{1000})
+		if err != nil || lanes[0][0].ID != heads[0].ID {
 			t.Fatalf("the lane does not begin with its head: %v", err)
 		}
-		for _, j := range lane {
+		for _, j := range lanes[0] {
 			got = append(got, fmt.Sprintf("%d %d %-18s %s", 1-j.Priority, j.ScheduledAt.Unix(), j.Position, j.ID))
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -380,22 +380,27 @@ func TestEveryLaneHasItsHead(t *testing.T) {
 			}
 			return nil
 		})
-		heads, err := s.LaneHeads(t.Context(), "q", 10)
-		if err != nil {
-			t.Fatal(err)
-		}
 		var got []string
-		for _, h := range heads {
+		for _, h := range laneHeads(t, s, 10) {
 			got = append(got, h.ID)
 		}
 		slices.Sort(got)
 		if diff := cmp.Diff([]string{"lane25", "lane26", "lane27", "lane28", "lane29"}, got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
-		if some, err := s.LaneHeads(t.Context(), "q", 2); err != nil || len(some) != 2 {
-			t.Errorf("%d of at most 2 lanes, %v", len(some), err)
+		if some := laneHeads(t, s, 2); len(some) != 2 {
+			t.Errorf("%d of at most 2 lanes", len(some))
 		}
 	})
+}
+
+func laneHeads(t *testing.T, s *Store, most int) []WaitingJob {
+	t.Helper()
+	w, err := s.Waiting(t.Context(), "q", time.Unix(0, 0), WaitingLimits{Heads: most, Idle: 1, Canceling: 1, Changed: 1})
+	if err != nil || w.Idle != 1 || len(w.Changed) != 1 {
+		t.Fatalf("err %v, %d agents are idle and %d changed, want one of several", err, w.Idle, len(w.Changed))
+	}
+	return w.Heads
 }
 
 func TestStepsComeInPipelineOrderUnderAnyCollation(t *testing.T) {

@@ -112,7 +112,8 @@ type picture struct {
 	jobs   []store.WaitingJob
 	cut    bool // there may be more jobs
 	agents []store.IdleAgent
-	limit  int // of agents, beside warm ones: if there are fewer, there are no others
+	few    bool // it is known that fewer than manyIdle agents are idle
+	limit  int  // of agents, beside warm ones: if there are fewer, there are no others
 	dispatch.Snapshot
 }
 
@@ -120,8 +121,7 @@ type picture struct {
 func (a *Assign) look(ctx context.Context, q store.Queue) (v picture, err error) {
 	now := a.Engine.Now() // no later than what is seen
 	err = a.Engine.Store.View(ctx, func(db store.Reader) error {
-		var err error
-		if v.jobs, v.cut, err = a.jobs(ctx, db, q.ID, now); err != nil || len(v.jobs) == 0 {
+		if err := a.jobs(ctx, db, q.ID, now, &v); err != nil || len(v.jobs) == 0 {
 			return err
 		}
 		return a.complete(ctx, db, q, &v, len(v.jobs)+sampleSlack)
@@ -137,52 +137,90 @@ func (a *Assign) lookFor(ctx context.Context, q store.Queue, jobs []store.Waitin
 }
 
 // complete adds what is to be known about the jobs of a picture: idle agents, of many only a sample, and what dispatch decides by.
-func (a *Assign) complete(ctx context.Context, db store.Reader, q store.Queue, v *picture, limit int) (err error) {
+func (a *Assign) complete(ctx context.Context, db store.Reader, q store.Queue, v *picture, limit int) error {
 	v.limit = limit
-	if v.agents, err = sampled(ctx, db, q.ID, v.jobs, limit); err != nil || len(v.agents) == 0 {
+	of := store.CandidatesFor{QueueID: q.ID, Idle: limit, Warm: warmSample, Builds: distinct(v.jobs, func(j store.WaitingJob) string { return j.BuildID })}
+	if !v.few {
+		of.Pipelines = distinct(v.jobs, func(j store.WaitingJob) string { return j.PipelineID })
+		of.Pipelines = of.Pipelines[:min(len(of.Pipelines), warmLanes)]
+	}
+	c, err := db.Candidates(ctx, of)
+	if err != nil || len(c.Idle) == 0 {
 		return err
 	}
-	v.Snapshot, err = a.snapshot(ctx, db, q, v.jobs, v.agents)
+	v.agents = sampled(c, limit)
+	v.Snapshot, err = a.snapshot(ctx, db, q, v.jobs, v.agents, c)
 	return err
 }
 
-// jobs returns the first job of every lane that an idle agent may serve, so that none is starved however
-// many there are of another, and, while the lanes are few, what comes behind it: no more of a lane than
-// there are idle agents, where those are few. cut says that there may be more jobs.
-func (a *Assign) jobs(ctx context.Context, db store.Reader, queueID string, now time.Time) (jobs []store.WaitingJob, cut bool, err error) {
-	heads, err := db.LaneHeads(ctx, queueID, headLimit)
-	if err == nil {
-		heads, err = a.hopeful(ctx, db, queueID, heads, now)
-	}
-	if err != nil || len(heads) == 0 {
-		return nil, false, err
-	}
-	idle, err := db.CountIdleAgents(ctx, queueID, manyIdle)
-	if err != nil {
-		return nil, false, err
-	}
-	canceling, err := db.CancelingBuilds(ctx, maxCanceling)
-	if err != nil {
-		return nil, false, err
-	}
-	depth := roundJobs / len(heads)
-	if idle < manyIdle {
-		depth = min(depth, idle)
-	}
-	for _, h := range heads {
-		n := max(depth, 1) + a.aside.count(queueID, h.Lane)
-		lane := []store.WaitingJob{h}
-		if n > 1 {
-			if lane, err = db.Lane(ctx, queueID, h.Lane, n); err != nil {
-				return nil, false, err
-			}
+// distinct are the values of some jobs, each once.
+func distinct(jobs []store.WaitingJob, value func(store.WaitingJob) string) (out []string) {
+	seen := map[string]bool{}
+	for _, j := range jobs {
+		if v := value(j); !seen[v] {
+			seen[v] = true
+			out = append(out, v)
 		}
-		cut = cut || len(lane) == n
-		jobs = append(jobs, slices.DeleteFunc(lane, func(j store.WaitingJob) bool {
-			return a.aside.has(j) || slices.Contains(canceling, j.BuildID)
+	}
+	return out
+}
+
+// jobs fills a picture with the first job of every lane that an idle agent may serve, so that none is starved however
+// many there are of another, and, while the lanes are few, what comes behind it: no more of a lane than
+// there are idle agents, where those are few.
+func (a *Assign) jobs(ctx context.Context, db store.Reader, queueID string, now time.Time, v *picture) error {
+	u := a.queueMemory(queueID)
+	since, late := u.look(now)
+	w, err := db.Waiting(ctx, queueID, since, store.WaitingLimits{Heads: headLimit, Idle: manyIdle, Canceling: maxCanceling, Changed: allAgents})
+	if err != nil {
+		return err
+	}
+	heads := u.hopeful(w, now, late)
+	if len(heads) == 0 {
+		return nil
+	}
+	v.few = w.Idle < manyIdle
+	depth := roundJobs / len(heads)
+	if v.few {
+		depth = min(depth, w.Idle)
+	}
+	lanes, limits, err := a.lanes(ctx, db, queueID, heads, max(depth, 1))
+	if err != nil {
+		return err
+	}
+	for i, lane := range lanes {
+		v.cut = v.cut || len(lane) == limits[i]
+		v.jobs = append(v.jobs, slices.DeleteFunc(lane, func(j store.WaitingJob) bool {
+			return a.aside.has(j) || slices.Contains(w.Canceling, j.BuildID)
 		})...)
 	}
-	return jobs, cut, nil
+	return nil
+}
+
+// lanes reads as many jobs of each lane, and as many more as are set aside; a head that is alone is known already.
+func (a *Assign) lanes(ctx context.Context, db store.Reader, queueID string, heads []store.WaitingJob, depth int) (lanes [][]store.WaitingJob, limits []int, err error) {
+	var deep []string
+	var deepest []int
+	for _, h := range heads {
+		n := depth + a.aside.count(queueID, h.Lane)
+		lanes, limits = append(lanes, []store.WaitingJob{h}), append(limits, n)
+		if n > 1 {
+			deep, deepest = append(deep, h.Lane), append(deepest, n)
+		}
+	}
+	if len(deep) == 0 {
+		return lanes, limits, nil
+	}
+	read, err := db.Lanes(ctx, queueID, deep, deepest)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range lanes {
+		if limits[i] > 1 {
+			lanes[i], read = read[0], read[1:]
+		}
+	}
+	return lanes, limits, nil
 }
 
 // page assigns what it can of some jobs and reports how many it did and whether idle agents are left over.
@@ -213,33 +251,23 @@ func (a *Assign) page(ctx context.Context, q store.Queue, v picture) (made int, 
 	return made, false, nil
 }
 
-// sampled returns up to limit idle agents. If there are as many, those that are warm for a job are looked for besides.
-func sampled(ctx context.Context, db store.Reader, queueID string, jobs []store.WaitingJob, limit int) ([]store.IdleAgent, error) {
-	agents, err := db.IdleAgents(ctx, queueID, limit)
-	if err != nil || len(agents) < limit {
-		return agents, err
+// sampled are up to limit idle agents. If there are as many, those are among them that are warm for a job.
+func sampled(c store.Candidates, limit int) []store.IdleAgent {
+	agents := c.Idle
+	if len(agents) < limit {
+		return agents
 	}
-	known, seen := map[string]bool{}, map[string]bool{}
+	known := map[string]bool{}
 	for _, g := range agents {
 		known[g.ID] = true
 	}
-	for _, j := range jobs {
-		if seen[j.PipelineID] || len(seen) == warmLanes {
-			continue
-		}
-		seen[j.PipelineID] = true
-		warm, err := db.WarmAgents(ctx, queueID, j.PipelineID, warmSample)
-		if err != nil {
-			return nil, err
-		}
-		for _, g := range warm {
-			if !known[g.ID] {
-				known[g.ID] = true
-				agents = append(agents, g)
-			}
+	for _, g := range c.Warm {
+		if !known[g.ID] {
+			known[g.ID] = true
+			agents = append(agents, g)
 		}
 	}
-	return agents, nil
+	return agents
 }
 
 // ofSample is what a match among some of the idle agents is worth. A job that was given an agent to avoid waits until all are looked
@@ -305,13 +333,9 @@ func (a *Assign) assign(ctx context.Context, jobs []store.WaitingJob, matched []
 }
 
 // snapshot gathers what dispatch decides by.
-func (a *Assign) snapshot(ctx context.Context, db store.Reader, q store.Queue, jobs []store.WaitingJob, agents []store.IdleAgent) (dispatch.Snapshot, error) {
-	s := dispatch.Snapshot{Held: map[dispatch.Share]int{}, Queues: []dispatch.Queue{{ID: q.ID, Key: q.Key}}}
-	held, err := db.HeldShares(ctx, q.ID)
-	if err != nil {
-		return s, err
-	}
-	for pipeline, n := range held {
+func (a *Assign) snapshot(ctx context.Context, db store.Reader, q store.Queue, jobs []store.WaitingJob, agents []store.IdleAgent, c store.Candidates) (s dispatch.Snapshot, err error) {
+	s = dispatch.Snapshot{Held: map[dispatch.Share]int{}, Queues: []dispatch.Queue{{ID: q.ID, Key: q.Key}}}
+	for pipeline, n := range c.Held {
 		s.Held[dispatch.Share{Queue: q.ID, Pipeline: pipeline}] = n
 	}
 	for _, g := range agents {
@@ -320,23 +344,15 @@ func (a *Assign) snapshot(ctx context.Context, db store.Reader, q store.Queue, j
 			LastPipeline: g.LastPipelineID, LastRepository: g.LastRepository, LastSuccessAt: g.LastSuccessAt.UnixMicro(),
 		})
 	}
-	s.Jobs, err = a.cleared(ctx, db, q, jobs)
+	s.Jobs, err = a.cleared(ctx, db, q, jobs, c.Builds)
 	return s, err
 }
 
 // cleared turns jobs into what dispatch takes, which only jobs of an allowed build can become.
-func (a *Assign) cleared(ctx context.Context, db store.Reader, q store.Queue, jobs []store.WaitingJob) ([]dispatch.Job, error) {
-	builds := map[string]store.BuildToRun{}
+func (a *Assign) cleared(ctx context.Context, db store.Reader, q store.Queue, jobs []store.WaitingJob, builds map[string]store.BuildToRun) ([]dispatch.Job, error) {
 	var out []dispatch.Job
 	for _, j := range jobs {
-		b, known := builds[j.BuildID]
-		if !known {
-			var err error
-			if b, err = db.BuildToRun(ctx, j.BuildID); err != nil {
-				return nil, err
-			}
-			builds[j.BuildID] = b
-		}
+		b := builds[j.BuildID]
 		clearance, err := dispatch.Clear(b.Decision, b.About, b.Commit)
 		if err != nil {
 			a.Log.ErrorContext(ctx, "job is not cleared", "job", j.ID, "err", err)

@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"context"
 	"strings"
 	"time"
 
@@ -29,33 +28,34 @@ const (
 	lookAgain = 30 * time.Second
 )
 
+// look says since when agents must have become idle to be looked at, zero if they need not be: no lane is without one.
+func (u *unserved) look(now time.Time) (since time.Time, late bool) {
+	if len(u.lanes) == 0 {
+		return time.Time{}, false
+	}
+	return u.back(now)
+}
+
 // hopeful returns those first jobs of lanes that an idle agent may serve, as far as is known.
-func (a *Assign) hopeful(ctx context.Context, db store.Reader, queueID string, heads []store.WaitingJob, now time.Time) ([]store.WaitingJob, error) {
-	u := a.queueMemory(queueID)
-	u.keep(heads, now)
+func (u *unserved) hopeful(w store.Waiting, now time.Time, late bool) (hopeful []store.WaitingJob) {
+	u.keep(w.Heads, now)
 	if len(u.lanes) == 0 {
 		u.since, u.late = now, now
-		return heads, nil
-	}
-	since, late := u.back(now)
-	changed, err := db.ChangedAgents(ctx, queueID, since, allAgents)
-	if err != nil {
-		return nil, err
+		return w.Heads
 	}
 	if u.since = now; late {
 		u.late = now
 	}
-	var hopeful []store.WaitingJob
-	served := servedBy(changed)
-	for _, h := range heads {
-		if len(changed) == allAgents || served(h.Rules) {
+	served := servedBy(w.Changed)
+	for _, h := range w.Heads {
+		if len(w.Changed) == allAgents || served(h.Rules) {
 			delete(u.lanes, h.Lane)
 		}
 		if _, hopeless := u.lanes[h.Lane]; !hopeless {
 			hopeful = append(hopeful, h)
 		}
 	}
-	return hopeful, nil
+	return hopeful
 }
 
 // leave remembers of jobs that were left, after all idle agents of the queue were looked at, those that no
