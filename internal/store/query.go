@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/slipway-ci/slipway/internal/ci"
 )
 
 // Reader holds the queries, over a pool of connections or inside a transaction.
@@ -258,8 +260,7 @@ type document struct{ to any }
 func (d document) Scan(v any) error {
 	switch v := v.(type) {
 	case string:
-		if to, ok := d.to.(*[]string); ok && v == "[]" {
-			*to = []string{}
+		if d.plain(v) {
 			return nil
 		}
 		return json.Unmarshal([]byte(v), d.to)
@@ -267,6 +268,49 @@ func (d document) Scan(v any) error {
 		return json.Unmarshal(v, d.to)
 	}
 	return fmt.Errorf("a document is %T", v)
+}
+
+// plain scans what comes with every job, tallies and lists of words, as text writes them, and reports whether it could: to read
+// the grammar of JSON for them takes longer than to ask the database.
+func (d document) plain(v string) bool {
+	switch to := d.to.(type) {
+	case *[]string:
+		list, ok := plainWords(v)
+		if ok {
+			*to = list
+		}
+		return ok
+	case *ci.Tally:
+		return plainNumbers(v, to[:])
+	}
+	return false
+}
+
+// plainWords reads a list of strings without escapes.
+func plainWords(v string) ([]string, bool) {
+	if v == "[]" {
+		return []string{}, true
+	}
+	if len(v) < len(`[""]`) || !strings.HasPrefix(v, `["`) || !strings.HasSuffix(v, `"]`) || strings.Contains(v, `\`) {
+		return nil, false
+	}
+	words := strings.Split(v[2:len(v)-2], `","`)
+	return words, strings.Count(v, `"`) == 2*len(words)
+}
+
+// plainNumbers reads a list of as many numbers. Where it cannot, it may have stored some.
+func plainNumbers(v string, to []int) bool {
+	v, begins := strings.CutPrefix(v, "[")
+	v, ends := strings.CutSuffix(v, "]")
+	for i := range to {
+		number, rest, more := strings.Cut(v, ",")
+		n, err := strconv.Atoi(number)
+		if err != nil || more != (i < len(to)-1) {
+			return false
+		}
+		to[i], v = n, rest
+	}
+	return begins && ends
 }
 
 // text is a value as JSON text. What the store keeps is made of maps, slices, strings and numbers,
