@@ -16,6 +16,7 @@ import (
 
 	"github.com/slipway-ci/slipway/internal/agent/wire"
 	"github.com/slipway-ci/slipway/internal/ci"
+	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/store"
 	"github.com/slipway-ci/slipway/internal/store/storetest"
 )
@@ -354,6 +355,16 @@ func TestTimeLimitOfARunningJob(t *testing.T) {
 	}
 	if err := h.UpdateJob(ctx, h.job.ID, "label", "x"); wire.Status(err) != 422 {
 		t.Errorf("label: %v, want 422", err)
+	}
+	// A job that is ended by force does not put its end off.
+	if err := w.CancelStep(ctx, engine.CancelStep{BuildID: h.build.ID, Step: h.job.Env["BUILDKITE_STEP_ID"], Force: true, Grace: 10 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.UpdateJob(ctx, h.job.ID, "timeout", "60"); wire.Status(err) != 422 {
+		t.Errorf("of a job that is canceled: %v, want 422", err)
+	}
+	if j := must(w.Store.Job(ctx, h.job.ID))(t); !j.TimeoutAt.Equal(w.Now().Add(10 * time.Second)) {
+		t.Errorf("the end by force is at %s, want in 10 s", j.TimeoutAt)
 	}
 }
 

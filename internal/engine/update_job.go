@@ -65,7 +65,7 @@ func (p *progress) wouldRetry(j store.Job, status int) (bool, error) {
 	return false, nil
 }
 
-// SetJobTimeout changes how long a job may run, counted from its start.
+// SetJobTimeout changes how long a job may run, counted from its start, as long as nobody has asked for its end.
 func (e *Engine) SetJobTimeout(ctx context.Context, jobID, minutes string) error {
 	n, err := strconv.Atoi(minutes)
 	if err != nil || n < 1 {
@@ -86,6 +86,9 @@ func (e *Engine) SetJobTimeout(ctx context.Context, jobID, minutes string) error
 		switch {
 		case j.State.Terminal():
 			return refuse(Invalid, "The job has ended.")
+		case j.State == ci.JobCanceling || j.State == ci.JobTimingOut:
+			// By now the time is the one at which a forced cancel ends the job.
+			return refuse(Invalid, "The job is being stopped; its time limit can't be changed any more.")
 		case effectiveTimeout(n, pl, Settings{}) != n:
 			return refuse(Invalid, "The timeout of %d minutes is longer than the pipeline allows.", n)
 		case effectiveTimeout(n, pl, decided) != n:
