@@ -275,7 +275,7 @@ func (s *server) metaData(w http.ResponseWriter, r *http.Request) {
 // await waits until a call of the agent makes the condition true.
 func (s *server) await(t testing.TB, condition func() bool) {
 	t.Helper()
-	limit := time.After(30 * time.Second)
+	limit := time.After(5 * time.Minute)
 	for {
 		s.mu.Lock()
 		ok := condition()
@@ -310,7 +310,7 @@ func (s *server) run(ctx context.Context, c Config) error {
 // runAll runs agents until every job has finished.
 func (s *server) runAll(t testing.TB, c Config) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	go func() {
 		select {

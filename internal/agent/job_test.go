@@ -179,7 +179,7 @@ func TestAJobThatIgnoresCancellationIsKilled(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	c := s.config(t)
-	c.CancelGrace, c.SignalGrace = 2*time.Second, 50*time.Millisecond
+	c.CancelGrace, c.SignalGrace = time.Minute, 50*time.Millisecond
 	j := s.add("trap '' TERM; echo ready; while :; do sleep 0.05; done", nil)
 	j.waitFor, j.cancelAs = "ready\r", "canceling"
 	s.runAll(t, c)

@@ -58,7 +58,7 @@ func killAgent(t *testing.T, agent *exec.Cmd) {
 		t.Fatal(err)
 	}
 	agent.Wait() //nolint:errcheck // it was killed
-	if err := reader.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := reader.SetReadDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := reader.Read(make([]byte, 1)); err == nil || strings.Contains(err.Error(), "timeout") {

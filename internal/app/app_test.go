@@ -276,7 +276,7 @@ func TestADatabaseIsNotServedWithAnotherSealingKey(t *testing.T) {
 func TestAServerThatStopsSaysSoFirst(t *testing.T) {
 	t.Parallel()
 	c := config(t, t.TempDir())
-	c.Drain = 3 * time.Second
+	c.Drain = 10 * time.Second
 	a, err := app.Start(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)

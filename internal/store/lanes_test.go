@@ -184,7 +184,7 @@ func TestARowThatIsLockedMayBeReferredTo(t *testing.T) {
 			if _, err := tx.LockOrganization(ctx, "o"); err != nil {
 				return err
 			}
-			other, stop := context.WithTimeout(ctx, 10*time.Second)
+			other, stop := context.WithTimeout(ctx, 2*time.Minute)
 			defer stop()
 			_, err := s.db.ExecContext(other, sqlInsertCluster, "c", "o", "c", "", 0)
 			return err

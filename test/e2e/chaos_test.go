@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -125,7 +126,7 @@ func startChaos(t *testing.T, database string, source rand.Source) *chaos {
 	vars := append(os.Environ(), "HOME="+dir, "WORK="+dir, "PATH="+bin+":"+os.Getenv("PATH"), "TERM=dumb",
 		"GIT_AUTHOR_NAME=Ada", "GIT_AUTHOR_EMAIL=ada@example.test", "GIT_COMMITTER_NAME=Ada", "GIT_COMMITTER_EMAIL=ada@example.test")
 	seen := startWitness(t) // closed after those who speak to it
-	w := &world{t: t, dir: dir, database: database, vars: vars, listen: "127.0.0.1:0", agents: map[string]*process{}}
+	w := &world{t: t, dir: dir, database: database, vars: vars, listen: anywhere, agents: map[string]*process{}}
 	t.Cleanup(w.close)
 	c := &chaos{
 		world: w, testing: t, random: rand.New(source), witness: seen, kills: map[string]int{},
@@ -151,6 +152,18 @@ func startChaos(t *testing.T, database string, source rand.Source) *chaos {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// freeAddress is one for a server that comes back under it. Its port is below those that connections get (on Linux 32768 and up), so
+// that no connection has it while the server is away.
+func freeAddress() (string, error) {
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000)))
+		if err == nil {
+			return l.Addr().String(), l.Close()
+		}
+	}
+	return "", errors.New("no free port between 20000 and 32000")
 }
 
 // beSeen puts the witness between the agents and the server, once that has an address.

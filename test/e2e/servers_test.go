@@ -37,7 +37,7 @@ func startPair(t *testing.T, configuration string) *pair {
 		"SLIPWAY_BOOTSTRAP_API_TOKEN=api", "SLIPWAY_BOOTSTRAP_AGENT_TOKEN=agent", "SLIPWAY_SEALING_KEY="+base64.StdEncoding.EncodeToString(key),
 		"GIT_AUTHOR_NAME=Ada", "GIT_AUTHOR_EMAIL=ada@example.test", "GIT_COMMITTER_NAME=Ada", "GIT_COMMITTER_EMAIL=ada@example.test")
 	seen := startWitness(t) // closed after those who speak to it
-	p := &pair{t: t, balance: newBalancer(t), listen: [2]string{"127.0.0.1:0", "127.0.0.1:0"}}
+	p := &pair{t: t, balance: newBalancer(t)}
 	p.chaos = &chaos{testing: t, witness: seen, kills: map[string]int{}, ended: map[int]string{}, seen: map[string]string{}, world: &world{
 		flags: []string{"--smtp", "smtp://" + seen.smtp, "--mail-from", "ci@example.test"},
 		t:     t, dir: dir, database: dbtest.Postgres(t), vars: vars, agents: map[string]*process{},
@@ -77,7 +77,7 @@ func (p *pair) serve(i int) (err error) {
 	if err := os.Symlink(filepath.Join(p.dir, ".files"), filepath.Join(data, "artifacts")); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	if p.listen[i] == "127.0.0.1:0" {
+	if p.listen[i] == anywhere {
 		if p.listen[i], err = freeAddress(); err != nil {
 			return err
 		}
@@ -102,14 +102,6 @@ func (p *pair) serve(i int) (err error) {
 	})
 	p.balance.set(i, p.listen[i])
 	return err
-}
-
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }
 
 // balancer passes each connection to the next server that takes it.

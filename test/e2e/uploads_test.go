@@ -42,7 +42,7 @@ func startUploads(t *testing.T, database string) *uploads {
 	t.Helper()
 	dir := t.TempDir()
 	w := &world{
-		t: t, dir: dir, database: database, listen: "127.0.0.1:0", agents: map[string]*process{},
+		t: t, dir: dir, database: database, listen: anywhere, agents: map[string]*process{},
 		vars: append(os.Environ(), "HOME="+dir, "PATH="+bin+":"+os.Getenv("PATH")),
 	}
 	t.Cleanup(w.close)

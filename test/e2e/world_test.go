@@ -181,7 +181,7 @@ func (w *world) serverCommand(ts *testscript.TestScript, args []string) error {
 	switch verb, rest := head(args); verb {
 	case "start":
 		w.flags = append(w.flags, rest...)
-		w.listen = "127.0.0.1:0"
+		w.listen = anywhere
 		return w.scriptServer(ts)
 	case "restart":
 		w.flags = append(w.flags, rest...)
@@ -196,6 +196,9 @@ func (w *world) serverCommand(ts *testscript.TestScript, args []string) error {
 	}
 	return errors.New("usage: server start|restart|stop|kill9|age-keys")
 }
+
+// anywhere is the address of a server that has not run yet.
+const anywhere = ""
 
 // scriptServer starts the server and tells the script about it.
 func (w *world) scriptServer(ts *testscript.TestScript) error {
@@ -212,6 +215,11 @@ func (w *world) data() string { return filepath.Join(w.dir, ".data") }
 
 // beginServer starts the server, at the same address if it ran before, and does not wait for it.
 func (w *world) beginServer() (err error) {
+	if w.listen == anywhere {
+		if w.listen, err = freeAddress(); err != nil {
+			return err
+		}
+	}
 	args := []string{filepath.Join(bin, "slipway"), "server", "--listen", w.listen, "--data", w.data()}
 	if w.database != "" {
 		args = append(args, "--database", w.database)

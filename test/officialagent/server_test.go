@@ -25,7 +25,7 @@ type server struct {
 }
 
 // patience bounds every wait. It is generous: only a failure takes that long.
-const patience = time.Minute
+const patience = 5 * time.Minute
 
 // startServer starts a server that ends with the test.
 func startServer(t *testing.T) *server {
