@@ -57,17 +57,33 @@ const (
 // Pass gives every queue that has an idle agent what it can run. It reports true if there may be more.
 func (a *Assign) Pass(ctx context.Context) (bool, error) {
 	a.begin()
-	queues, err := a.Engine.Store.IdleQueues(ctx)
+	queues, seen, err := a.queues(ctx)
 	if err != nil {
 		return false, err
 	}
 	var failed error
 	again := false
 	for _, q := range queues {
-		more, err := a.queue(ctx, q)
-		failed, again = errors.Join(failed, err), again || more
+		more, err := a.queue(ctx, q, seen)
+		failed, again, seen = errors.Join(failed, err), again || more, nil
 	}
 	return again && failed == nil, failed
+}
+
+// queues returns the queues with work, and what the first round of the first of them decides by: most passes have one queue and one
+// round. seen is nil where that could not be read, or there is nothing to do.
+func (a *Assign) queues(ctx context.Context) (queues []store.Queue, seen *picture, err error) {
+	err = a.Engine.Store.View(ctx, func(db store.Reader) (err error) {
+		if queues, err = db.IdleQueues(ctx); err != nil || len(queues) == 0 {
+			return err
+		}
+		v, failed := a.see(ctx, db, queues[0], a.last)
+		if failed == nil { // else the queue's own look fails, and no other's
+			seen = &v
+		}
+		return nil
+	})
+	return queues, seen, err
 }
 
 // begin forgets what earlier passes saw if the clock was set back since: agents that became idle later bear earlier times.
@@ -79,27 +95,30 @@ func (a *Assign) begin() {
 	a.last = now
 }
 
-// queue assigns jobs until no agent or no job that an agent matches is left.
-func (a *Assign) queue(ctx context.Context, q store.Queue) (more bool, err error) {
-	more, err = a.rounds(ctx, q)
+// queue assigns jobs until no agent or no job that an agent matches is left. seen, if set, is what was seen of it just now.
+func (a *Assign) queue(ctx context.Context, q store.Queue, seen *picture) (more bool, err error) {
+	more, err = a.rounds(ctx, q, seen)
 	if err == nil {
 		err = a.tryAside(ctx, q)
 	}
 	return more, errors.Join(err, a.aside.failed())
 }
 
-func (a *Assign) rounds(ctx context.Context, q store.Queue) (more bool, err error) {
+func (a *Assign) rounds(ctx context.Context, q store.Queue, seen *picture) (more bool, err error) {
 	for range maxRounds {
-		v, err := a.look(ctx, q)
-		if err != nil || len(v.jobs) == 0 {
+		if seen == nil {
+			seen, err = a.look(ctx, q)
+		}
+		if err != nil || len(seen.jobs) == 0 {
 			return false, err
 		}
 		before := len(a.aside.jobs)
-		made, left, err := a.page(ctx, q, v)
+		made, left, err := a.page(ctx, q, *seen)
 		if err != nil {
 			return false, err
 		}
-		done := made == 0 || !left || !v.cut
+		done := made == 0 || !left || !seen.cut
+		seen = nil
 		if done && len(a.aside.jobs) <= before { // else the agents of those set aside are free for others
 			return false, nil
 		}
@@ -118,14 +137,22 @@ type picture struct {
 }
 
 // look reads what one round decides by.
-func (a *Assign) look(ctx context.Context, q store.Queue) (v picture, err error) {
-	now := a.Engine.Now() // no later than what is seen
-	err = a.Engine.Store.View(ctx, func(db store.Reader) error {
-		if err := a.jobs(ctx, db, q.ID, now, &v); err != nil || len(v.jobs) == 0 {
-			return err
-		}
-		return a.complete(ctx, db, q, &v, len(v.jobs)+sampleSlack)
+func (a *Assign) look(ctx context.Context, q store.Queue) (*picture, error) {
+	now := a.Engine.Now()
+	var v picture
+	err := a.Engine.Store.View(ctx, func(db store.Reader) (err error) {
+		v, err = a.see(ctx, db, q, now)
+		return err
 	})
+	return &v, err
+}
+
+// see is look in a view that began at now or later.
+func (a *Assign) see(ctx context.Context, db store.Reader, q store.Queue, now time.Time) (v picture, err error) {
+	if err = a.jobs(ctx, db, q.ID, now, &v); err != nil || len(v.jobs) == 0 {
+		return v, err
+	}
+	err = a.complete(ctx, db, q, &v, len(v.jobs)+sampleSlack)
 	return v, err
 }
 
