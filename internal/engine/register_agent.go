@@ -1,9 +1,9 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -52,18 +52,22 @@ func (e *Engine) RegisterAgent(ctx context.Context, op RegisterAgent) (store.Age
 	err = e.update(ctx, func(tx *store.Tx, hint func(...string)) error {
 		// Agents of one machine register at once. Two of one name would share a directory for their checkouts. The lock comes first:
 		// a queue that is made refers to the cluster, and two that hold such a reference could not both get it.
-		if _, err := tx.LockCluster(ctx, op.Token.ClusterID); err != nil {
+		// All agents of the cluster wait for it meanwhile, so that the rest is asked in the same round trip.
+		key, unclear := queueTag(op.Tags)
+		first := expandedName(op, namePattern(op), 1)
+		r, err := tx.LockRegistering(ctx, op.Token.ClusterID, op.Token.ID, key, first)
+		if err == nil {
+			err = requireToken(r.Token, op)
+		}
+		if err := cmp.Or(err, unclear); err != nil {
 			return err
 		}
-		if err := requireToken(ctx, tx, op); err != nil {
-			return err
-		}
-		q, err := e.queueOf(ctx, tx, op)
+		q, err := e.queueOf(ctx, tx, op, key, r.Queue)
 		if err != nil {
 			return err
 		}
 		a.QueueID = q.ID
-		if a.Name, err = e.agentName(ctx, tx, op); err != nil {
+		if a.Name, err = e.agentName(ctx, tx, op, first, r.Taken); err != nil {
 			return err
 		}
 		hint(live.Fleet)
@@ -73,12 +77,8 @@ func (e *Engine) RegisterAgent(ctx context.Context, op RegisterAgent) (store.Age
 }
 
 // requireToken refuses an agent whose token, as it is now, does not let it register.
-func requireToken(ctx context.Context, tx *store.Tx, op RegisterAgent) error {
-	t, err := tx.AgentTokenByID(ctx, op.Token.ID)
-	switch {
-	case err != nil:
-		return err
-	case !t.RevokedAt.IsZero():
+func requireToken(t store.AgentToken, op RegisterAgent) error {
+	if !t.RevokedAt.IsZero() {
 		return refuse(Forbidden, "The agent token was revoked.")
 	}
 	return requireAddress(t, op.IP)
@@ -166,30 +166,28 @@ func nonNil(list []string) []string {
 	return list
 }
 
-// queueOf finds the queue that an agent serves: the one its queue tag names, else the cluster's
-// default.
-func (e *Engine) queueOf(ctx context.Context, tx *store.Tx, op RegisterAgent) (store.Queue, error) {
-	key := ""
-	for _, t := range op.Tags {
+// queueTag is the queue that an agent's tags name; "" if none does.
+func queueTag(tags []string) (key string, err error) {
+	for _, t := range tags {
 		k, v, ok := strings.Cut(t, "=")
 		if !ok || k != "queue" {
 			continue
 		}
 		if key != "" && key != v {
-			return store.Queue{}, refuse(Invalid, "The agent names the queues %q and %q; an agent serves one queue.", key, v)
+			return "", refuse(Invalid, "The agent names the queues %q and %q; an agent serves one queue.", key, v)
 		}
 		key = v
 	}
-	if key == "" {
-		c, err := tx.Cluster(ctx, op.Token.ClusterID)
-		if err != nil {
-			return store.Queue{}, err
-		}
-		return tx.QueueByID(ctx, c.DefaultQueueID)
+	return key, nil
+}
+
+// queueOf is the queue that an agent serves: the one that its queue tag names, else the cluster's default, as found.
+func (e *Engine) queueOf(ctx context.Context, tx *store.Tx, op RegisterAgent, key string, found []store.Queue) (q store.Queue, err error) {
+	if len(found) > 0 {
+		return found[0], nil
 	}
-	q, err := tx.Queue(ctx, op.Token.ClusterID, key)
-	if !errors.Is(err, store.ErrNotFound) {
-		return q, err
+	if key == "" {
+		return q, fmt.Errorf("default queue of cluster %s: %w", op.Token.ClusterID, store.ErrNotFound)
 	}
 	open, err := e.opensQueues(ctx, tx, op.Token.ClusterID)
 	if err != nil {
@@ -237,24 +235,37 @@ const maxNames = 1000
 // agentName expands an agent's name and makes it unique among the live agents of its cluster: a
 // checkout directory is named for it. The first number that is free stands for %n, which the
 // configuration of older agents has (packaging/docker of buildkite/agent v3.20.0).
-func (e *Engine) agentName(ctx context.Context, tx *store.Tx, op RegisterAgent) (string, error) {
-	pattern := firstNonEmpty(strings.TrimSpace(op.Name), "%hostname-%random")
-	for n := 1; n <= maxNames; n++ {
-		name := strings.NewReplacer(
-			"%hostname", firstNonEmpty(op.Hostname, "agent"), "%pid", strconv.Itoa(op.PID), "%random", randomText(6), "%n", strconv.Itoa(n),
-		).Replace(pattern)
+func (e *Engine) agentName(ctx context.Context, tx *store.Tx, op RegisterAgent, name string, taken bool) (string, error) {
+	pattern := namePattern(op)
+	for n := 2; ; n++ {
 		if len(name) > maxLookedUp {
 			return "", refuse(Invalid, "The agent's name would have %d bytes, with what its placeholders stand for; the limit is %d.", len(name), maxLookedUp)
 		}
-		taken, err := tx.AgentNameTaken(ctx, op.Token.ClusterID, name)
-		if err != nil || !taken {
-			return name, err
+		if !taken {
+			return name, nil
+		}
+		if n > maxNames {
+			return "", fmt.Errorf("no free name for an agent called %q", op.Name)
 		}
 		if !strings.Contains(op.Name, "%random") && !strings.Contains(op.Name, "%n") {
 			pattern = firstNonEmpty(op.Name, "%hostname") + "-%random"
 		}
+		name = expandedName(op, pattern, n)
+		var err error
+		if taken, err = tx.AgentNameTaken(ctx, op.Token.ClusterID, name); err != nil {
+			return "", err
+		}
 	}
-	return "", fmt.Errorf("no free name for an agent called %q", op.Name)
+}
+
+func namePattern(op RegisterAgent) string {
+	return firstNonEmpty(strings.TrimSpace(op.Name), "%hostname-%random")
+}
+
+func expandedName(op RegisterAgent, pattern string, n int) string {
+	return strings.NewReplacer(
+		"%hostname", firstNonEmpty(op.Hostname, "agent"), "%pid", strconv.Itoa(op.PID), "%random", randomText(6), "%n", strconv.Itoa(n),
+	).Replace(pattern)
 }
 
 func randomText(n int) string {

@@ -291,9 +291,32 @@ func (tx *Tx) LockOffers(ctx context.Context, buildID string, jobIDs, agentIDs [
 	return o, tx.q.together(ctx, questions)
 }
 
+// Registering is what a session of a cluster's agent begins with.
+type Registering struct {
+	Token AgentToken
+	Queue []Queue // the one that was asked for, if it is there
+	Taken bool    // whether a live agent of the cluster has the name
+}
+
+// LockRegistering is LockCluster for one whose agent registers with a token for a queue by its key, "" for the default one, and reads these.
+func (tx *Tx) LockRegistering(ctx context.Context, clusterID, tokenID, queueKey, name string) (r Registering, err error) {
+	var cluster Cluster
+	var taken int64
+	queue := askAll(&r.Queue, scanQueue, sqlQueue, clusterID, queueKey)
+	if queueKey == "" {
+		queue = askAll(&r.Queue, scanQueue, sqlDefaultQueue, clusterID)
+	}
+	err = tx.q.together(ctx, []question{
+		ask(&cluster, scanCluster, sqlCluster+tx.forUpdate, clusterID), ask(&r.Token, scanAgentToken, sqlAgentTokenByID, tokenID),
+		queue, ask(&taken, scanInt, sqlNameTaken, clusterID, name),
+	})
+	r.Taken = taken > 0
+	return r, err
+}
+
 // InsertAgent adds an agent.
 func (tx *Tx) InsertAgent(ctx context.Context, a Agent) error {
-	return exec(ctx, tx.q, sqlInsertAgent, a.ID, a.ClusterID, a.QueueID, a.TokenHash, a.AgentTokenID, a.Name,
+	return later(ctx, tx.q, sqlInsertAgent, a.ID, a.ClusterID, a.QueueID, a.TokenHash, a.AgentTokenID, a.Name,
 		a.Hostname, a.OS, a.Arch, a.Version, a.Build, a.PID, a.MachineID, a.Process, a.IP, a.UserAgent, text(a.Tags),
 		text(a.Features), a.Priority, a.IgnoreInDispatches, a.State, a.Paused, a.PauseNote, micros(a.PauseUntil),
 		a.ForceStop, a.JobID, a.LastPipelineID, a.LastRepository, micros(a.LastSuccessAt), micros(a.LastJobAt),

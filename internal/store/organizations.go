@@ -129,6 +129,7 @@ const (
 	sqlUpdateQueue   = `UPDATE queues SET description = $2, paused_at = $3, paused_by = $4, paused_note = $5, retry_agent_affinity = $6 WHERE id = $1`
 	sqlQueue         = `SELECT ` + queueColumns + ` FROM queues WHERE cluster_id = $1 AND key = $2`
 	sqlQueueByID     = `SELECT ` + queueColumns + ` FROM queues WHERE id = $1`
+	sqlDefaultQueue  = `SELECT ` + queueColumns + ` FROM queues WHERE id = (SELECT default_queue_id FROM clusters WHERE clusters.id = $1)`
 	sqlQueues        = `SELECT ` + queueColumns + ` FROM queues WHERE cluster_id = $1 ORDER BY key LIMIT 500`
 	sqlInsertQueue   = `INSERT INTO queues (` + queueColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`
 )
