@@ -131,7 +131,7 @@ func (w *writer) run() {
 			continue
 		}
 		if waiting := tellSome(group); len(waiting) > 0 {
-			w.flush.committed <- waiting
+			w.flush.ran <- waiting
 		}
 	}
 }
@@ -139,10 +139,10 @@ func (w *writer) run() {
 // tellSome answers those of a committed group who wait for no flush, and returns the others.
 func tellSome(group []*request) (waiting []*request) {
 	for _, r := range group {
-		if r.err == nil && r.panics == nil && !r.soon {
-			waiting = append(waiting, r)
-		} else {
+		if r.soon {
 			close(r.done)
+		} else {
+			waiting = append(waiting, r)
 		}
 	}
 	return waiting

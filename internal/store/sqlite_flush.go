@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -14,11 +15,11 @@ import (
 // A flush that failed is not tried again: the kernel may have dropped the pages, so that it would only seem to help. Nothing is written
 // then until the server is started anew.
 type flusher struct {
-	log       *os.File
-	sync      func(*os.File) error
-	committed chan []*request // in the order of their commits
-	done      sync.WaitGroup
-	err       atomic.Pointer[error]
+	log  *os.File
+	sync func(*os.File) error
+	ran  chan []*request // in the order of their commits, and with them those that changed nothing: they may have seen the commits before
+	done sync.WaitGroup
+	err  atomic.Pointer[error]
 }
 
 // maxUnflushed is how many commits may wait for a flush.
@@ -30,23 +31,29 @@ func startFlusher(path string) (*flusher, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &flusher{log: log, sync: syncData, committed: make(chan []*request, maxUnflushed)}
+	f := &flusher{log: log, sync: syncData, ran: make(chan []*request, maxUnflushed)}
 	f.done.Go(f.run)
 	return f, nil
 }
 
 func (f *flusher) run() {
-	for group := range f.committed {
+	for group := range f.ran {
 		group = f.gather(group)
-		tell(group, f.flush())
+		if slices.ContainsFunc(group, (*request).succeeded) {
+			tell(group, f.flush())
+		} else {
+			tell(group, nil)
+		}
 	}
 }
 
-// gather returns first and whatever else was committed.
+func (r *request) succeeded() bool { return r.err == nil && r.panics == nil }
+
+// gather returns first and whatever else ran.
 func (f *flusher) gather(first []*request) []*request {
 	for {
 		select {
-		case next := <-f.committed: // nil once it is closed
+		case next := <-f.ran: // nil once it is closed
 			if next == nil {
 				return first
 			}
@@ -79,7 +86,7 @@ func (f *flusher) failed() error {
 
 // close waits for the last flush. Nothing is committed any more.
 func (f *flusher) close() error {
-	close(f.committed)
+	close(f.ran)
 	f.done.Wait()
 	return f.log.Close()
 }

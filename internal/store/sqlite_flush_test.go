@@ -69,6 +69,39 @@ func TestNothingIsWrittenAfterAFlushThatFailed(t *testing.T) {
 	}
 }
 
+// TestARefusalWaitsForWhatItRestsOn: what was refused because of an earlier update would else be known before that is durable.
+func TestARefusalWaitsForWhatItRestsOn(t *testing.T) {
+	t.Parallel()
+	disk := make(chan struct{})
+	s := flushedBy(t, func() error {
+		<-disk
+		return nil
+	})
+	answers := make(chan string, 3)
+	update := func(name string, fn func(*Tx) error) {
+		go func() {
+			_ = s.Update(t.Context(), fn) // only the order counts
+			answers <- name
+		}()
+	}
+	update("first", insert(t.Context(), "first"))
+	for !has(t, s, "first") {
+	}
+	ran := make(chan struct{})
+	update("refused", func(*Tx) error { close(ran); return errors.New("refused") })
+	<-ran
+	update("third", insert(t.Context(), "third"))
+	for !has(t, s, "third") { // the writer has long been through with the second
+	}
+	early := len(answers)
+	close(disk)
+	for i := range 3 {
+		if name := <-answers; i < early {
+			t.Errorf("the update %q was answered before the first was flushed", name)
+		}
+	}
+}
+
 func TestWhatChangedNothingWaitsForNoFlush(t *testing.T) {
 	t.Parallel()
 	s := flushedBy(t, func() error { return errors.New("flushed") })
