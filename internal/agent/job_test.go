@@ -193,7 +193,7 @@ func TestAnAgentAsksOnWhileItsJobCleansUp(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	c := s.config(t)
-	c.CancelGrace = 30 * time.Second
+	c.CancelGrace = 5 * time.Minute
 	enough := filepath.Join(t.TempDir(), "enough")
 	j := s.add(`trap 'until test -e "$ENOUGH"; do sleep 0.05; done; exit 0' TERM; echo ready; while :; do sleep 0.05; done`,
 		map[string]string{"ENOUGH": enough})

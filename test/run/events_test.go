@@ -49,7 +49,7 @@ func TestStagesThatWaitRunBesideAnother(t *testing.T) {
 	t.Parallel()
 	// Each makes a file and waits for that of the other.
 	meet := func(mine, other string) []string {
-		return []string{"sh", "-c", "touch $0; for i in $(seq 1000); do test -e $1 && exit 0; sleep 0.01; done; exit 1", mine, other}
+		return []string{"sh", "-c", "touch $0; for i in $(seq 30000); do test -e $1 && exit 0; sleep 0.01; done; exit 1", mine, other}
 	}
 	dir := t.TempDir()
 	stages := []stage{
