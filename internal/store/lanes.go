@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 )
 
@@ -15,11 +16,17 @@ var errNotShared = errors.New("not in a shared transaction")
 // lanes let the updates of one build go one after the other. Those that wait share the next transaction: they would wait for the same
 // row of the database, each with a connection, and hand it over at the price of a commit and a wake-up each.
 type lanes struct {
-	run func(ctx context.Context, shared bool, fn func(*Tx) error) error
+	run func(ctx context.Context, how transaction, fn func(*Tx) error) error
 
 	mu      sync.Mutex
 	waiting map[string][]*request // by build; one without requests is led all the same
 	builds  map[string]string     // of jobs, which never change it
+}
+
+// transaction says how one is made.
+type transaction struct {
+	shared bool // by several updates of a build
+	soon   bool // it need not be durable when it is committed
 }
 
 // maxKnown bounds how many jobs' builds are remembered.
@@ -53,8 +60,8 @@ func (l *lanes) learn(job, build string) {
 }
 
 // update runs fn in the lane of a build.
-func (l *lanes) update(ctx context.Context, build string, fn func(*Tx) error) error {
-	r := &request{ctx: ctx, fn: fn, done: make(chan struct{}), lead: make(chan []*request, 1)}
+func (l *lanes) update(ctx context.Context, build string, soon bool, fn func(*Tx) error) error {
+	r := &request{ctx: ctx, fn: fn, soon: soon, done: make(chan struct{}), lead: make(chan []*request, 1)}
 	if l.enter(build, r) {
 		l.lead(build, []*request{r})
 	} else {
@@ -123,14 +130,15 @@ func (l *lanes) settle(group []*request) {
 	}
 	for _, r := range group {
 		r.err, r.panics = nil, nil
-		if err := l.run(r.ctx, false, r.attempt); r.err == nil {
+		if err := l.run(r.ctx, transaction{soon: r.soon}, r.attempt); r.err == nil {
 			r.err = err
 		}
 	}
 }
 
 func (l *lanes) together(group []*request) error {
-	return l.run(context.WithoutCancel(group[0].ctx), true, func(tx *Tx) error {
+	how := transaction{shared: true, soon: !slices.ContainsFunc(group, func(r *request) bool { return !r.soon })}
+	return l.run(context.WithoutCancel(group[0].ctx), how, func(tx *Tx) error {
 		for _, r := range group {
 			if err := r.ctx.Err(); err != nil {
 				return err

@@ -96,9 +96,9 @@ type pgUpdater struct {
 	o  Options
 }
 
-func (p *pgUpdater) update(ctx context.Context, _ bool, fn func(*Tx) error) error {
+func (p *pgUpdater) update(ctx context.Context, soon bool, fn func(*Tx) error) error {
 	for attempt := 1; ; attempt++ {
-		err := p.once(ctx, false, fn)
+		err := p.once(ctx, transaction{soon: soon}, fn)
 		if !aborted(err) || attempt == maxAttempts {
 			return err
 		}
@@ -106,21 +106,28 @@ func (p *pgUpdater) update(ctx context.Context, _ bool, fn func(*Tx) error) erro
 }
 
 // inLane is update, but for a shared transaction, which is not worth to be repeated as a whole.
-func (p *pgUpdater) inLane(ctx context.Context, shared bool, fn func(*Tx) error) error {
-	if shared {
-		return p.once(ctx, true, fn)
+func (p *pgUpdater) inLane(ctx context.Context, how transaction, fn func(*Tx) error) error {
+	if how.shared {
+		return p.once(ctx, how, fn)
 	}
-	return p.update(ctx, false, fn)
+	return p.update(ctx, how.soon, fn)
 }
 
-func (p *pgUpdater) once(ctx context.Context, shared bool, fn func(*Tx) error) error {
+// pgCommitSoon has a transaction answered before its commit is flushed. Those that come after it in the log are durable together with it
+// (https://www.postgresql.org/docs/15/wal-async-commit.html).
+const pgCommitSoon = `SET LOCAL synchronous_commit TO off`
+
+func (p *pgUpdater) once(ctx context.Context, how transaction, fn func(*Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	return onConn(ctx, p.db, func(c *pgx.Conn) error {
 		t := &pgTx{conn: c, waiting: []statement{{query: "BEGIN"}}}
+		if how.soon {
+			t.waiting = append(t.waiting, statement{query: pgCommitSoon})
+		}
 		defer t.rollback(context.WithoutCancel(ctx)) // after a commit it does nothing
-		tx := &Tx{Reader: Reader{p.o.traced(t)}, forUpdate: pgForUpdate, forFree: pgForUpdate + " SKIP LOCKED", shared: shared}
+		tx := &Tx{Reader: Reader{p.o.traced(t)}, forUpdate: pgForUpdate, forFree: pgForUpdate + " SKIP LOCKED", shared: how.shared}
 		if err := fn(tx); err != nil {
 			return err
 		}

@@ -118,16 +118,17 @@ func (s *Store) UpdateBuild(ctx context.Context, buildID string, fn func(*Tx) er
 	if s.lanes == nil {
 		return s.Update(ctx, fn)
 	}
-	return s.lanes.update(ctx, buildID, fn)
+	return s.lanes.update(ctx, buildID, false, fn)
 }
 
-// UpdateBuildSoon is UpdateBuild for what nobody acts on who does not write first. On SQLite it waits for no flush: it survives the process, and
-// is durable with the next update that is; until then a loss of power may undo it.
+// UpdateBuildSoon is UpdateBuild for what nobody acts on who does not write first. It waits for no flush, unless it shares a transaction
+// with what does: it survives this process, and is durable with the next update that is; until then a loss of power may undo it, or the
+// end of PostgreSQL.
 func (s *Store) UpdateBuildSoon(ctx context.Context, buildID string, fn func(*Tx) error) error {
 	if s.lanes == nil {
 		return s.update.update(ctx, true, fn)
 	}
-	return s.lanes.update(ctx, buildID, fn)
+	return s.lanes.update(ctx, buildID, true, fn)
 }
 
 // UpdateBuildOfJob is UpdateBuild for the build of a job.
@@ -142,7 +143,7 @@ func (s *Store) UpdateBuildOfJob(ctx context.Context, jobID string, fn func(*Tx)
 	if err != nil {
 		return err
 	}
-	return s.lanes.update(ctx, build, fn)
+	return s.lanes.update(ctx, build, false, fn)
 }
 
 // JobIsOf tells to which build a job belongs, which need not be asked then.
