@@ -131,6 +131,36 @@ func TestPipelineUploads(t *testing.T) {
 	}
 }
 
+// TestLargeUploadsAreAppliedAfterTheAnswer: agents learn from a status what became of them.
+func TestLargeUploadsAreAppliedAfterTheAnswer(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	w := newWorld(t)
+	h := w.running()
+	large := func(uuid, key string) wire.PipelineUpload {
+		step := fmt.Sprintf(`{"command":%q,"key":"two","depends_on":%q}`, strings.Repeat("x", 1<<20), key)
+		return wire.PipelineUpload{UUID: uuid, Pipeline: json.RawMessage(`{"steps":[` + step + `]}`)}
+	}
+	for uuid, key := range map[string]string{"good": "one", "bad": "none"} {
+		if got := must(h.UploadPipeline(ctx, h.job.ID, large(uuid, key), 0))(t); !got.Pending || got.Wait != time.Second {
+			t.Errorf("%s: %+v, want one that is asked for in a second", uuid, got)
+		}
+		_, err := h.PipelineStatus(ctx, h.job.ID, uuid, 0)
+		if _, notYet := errors.AsType[*wire.NotYet](err); !notYet {
+			t.Errorf("%s: before it is applied the status is %v", uuid, err)
+		}
+		if err := w.ApplyUpload(ctx, h.job.ID, uuid); err != nil {
+			t.Error(err)
+		}
+	}
+	if s := must(h.PipelineStatus(ctx, h.job.ID, "good", 0))(t); s.State != "applied" {
+		t.Errorf("status = %+v, want applied", s)
+	}
+	if s := must(h.PipelineStatus(ctx, h.job.ID, "bad", 0))(t); s.State != "rejected" || !strings.Contains(s.Message, "none") {
+		t.Errorf("status = %+v, want rejected with the step that is not there", s)
+	}
+}
+
 func TestStepsOfTheBuild(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()

@@ -76,7 +76,7 @@ var routes = []route{
 	{"PUT /v3/jobs/{id}", ownJob, (*Server).updateJob, "api/jobs.go", []int{200, 422}},
 	{"PUT /v3/jobs/{id}/promise_failure", ownJob, (*Server).promiseFailure, "api/jobs.go", []int{204, 409, 422}},
 
-	{"POST /v3/jobs/{id}/pipelines", ownJob, (*Server).uploadPipeline, "api/pipelines.go", []int{200, 422}},
+	{"POST /v3/jobs/{id}/pipelines", ownJob, (*Server).uploadPipeline, "api/pipelines.go", []int{200, 202, 422}},
 	{"GET /v3/jobs/{id}/pipelines/{uuid}", ownJob, (*Server).uploadState, "api/pipelines.go", []int{200, 404}},
 
 	{"POST /v3/jobs/{id}/artifacts", ownJob, (*Server).createArtifacts, "api/artifacts.go", []int{201, 422}},

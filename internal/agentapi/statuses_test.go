@@ -103,8 +103,9 @@ func (s *stage) jobCases() []answerCase {
 	return []answerCase{
 		{"pipelines POST", "POST", job + "/pipelines?async=true", t, `{"uuid":"0199a1b2-0000-7000-8000-000000000001","pipeline":{"steps":[{"command":"x"}]}}`, 200, wire.CallUploadPipeline, ""},
 		{"pipelines POST", "POST", job + "/pipelines?async=true", t, `{"uuid":"u2","pipeline":{"steps":[{"command":"x","depends_on":7}]}}`, 422, wire.CallUploadPipeline, "the upload fails with the message"},
+		{"pipelines POST", "POST", job + "/pipelines?async=true", t, `{"uuid":"u3","pipeline":{"steps":[{"command":"` + strings.Repeat("x", 1<<20) + `"}]}}`, 202, wire.CallUploadPipeline, "it asks what became of it, after Retry-After"},
 		{"pipelines status", "GET", job + uuid, t, "", 200, wire.CallPipelineStatus, ""},
-		{"pipelines status", "GET", job + "/pipelines/none", t, "", 404, wire.CallPipelineStatus, "again, sixty times in all; only an upload that answered 202 is asked for, and none does"},
+		{"pipelines status", "GET", job + "/pipelines/none", t, "", 404, wire.CallPipelineStatus, "again, sixty times in all; only an upload that answered 202 is asked for, and that is known"},
 		{"artifacts create", "POST", job + "/artifacts", t, `{"id":"b","artifacts":[{"path":"a","file_size":1,"sha1sum":"1","sha256sum":"` + sumOf("a") + `"}]}`, 201, wire.CallCreateArtifacts, ""},
 		{"artifacts create", "POST", job + "/artifacts", t, `{"id":"c","artifacts":[{"path":"a","file_size":-1}]}`, 422, wire.CallCreateArtifacts, "the upload fails with the message"},
 		{"artifacts update", "PUT", job + "/artifacts", t, `{"artifacts":[]}`, 200, wire.CallUpdateArtifacts, ""},

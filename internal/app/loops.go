@@ -33,6 +33,7 @@ func (a *App) duties() []duty {
 		{"origins", 2 * time.Second, live.Origin, (&worker.Origins{Engine: e, Repos: repos}).Pass},
 		{"admit", 2 * time.Second, live.Admit, worker.Admit(e)},
 		{"cancel", 2 * time.Second, live.Cancel, worker.CancelRest(e)},
+		{"uploads", 2 * time.Second, live.Upload, worker.Uploads(e)},
 		{"supersede", 2 * time.Second, live.Supersede, worker.Supersede(e)},
 		{"triggers", 2 * time.Second, live.Child, worker.Triggers(e)},
 		{"schedules", 5 * time.Second, "", worker.Schedules(e)},

@@ -24,7 +24,7 @@ func (e *Engine) UploadPipeline(ctx context.Context, op UploadPipeline) (store.U
 	err := e.drafting(ctx, func(d *draft) error {
 		return e.onJob(ctx, op.JobID, func(p *progress, job store.Job) error {
 			p.draft, up.BuildID = d, job.BuildID
-			known, err := p.tx.Upload(ctx, op.JobID, op.UUID)
+			known, err := decidedUpload(ctx, p.tx, up)
 			if err == nil {
 				up = known
 				return nil
@@ -35,7 +35,7 @@ func (e *Engine) UploadPipeline(ctx context.Context, op UploadPipeline) (store.U
 			if up.Jobs, err = p.upload(op, job); err != nil {
 				return err
 			}
-			return p.tx.InsertUpload(ctx, up)
+			return p.tx.SaveUpload(ctx, up)
 		})
 	})
 	var refused *Refused
@@ -50,10 +50,19 @@ func (e *Engine) UploadPipeline(ctx context.Context, op UploadPipeline) (store.U
 	return up, err
 }
 
+// decidedUpload returns an upload of which is known what became of it; ErrNotFound if that is not so.
+func decidedUpload(ctx context.Context, tx *store.Tx, up store.Upload) (store.Upload, error) {
+	known, err := tx.Upload(ctx, up.JobID, up.UUID)
+	if err == nil && known.State == pendingUpload {
+		return known, store.ErrNotFound
+	}
+	return known, err
+}
+
 // rejectUpload records a refusal, unless the same upload was applied meanwhile.
 func (e *Engine) rejectUpload(ctx context.Context, up store.Upload) (store.Upload, error) {
 	err := e.Store.Update(ctx, func(tx *store.Tx) error {
-		known, err := tx.Upload(ctx, up.JobID, up.UUID)
+		known, err := decidedUpload(ctx, tx, up)
 		if err == nil {
 			up = known
 			return nil
@@ -61,7 +70,7 @@ func (e *Engine) rejectUpload(ctx context.Context, up store.Upload) (store.Uploa
 		if !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
-		return tx.InsertUpload(ctx, up)
+		return tx.SaveUpload(ctx, up)
 	})
 	return up, err
 }

@@ -42,6 +42,7 @@ const (
 
 	Cancel    = "cancel"    // a build that is being canceled has jobs left
 	Supersede = "supersede" // a build makes older ones unnecessary
+	Upload    = "upload"    // a pipeline upload is to be applied
 	SignIn    = "sign-in"   // a sign-in link was used
 	Origin    = "origin"    // of a held build, its repository may know more of the commit
 )

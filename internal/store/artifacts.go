@@ -120,34 +120,3 @@ func (tx *Tx) SetArtifactBlob(ctx context.Context, id, key string) error {
 func (tx *Tx) SetArtifactState(ctx context.Context, id, state string) error {
 	return exec(ctx, tx.q, sqlArtifactState, id, state)
 }
-
-// Upload is one pipeline upload of a job, applied or rejected.
-type Upload struct {
-	JobID     string
-	UUID      string // idempotency key of the agent's call
-	BuildID   string
-	State     string // applied, rejected
-	Message   string
-	Jobs      int // created
-	CreatedAt time.Time
-}
-
-const (
-	uploadColumns   = `job_id, uuid, build_id, state, message, jobs, created_at`
-	sqlUpload       = `SELECT ` + uploadColumns + ` FROM uploads WHERE job_id = $1 AND uuid = $2`
-	sqlInsertUpload = `INSERT INTO uploads (` + uploadColumns + `) VALUES ($1, $2, $3, $4, $5, $6, $7)`
-)
-
-func scanUpload(s scanner) (u Upload, err error) {
-	return u, s.Scan(&u.JobID, &u.UUID, &u.BuildID, &u.State, &u.Message, &u.Jobs, instant{&u.CreatedAt})
-}
-
-// Upload returns a job's upload by its idempotency key.
-func (r Reader) Upload(ctx context.Context, jobID, uuid string) (Upload, error) {
-	return one(ctx, r.q, scanUpload, sqlUpload, jobID, uuid)
-}
-
-// InsertUpload records an upload.
-func (tx *Tx) InsertUpload(ctx context.Context, u Upload) error {
-	return exec(ctx, tx.q, sqlInsertUpload, u.JobID, u.UUID, u.BuildID, u.State, u.Message, u.Jobs, micros(u.CreatedAt))
-}

@@ -131,6 +131,15 @@ func CancelRest(e *engine.Engine) func(context.Context) (bool, error) {
 	}
 }
 
+// Uploads applies the pipeline uploads that are too large to be applied while their agents wait for the answer.
+func Uploads(e *engine.Engine) func(context.Context) (bool, error) {
+	rows := &loop.Rows[store.Upload]{Batch: batch, Parallel: 2, ID: func(u store.Upload) string { return u.JobID + "/" + u.UUID }}
+	return func(ctx context.Context) (bool, error) {
+		return rows.Each(func(n int) ([]store.Upload, error) { return e.Store.PendingUploads(ctx, n) },
+			func(u store.Upload) error { return e.ApplyUpload(ctx, u.JobID, u.UUID) })
+	}
+}
+
 // Admit lets jobs go that their concurrency group has room for, in the groups in which something changed.
 func Admit(e *engine.Engine) func(context.Context) (bool, error) {
 	rows := &loop.Rows[store.GroupDue]{Batch: batch, ID: func(g store.GroupDue) string { return g.ID }}

@@ -35,7 +35,7 @@ func TestRowsThatCannotBeDoneKeepNoOtherWaiting(t *testing.T) {
 	for name, prepare := range map[string]func(*world) due{
 		"expire offers": offersDue, "time out": timeoutsDue, "resume agents": pausesDue, "lose agents": silenceDue,
 		"expire jobs": oldJobsDue, "triggers": triggersDue, "admit": groupsDue, "schedules": schedulesDue, "plan": plansDue,
-		"supersede": supersedersDue, "relay": effectsDue,
+		"supersede": supersedersDue, "relay": effectsDue, "uploads": uploadsDue,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -216,6 +216,21 @@ func supersedersDue(w *world) due {
 	return due{"builds", "id", worker.Supersede(w.Engine), func() ([]string, error) {
 		all, err := w.Store.Superseders(w.ctx(), crowd+1)
 		return ids(all, err, func(s store.Superseder) string { return s.BuildID })
+	}}
+}
+
+func uploadsDue(w *world) due {
+	for _, a := range w.offered("") {
+		job := w.held(a)
+		_, err := w.AcceptJob(w.ctx(), job.ID, a.ID)
+		w.must(err)
+		w.must(w.StartJob(w.ctx(), job.ID, w.Now()))
+		_, err = w.QueueUpload(w.ctx(), engine.UploadPipeline{JobID: job.ID, UUID: job.ID, Pipeline: []byte(`{"steps":[{"command":"x"}]}`)})
+		w.must(err)
+	}
+	return due{"uploads", "job_id", worker.Uploads(w.Engine), func() ([]string, error) {
+		all, err := w.Store.PendingUploads(w.ctx(), crowd+1)
+		return ids(all, err, func(u store.Upload) string { return u.JobID })
 	}}
 }
 

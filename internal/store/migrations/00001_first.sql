@@ -603,12 +603,16 @@ CREATE TABLE uploads (
     job_id     TEXT NOT NULL REFERENCES jobs (id),
     uuid       TEXT NOT NULL, -- idempotency key of the agent's call
     build_id   TEXT NOT NULL REFERENCES builds (id),
-    state      TEXT NOT NULL CHECK (state IN ('applied', 'rejected')),
+    state      TEXT NOT NULL CHECK (state IN ('pending', 'applied', 'rejected')),
     message    TEXT NOT NULL,
     jobs       BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
+    -- Of a pending one alone.
+    document   TEXT NOT NULL DEFAULT '',
+    replaces   BOOLEAN NOT NULL DEFAULT FALSE,
     PRIMARY KEY (job_id, uuid)
 );
+CREATE INDEX uploads_pending ON uploads (created_at) WHERE state = 'pending';
 
 -- External effects, at least once. A row is claimed by moving next_at and deleted when done.
 CREATE TABLE outbox (
