@@ -51,17 +51,19 @@ func (a *Server) chunk(w http.ResponseWriter, r *http.Request, c caller) error {
 const lookAgain = 100 * time.Millisecond
 
 // begunInTime takes a log back that a chunk began after the job's end: the chunk was long on its way, or the job was remembered, and what it
-// began may stand where a log was deleted. Logs are deleted of ended jobs only, so the deletion is over or sees the chunk.
+// began may stand where a log was deleted. Logs are deleted of ended jobs only, so the deletion is over or sees the chunk. A log that
+// was closed meanwhile ended with its job and stays: its agent did not wait for this answer and repeated the chunk.
 func (a *Server) begunInTime(r *http.Request, c caller) error {
 	if a.Now().Sub(c.read) < lookAgain {
 		return nil
 	}
 	ctx := context.WithoutCancel(r.Context())
 	j, err := a.Auth.Job(ctx, r)
-	if err == nil && auth.Holds(j) {
-		return nil
-	}
 	if err != nil && !errors.Is(err, auth.ErrUnauthorized) {
+		return err
+	}
+	c.job.State = j.State
+	if err := a.takesChunks(r.WithContext(ctx), c); !errors.Is(err, errEnded) {
 		return err
 	}
 	if err := a.Logs.Delete(ctx, c.job.ID); err != nil {

@@ -1,6 +1,8 @@
 package agentapi
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -205,11 +207,26 @@ func (a *Server) finish(w http.ResponseWriter, r *http.Request, c caller) error 
 // end closes a job's log and ends the job. The agent repeats both if either fails.
 func (a *Server) end(r *http.Request, op engine.FinishJob) error {
 	ctx := r.Context()
-	size, err := a.Logs.FinishSized(ctx, op.JobID)
+	size, first, err := a.Logs.FinishSized(ctx, op.JobID)
 	if err != nil {
 		return fmt.Errorf("closing the log of job %s: %w", op.JobID, err)
 	}
 	op.LogSize = size.Text
 	_, err = a.Engine.FinishJob(ctx, op)
+	if _, refused := errors.AsType[*engine.Refused](err); refused && first {
+		return cmp.Or(a.stayDeleted(ctx, op.JobID), err)
+	}
 	return err
+}
+
+// stayDeleted takes a log back that the end of a job began which had ended already, if the job's log was deleted.
+func (a *Server) stayDeleted(ctx context.Context, jobID string) error {
+	l, err := a.Store.JobLog(ctx, jobID)
+	switch {
+	case errors.Is(err, store.ErrNotFound), err == nil && l.State != engine.LogDeleted && l.State != engine.LogExpired:
+		return nil
+	case err != nil:
+		return err
+	}
+	return a.Logs.Delete(ctx, jobID)
 }

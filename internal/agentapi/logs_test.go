@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/slipway-ci/slipway/internal/agent/wire"
 	"github.com/slipway-ci/slipway/internal/engine"
 	"github.com/slipway-ci/slipway/internal/joblog"
+	"github.com/slipway-ci/slipway/internal/store/storetest"
 	"github.com/slipway-ci/slipway/internal/worker"
 )
 
@@ -145,10 +147,46 @@ func TestALogThatWasDeletedDoesNotBeginAnew(t *testing.T) {
 		if err := h.chunk(t, 2, 6, "late\n"); wire.Status(err) != 422 {
 			t.Errorf("a chunk after the deletion: %v, want 422", err)
 		}
+		if err := w.DropLog(t.Context(), must(w.Store.Job(t.Context(), h.job.ID))(t), engine.LogDeleted, "for the test"); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Finish(t.Context(), h.job.ID, wire.Finish{ExitStatus: "0"}); wire.Status(err) != 422 {
+			t.Errorf("the job's end after the deletion: %v, want 422", err)
+		}
 		if size, err := w.logs.Size(t.Context(), h.job.ID); !errors.Is(err, joblog.ErrNotFound) {
 			t.Errorf("the log is there again: %+v, %v", size, err)
 		}
 	})
+}
+
+// TestALogThatEndedWithItsJobIsKept, although the request that began it still looks at the job: the agent did not wait for its answer.
+func TestALogThatEndedWithItsJobIsKept(t *testing.T) {
+	t.Parallel()
+	var meanwhile atomic.Pointer[func()]
+	o := storetest.SQLite(t)
+	o.Trace = func(statement string) {
+		if !strings.Contains(statement, "FROM jobs WHERE token_hash = $1") {
+			return
+		}
+		if end := meanwhile.Swap(nil); end != nil {
+			(*end)()
+		}
+	}
+	w := newWorldOn(t, o)
+	h := w.running()
+	w.advance(time.Second / 2)
+	end := func() {
+		if err := h.Finish(context.Background(), h.job.ID, wire.Finish{ExitStatus: "0"}); err != nil {
+			t.Error(err)
+		}
+	}
+	meanwhile.Store(&end)
+	if err := h.chunk(t, 1, 0, "all of it\n"); err != nil || meanwhile.Load() != nil {
+		t.Errorf("the chunk: %v; the job was looked at: %v", err, meanwhile.Load() == nil)
+	}
+	if text := w.logText(t, h.job.ID); text != "all of it\n" {
+		t.Errorf("the log says %q", text)
+	}
 }
 
 func TestLogsAreKeptAsLongAsTheOrganizationWants(t *testing.T) {

@@ -169,15 +169,15 @@ func (l *jobLog) checkpoint() {
 
 // Finish closes a log; calling it again does nothing. A job that printed nothing gets an empty log.
 func (s *Store) Finish(ctx context.Context, jobID string) error {
-	_, err := s.FinishSized(ctx, jobID)
+	_, _, err := s.FinishSized(ctx, jobID)
 	return err
 }
 
-// FinishSized is Finish, and returns how long the log has become.
-func (s *Store) FinishSized(ctx context.Context, jobID string) (Size, error) {
+// FinishSized is Finish, and returns how long the log has become, and whether nothing was there before: its end began the log.
+func (s *Store) FinishSized(ctx context.Context, jobID string) (size Size, first bool, err error) {
 	l, err := s.acquire(ctx, jobID, mayBegin)
 	if err != nil {
-		return Size{}, err
+		return size, false, err
 	}
 	defer s.release(l)
 	l.mu.Lock()
@@ -191,14 +191,15 @@ func (s *Store) FinishSized(ctx context.Context, jobID string) (Size, error) {
 		case l.broken != nil:
 			return l.broken
 		}
+		first = l.end == 0
 		return l.seal()
 	})
 	s.queue(l)
 	if err != nil {
-		return Size{}, fmt.Errorf("finishing log %s: %w", jobID, err)
+		return size, false, fmt.Errorf("finishing log %s: %w", jobID, err)
 	}
 	s.hub.Publish(live.Log(jobID))
-	return l.size(), nil
+	return l.size(), first, nil
 }
 
 // Delete removes a log. Deleting one that does not exist is no error. Open readers go on reading; a chunk on its way while the log is
