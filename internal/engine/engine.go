@@ -1,10 +1,10 @@
 // Package engine is the one place that changes the state of builds, steps, jobs and agents. Doors
-// and passes call its operations; each operation is one file and one transaction.
+// and passes call its operations; each operation is one file and one transaction, but for those that say that they go step by step.
 //
 // Promises:
 //
-//   - An operation whose error is nil is durable when it returns, an offer (AssignJobs) with what is written next; one with an error
-//     changed nothing.
+//   - An operation whose error is nil is durable when it returns, an offer (AssignJobs) with what is written next; a transaction
+//     that fails changed nothing.
 //   - Whatever an agent or a client may repeat is idempotent by a key it sends: a job's id and its
 //     holder, an upload's uuid, an artifact batch's id.
 //   - What a caller may expect to be told no for is a *Refused with a sentence for people; any other
