@@ -17,6 +17,7 @@ type Waiting struct {
 	Idle      int         // agents of the queue, up to a limit
 	Canceling []string    // builds that are being canceled and have jobs that were not told yet
 	Changed   []IdleAgent // those of the agents that changed at a time or after it, such as by becoming idle
+	Paused    bool        // the queue is
 }
 
 // WaitingLimits are how much of each is read.
@@ -25,7 +26,9 @@ type WaitingLimits struct{ Heads, Idle, Canceling, Changed int }
 // Waiting returns that of a queue; agents that changed are looked for unless since is zero.
 func (r Reader) Waiting(ctx context.Context, queueID string, since time.Time, most WaitingLimits) (w Waiting, err error) {
 	var idle int64
+	var queue Queue
 	questions := []question{
+		ask(&queue, scanQueue, sqlQueueByID, queueID),
 		askAll(&w.Heads, scanWaitingJob, sqlLaneHeads, queueID, most.Heads),
 		ask(&idle, scanInt, sqlCountIdle, queueID, most.Idle),
 		askAll(&w.Canceling, scanString, sqlCancelingMore, most.Canceling),
@@ -34,7 +37,7 @@ func (r Reader) Waiting(ctx context.Context, queueID string, since time.Time, mo
 		questions = append(questions, askAll(&w.Changed, scanIdleAgent, sqlChangedAgents, queueID, micros(since), most.Changed))
 	}
 	err = r.q.together(ctx, questions)
-	w.Idle = int(idle)
+	w.Idle, w.Paused = int(idle), !queue.PausedAt.IsZero()
 	return w, err
 }
 

@@ -199,7 +199,7 @@ func (a *Assign) jobs(ctx context.Context, db store.Reader, queueID string, now 
 	u := a.queueMemory(queueID)
 	since, late := u.look(now)
 	w, err := db.Waiting(ctx, queueID, since, store.WaitingLimits{Heads: headLimit, Idle: manyIdle, Canceling: maxCanceling, Changed: allAgents})
-	if err != nil {
+	if err != nil || w.Paused { // while other queues had their turn, or in an earlier round
 		return err
 	}
 	heads := u.hopeful(w, now, late)
