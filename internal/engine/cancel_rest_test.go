@@ -133,3 +133,16 @@ func TestAStepWithManyJobsEndsWhole(t *testing.T) {
 		w.check(t, b)
 	})
 }
+
+// TestACanceledGroupIsCanceledAsAWhole, also where it takes several transactions: those of its steps that wait for others of it have not
+// failed for these.
+func TestACanceledGroupIsCanceledAsAWhole(t *testing.T) {
+	worlds(t, func(t *testing.T, w *world) {
+		w.CancelTogether = 1
+		b := w.build(t, "steps:\n- group: g\n  key: g\n  steps:\n  - {command: a, key: a}\n  - {command: b, key: b, depends_on: a}\n")
+		must(0, w.CancelStep(t.Context(), engine.CancelStep{BuildID: b.ID, Step: "g", By: "ana"}))(t)
+		w.wantJob(t, b, "a", ci.JobCanceled)
+		w.wantJob(t, b, "b", ci.JobCanceled)
+		w.check(t, b)
+	})
+}

@@ -17,7 +17,7 @@ const (
 	sqlOpenJobsOfStep = `SELECT j.id FROM jobs j JOIN steps s ON s.id = j.step_id WHERE j.build_id = $1 AND (s.id = $2 OR s.group_id = $2)
 		AND j.retried_in = '' AND j.state NOT IN
 		('finished', 'canceled', 'timed_out', 'skipped', 'broken', 'expired', 'waiting_failed', 'blocked_failed', 'unblocked_failed')
-		ORDER BY j.position, j.number`
+		ORDER BY j.position DESC, j.number DESC`
 	sqlStepsByID = `SELECT ` + stepColumns + ` FROM steps WHERE id IN ($1)`
 )
 
@@ -40,7 +40,7 @@ func (r Reader) JobsToCancel(ctx context.Context, buildID string) ([]JobToCancel
 	return list(ctx, r.q, func(s scanner) (j JobToCancel, err error) { return j, s.Scan(&j.ID, &j.StepID) }, sqlJobsToCancel, buildID)
 }
 
-// OpenJobsOfStep returns the jobs of a step, or of a group's members, that have not ended.
+// OpenJobsOfStep returns the jobs of a step, or of a group's members, that have not ended, the last first: they may wait for earlier ones.
 func (r Reader) OpenJobsOfStep(ctx context.Context, buildID, stepID string) ([]string, error) {
 	return list(ctx, r.q, scanString, sqlOpenJobsOfStep, buildID, stepID)
 }
