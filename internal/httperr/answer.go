@@ -6,6 +6,7 @@ import "net/http"
 type Answer struct {
 	http.ResponseWriter
 	begun bool
+	lost  bool // writing failed
 }
 
 // Begun says whether the status is out.
@@ -20,7 +21,9 @@ func (a *Answer) WriteHeader(status int) {
 // Write implements http.ResponseWriter.
 func (a *Answer) Write(b []byte) (int, error) {
 	a.begun = true
-	return a.ResponseWriter.Write(b)
+	n, err := a.ResponseWriter.Write(b)
+	a.lost = a.lost || err != nil
+	return n, err
 }
 
 // Unwrap lets http.ResponseController reach what is underneath.

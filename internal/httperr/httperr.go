@@ -69,8 +69,8 @@ func Of(err error) *Error {
 	return &Error{Status: http.StatusInternalServerError, Message: "Something went wrong on the server; its log has the cause.", Err: err}
 }
 
-// Handler serves a function that returns its error. render writes an answer for it; faults are
-// logged here and nowhere else. After the function has begun to answer nothing is rendered: the answer is aborted.
+// Handler serves a function that returns its error. render writes an answer for it; faults are logged here and nowhere else, and a caller
+// that goes away in the middle of its answer is none. After the function has begun to answer nothing is rendered: the answer is aborted.
 func Handler(log *slog.Logger, render func(http.ResponseWriter, *http.Request, *Error), fn func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a := &Answer{ResponseWriter: w}
@@ -79,7 +79,8 @@ func Handler(log *slog.Logger, render func(http.ResponseWriter, *http.Request, *
 			return
 		}
 		e := Of(err)
-		if e.Status >= 500 && e.Err != nil { // "come again later" is an answer, not a fault
+		gone := a.lost && r.Context().Err() != nil    // the connection is lost, or the stream of HTTP/2 reset
+		if e.Status >= 500 && e.Err != nil && !gone { // "come again later" is an answer, not a fault
 			log.ErrorContext(r.Context(), "request", "method", r.Method, "path", r.URL.Path, "err", e.Err)
 		}
 		if a.Begun() {

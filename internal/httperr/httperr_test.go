@@ -122,3 +122,29 @@ func TestAnAnswerThatFailsMidwayIsNoWholeAnswer(t *testing.T) {
 		}
 	}
 }
+
+// A reader that stops a download is no fault of the server.
+func TestACallerThatGoesAwayMidwayIsNotLogged(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	over := make(chan error, 1)
+	s := httptest.NewServer(httperr.Handler(slog.New(slog.NewTextHandler(&log, nil)), nil, func(w http.ResponseWriter, _ *http.Request) (err error) {
+		for err == nil {
+			_, err = io.WriteString(w, strings.Repeat("x", 1<<16))
+		}
+		over <- err
+		return err
+	}))
+	resp, err := http.Get(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if err := <-over; err == nil {
+		t.Error("all was written")
+	}
+	s.Close() // waits for the handler
+	if log.Len() > 0 {
+		t.Errorf("logged: %s", log.String())
+	}
+}
