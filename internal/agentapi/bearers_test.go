@@ -7,8 +7,20 @@ import (
 	"testing"
 
 	"github.com/slipway-ci/slipway/internal/agent/wire"
+	"github.com/slipway-ci/slipway/internal/store"
 	"github.com/slipway-ci/slipway/internal/store/storetest"
 )
+
+// offeredOnAStream is a job that is offered to an agent whose stream is open.
+func (w *world) offeredOnAStream(t *testing.T) (store.Job, agent) {
+	t.Helper()
+	a := w.agent()
+	w.open(t, a.AccessToken, a.ID, "").want("resume")
+	w.awaitStreams(t, 1)
+	j := w.job(w.build("steps:\n- command: true\n"))
+	w.assign(j, a)
+	return j, a
+}
 
 // TestAJobIsRunWithoutLookingTokensUp: a round trip to the database for each word of an agent, before the one that the word is about,
 // is half of what a short job takes there.
@@ -23,12 +35,7 @@ func TestAJobIsRunWithoutLookingTokensUp(t *testing.T) {
 		}
 	}
 	w := newWorldOn(t, o)
-	a := w.agent()
-	s := w.open(t, a.AccessToken, a.ID, "")
-	s.want("resume")
-	w.awaitStreams(t, 1)
-	j := w.job(w.build("steps:\n- command: true\n"))
-	w.assign(j, a)
+	j, a := w.offeredOnAStream(t)
 	lookups.Store(0)
 	job := w.client(must(a.Accept(ctx, j.ID))(t).Token)
 	for _, err := range []error{
@@ -51,12 +58,7 @@ func TestAJobIsRunWithoutLookingTokensUp(t *testing.T) {
 // TestAnEndedSessionIsRefusedBeforeItsStreamEnds, which hints may be too lost to do at once.
 func TestAnEndedSessionIsRefusedBeforeItsStreamEnds(t *testing.T) {
 	worlds(t, func(t *testing.T, w *world) {
-		a := w.agent()
-		s := w.open(t, a.AccessToken, a.ID, "")
-		s.want("resume")
-		w.awaitStreams(t, 1)
-		j := w.job(w.build("steps:\n- command: true\n"))
-		w.assign(j, a)
+		j, a := w.offeredOnAStream(t)
 		w.hub.Deaf.Store(true)
 		if err := w.LoseAgent(t.Context(), a.ID, "for the test"); err != nil {
 			t.Fatal(err)

@@ -45,16 +45,24 @@ func TestACanceledBuildWithManyJobsGoesOnWhereItWasKilled(t *testing.T) {
 
 		w.cancelRest(t, b)
 		w.wantBuild(t, b, ci.BuildCanceled)
-		for _, j := range must(w.Store.Jobs(t.Context(), b.ID))(t) {
-			if j.State != ci.JobCanceled || j.CanceledBy != "ana" {
-				t.Errorf("job %s/%d is %s by %q, want canceled by ana", j.StepID, j.Number, j.State, j.CanceledBy)
-			}
-		}
+		w.wantCanceled(t, must(w.Store.Jobs(t.Context(), b.ID))(t), "ana")
 		w.check(t, b)
 		if left := must(w.Store.BuildsToEnd(t.Context(), 10))(t); slices.Contains(left, b.ID) {
 			t.Error("the build is still looked at")
 		}
 	})
+}
+
+func (w *world) wantCanceled(t *testing.T, jobs []store.Job, by ci.Canceler) {
+	t.Helper()
+	if len(jobs) == 0 {
+		t.Error("there are no jobs")
+	}
+	for _, j := range jobs {
+		if j.State != ci.JobCanceled || j.CanceledBy != by {
+			t.Errorf("job %s/%d is %s by %q, want canceled by %s", j.StepID, j.Number, j.State, j.CanceledBy, by)
+		}
+	}
 }
 
 // wantGivenToNobody holds that no agent gets a job of a build that is being canceled.
@@ -82,11 +90,7 @@ func TestManyJobsOfAFailingBuildEndSomeAtATime(t *testing.T) {
 		w.wantBuild(t, b, ci.BuildFailing)
 		w.wantJob(t, b, "c", ci.JobScheduled)
 		w.cancelRest(t, b)
-		for _, j := range must(w.Store.JobsOfStep(t.Context(), w.job(t, b, "c").StepID))(t) {
-			if j.State != ci.JobCanceled || j.CanceledBy != "cancel_on_build_failing" {
-				t.Errorf("job %d is %s by %q, want canceled by the rule", j.Number, j.State, j.CanceledBy)
-			}
-		}
+		w.wantCanceled(t, must(w.Store.JobsOfStep(t.Context(), w.job(t, b, "c").StepID))(t), "cancel_on_build_failing")
 		w.wantJob(t, b, "d", ci.JobScheduled)
 		w.wantBuild(t, b, ci.BuildFailing)
 		if left := must(w.Store.BuildsToEnd(t.Context(), 10))(t); slices.Contains(left, b.ID) {
@@ -123,11 +127,7 @@ func TestAStepWithManyJobsEndsWhole(t *testing.T) {
 		if err := w.CancelStep(t.Context(), engine.CancelStep{BuildID: b.ID, Step: "g", By: "ana"}); err != nil {
 			t.Fatal(err)
 		}
-		for _, j := range must(w.Store.JobsOfStep(t.Context(), w.job(t, b, "a").StepID))(t) {
-			if j.State != ci.JobCanceled || j.CanceledBy != "ana" {
-				t.Errorf("job %d is %s by %q, want canceled by ana", j.Number, j.State, j.CanceledBy)
-			}
-		}
+		w.wantCanceled(t, must(w.Store.JobsOfStep(t.Context(), w.job(t, b, "a").StepID))(t), "ana")
 		w.wantJob(t, b, "c", ci.JobCanceling)
 		w.wantJob(t, b, "d", ci.JobScheduled)
 		w.check(t, b)

@@ -23,8 +23,8 @@ type CancelStep struct {
 const maxGrace = time.Hour
 
 // CancelStep ends every open job of a step, CancelTogether of them in a transaction: where it fails some may have ended, and asking
-// again ends the rest. Agents have their own grace period for a job that does not
-// heed their signal; one that a forced cancel ends first is told when it next asks about the job.
+// again ends the rest. Agents have their own grace period for a job that does not heed their signal; one that a forced cancel ends first is
+// told when it next asks about the job.
 func (e *Engine) CancelStep(ctx context.Context, op CancelStep) error {
 	if op.Grace < 0 || op.Grace > maxGrace {
 		return refuse(Invalid, "The grace period must be between 0 and %d seconds.", int(maxGrace.Seconds()))
